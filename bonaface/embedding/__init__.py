@@ -1,0 +1,1 @@
+"""What learns: backbones, losses, training."""

@@ -1,0 +1,1 @@
+"""What comes in: folders and files to a checked table to batches."""

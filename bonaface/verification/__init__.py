@@ -1,0 +1,1 @@
+"""What judges: scores, calibration, reports."""
