@@ -1,6 +1,42 @@
 """How good a verifier is: pure functions of scores, a leaf that every other package may use."""
 
+from bonaface.metrics.costs import a_dcf, cllr, min_cllr, min_dcf
+from bonaface.metrics.curves import det_points, roc_points
 from bonaface.metrics.eer import challenge_eer, eer_by_method, eer_rocch, eers_by_kind
+from bonaface.metrics.operating import (
+    FMRS,
+    OperatingPoint,
+    auc,
+    fake_score_eer,
+    fake_score_errors,
+    fnmr_at_fmr,
+    fnmr_at_threshold,
+    iapar,
+    iapar_by_method,
+    operating_points,
+)
 from bonaface.metrics.scores import KINDS
 
-__all__ = ["KINDS", "challenge_eer", "eer_by_method", "eer_rocch", "eers_by_kind"]
+__all__ = [
+    "FMRS",
+    "KINDS",
+    "OperatingPoint",
+    "a_dcf",
+    "auc",
+    "challenge_eer",
+    "cllr",
+    "det_points",
+    "eer_by_method",
+    "eer_rocch",
+    "eers_by_kind",
+    "fake_score_eer",
+    "fake_score_errors",
+    "fnmr_at_fmr",
+    "fnmr_at_threshold",
+    "iapar",
+    "iapar_by_method",
+    "min_cllr",
+    "min_dcf",
+    "operating_points",
+    "roc_points",
+]
