@@ -154,11 +154,15 @@ def _hinge(distances: Tensor, same: Tensor, margin: float) -> _Triplets:
     """Sum of relu(margin + d(a, p) - d(a, n)): linear in D, given how often each distance is in an active triplet."""
     reach = (distances + margin).masked_fill(~_positives(same), -torch.inf)  # (n, n) how far negatives of a matter to p
     rivals = distances.masked_fill(same, torch.inf)  # (n, n) how far the negatives of a are
-    negatives_within = torch.searchsorted(rivals.sort(dim=1).values, reach)  # (n, n) of (a, p)
-    positives_beyond = len(same) - torch.searchsorted(reach.sort(dim=1).values, rivals, right=True)  # (n, n) of (a, n)
+    ranked = reach.sort(dim=1)
+    outdone = torch.searchsorted(ranked.values, rivals, right=True)  # (n, n) reaches of a that n lies beyond
+    histogram = outdone.new_zeros(len(same), len(same) + 1).scatter_add(1, outdone, torch.ones_like(outdone))
+    within = histogram.cumsum(dim=1)[:, :-1]  # (n, n) negatives of a within each reach, in the order of ranked
+    per_positive = torch.zeros_like(within).scatter(1, ranked.indices, within)  # (n, n) active triplets of (a, p)
+    per_negative = len(same) - outdone  # (n, n) active triplets of (a, n)
 
-    active = negatives_within.sum()
-    weights = (negatives_within - positives_beyond).to(distances.dtype)  # (n, n)
+    active = per_positive.sum()
+    weights = (per_positive - per_negative).to(distances.dtype)  # (n, n)
     return _Triplets((weights * distances).sum() + margin * active.to(distances.dtype), active, weights)
 
 
@@ -183,8 +187,7 @@ def _soft(distances: Tensor, same: Tensor) -> _Triplets:
         pull = torch.sigmoid(gaps).masked_fill(~real, 0)  # (rows, k, n)
         total += functional.softplus(gaps).masked_fill(~real, 0).sum()
         active += ((gaps > 0) & real).sum()
-        weights[rows] = -pull.sum(dim=1)  # (rows, n)
-        weights[rows] = weights[rows].scatter_add(1, picked, pull.sum(dim=2))
+        weights[rows] = weights[rows].scatter(1, picked, pull.sum(dim=2)) - pull.sum(dim=1)  # (rows, n)
     return _Triplets(total, active, weights)
 
 
