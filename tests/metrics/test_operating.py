@@ -69,8 +69,7 @@ def test_rates_out_of_range(fmr):
 
 
 def test_unresolvable_rate_says_how_many_pairs_it_takes():
-    with pytest.raises(ValueError, match=r"99 non-mated pairs cannot resolve a false match rate of 0\.01: it takes
-    100"):
+    with pytest.raises(ValueError, match=r"99 non-mated pairs cannot .* rate of 0\.01: it takes 100"):
         fnmr_at_fmr([0.5], np.zeros(99), 0.01)
     assert list(operating_points([0.5], np.zeros(999))) == [0.1, 0.01]
     with pytest.raises(DataError, match="different: expected at least one"):
