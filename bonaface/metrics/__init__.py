@@ -1,5 +1,12 @@
 """How good a verifier is: pure functions of scores, a leaf that every other package may use."""
 
+from bonaface.metrics.confidence import (
+    Difference,
+    eer_differences,
+    eer_intervals,
+    fnmr_intervals,
+    share_interval,
+)
 from bonaface.metrics.costs import a_dcf, cllr, min_cllr, min_dcf
 from bonaface.metrics.curves import det_points, roc_points
 from bonaface.metrics.eer import challenge_eer, eer_by_method, eer_rocch, eers_by_kind
@@ -15,11 +22,14 @@ from bonaface.metrics.operating import (
     iapar_by_method,
     operating_points,
 )
+from bonaface.metrics.resampling import Interval, person_weights
 from bonaface.metrics.scores import KINDS
 
 __all__ = [
     "FMRS",
     "KINDS",
+    "Difference",
+    "Interval",
     "OperatingPoint",
     "a_dcf",
     "auc",
@@ -27,16 +37,21 @@ __all__ = [
     "cllr",
     "det_points",
     "eer_by_method",
+    "eer_differences",
+    "eer_intervals",
     "eer_rocch",
     "eers_by_kind",
     "fake_score_eer",
     "fake_score_errors",
     "fnmr_at_fmr",
     "fnmr_at_threshold",
+    "fnmr_intervals",
     "iapar",
     "iapar_by_method",
     "min_cllr",
     "min_dcf",
     "operating_points",
+    "person_weights",
     "roc_points",
+    "share_interval",
 ]
