@@ -24,6 +24,7 @@ from bonaface.metrics.operating import (
 )
 from bonaface.metrics.resampling import Interval, person_weights
 from bonaface.metrics.scores import KINDS
+from bonaface.metrics.streaming import StreamingScores
 
 __all__ = [
     "FMRS",
@@ -31,6 +32,7 @@ __all__ = [
     "Difference",
     "Interval",
     "OperatingPoint",
+    "StreamingScores",
     "a_dcf",
     "auc",
     "challenge_eer",
