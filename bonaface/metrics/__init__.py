@@ -1,5 +1,6 @@
 """How good a verifier is: pure functions of scores, a leaf that every other package may use."""
 
+from bonaface.metrics.all_pairs import PairHistogram, all_pairs_histogram
 from bonaface.metrics.confidence import (
     Difference,
     eer_differences,
@@ -32,8 +33,10 @@ __all__ = [
     "Difference",
     "Interval",
     "OperatingPoint",
+    "PairHistogram",
     "StreamingScores",
     "a_dcf",
+    "all_pairs_histogram",
     "auc",
     "challenge_eer",
     "cllr",
