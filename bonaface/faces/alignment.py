@@ -29,8 +29,8 @@ ARCFACE_TEMPLATE: NDArray[np.float32] = np.array(
 _TEMPLATE_SIZE = 112
 # Where the centre crop lies in a picture of one unrotated face with the whole head: near the mean of YuNet's points over
 # such pictures, laid on the template. Fractions of the shorter side.
-_CROP_SIDE = 0.90
-_CROP_CENTRE = (0.5, 0.515)
+_CROP_SIDE = 0.83
+_CROP_CENTRE = (0.5, 0.45)
 # Beyond this the detector gets slower and not better: the face is the picture's subject.
 _DETECTION_SIDE = 640
 _SCORE_THRESHOLD = 0.6
