@@ -54,7 +54,7 @@ class StreamingScores:
         self.n_same = int(self._bins["same"].sum())
         self.n_different = int(self._bins["different"].sum())
         self._total = self._bins["same"] + self._bins["different"]
-        self._window = window or max(1 << 20, (self.n_same + self.n_different) // 8)
+        self._window = window or max(1 << 17, (self.n_same + self.n_different) // 8)
 
     def eer(self) -> float:
         """Give the challenge's equal error rate, equal to ``challenge_eer`` of all scores.
