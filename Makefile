@@ -1,0 +1,36 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test bench parity clean
+help:
+	@echo "make demo    install, train on the embedded people, evaluate, write a submission (5 minutes after install)"
+	@echo "make test    lint, types and tests"
+	@echo "make bench   speed beside OML and scikit-learn"
+	@echo "make parity  losses, samplers and backbones beside OML's, in an environment of its own"
+
+install: $(STAMP)
+
+# constraints.txt pins everything, so that every install is the same. torch comes first: its wheel is by far the largest.
+$(STAMP): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,synthetic]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/bonaface get demo demo
+	$(BIN)/bonaface train --config experiments/demo.yaml
+	$(BIN)/bonaface evaluate --model demo/runs/demo --pairs demo/test --labels demo/test/labels.csv --out demo/evaluation
+	$(BIN)/bonaface submit --model demo/runs/demo --pairs demo/test --out demo/submission.csv
+	@echo "run: demo/runs/demo   figures: demo/evaluation/metrics.json   submission: demo/submission.csv"
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+clean:
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,7 @@
+"""``python -m bonaface``."""
+
+import sys
+
+from bonaface.cli import main
+
+sys.exit(main())

@@ -1,0 +1,55 @@
+"""``bonaface submit``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from bonaface.commands.options import add_model
+from bonaface.errors import DataError
+
+__all__ = ["main"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bonaface submit", description="Score a folder of pairs.")
+    add_model(parser)
+    parser.add_argument("--pairs", type=Path, required=True, metavar="DIR", help="folder of <pair_id>/0.jpg and 1.jpg")
+    parser.add_argument(
+        "--out", type=Path, default=Path("submission.csv"), metavar="CSV", help="what to write (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="a picture that can't be read is an error, and no file is written"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes a submission; returns 1 where pictures could not be read."""
+    options = _parser().parse_args(arguments)
+    from bonaface.faces.pairs import read_pairs
+    from bonaface.serving.runtime import load_embedder
+    from bonaface.serving.submission import score_pairs, write_submission
+
+    console = Console(stderr=True)
+    pairs = read_pairs(options.pairs)
+    embedder = load_embedder(options.model, options.detector, options.device)
+    with Progress(console=console, transient=True) as progress:
+        scored = score_pairs(embedder, pairs, progress)
+    for why in scored.faults.values():
+        console.print(why, highlight=False, markup=False, soft_wrap=True)
+    spoiled = int(scored.spoiled.sum())
+    if spoiled and options.strict:
+        raise DataError(
+            f"{options.pairs}: {len(scored.faults)} pictures can't be read, so nothing was written (--strict)"
+        )
+    write_submission(scored, options.out)
+    said = f"{options.out}: {len(pairs):,} pairs scored"
+    if spoiled:
+        said += f"; {len(scored.faults)} pictures can't be read, so {spoiled} pairs have the lowest similarity"
+    console.print(said, highlight=False, soft_wrap=True)
+    return 1 if spoiled else 0

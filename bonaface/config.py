@@ -1,0 +1,303 @@
+"""Every setting, in one tree of frozen dataclasses: read from YAML and the command line by jsonargparse.
+
+Lower layers never see this tree: a stage's entry takes its branch apart and passes plain values on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from bonaface.errors import ConfigError
+
+__all__ = [
+    "BatchConfig",
+    "BranchConfig",
+    "FacesConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "TrainConfig",
+    "TransformConfig",
+    "load_config",
+    "parse_config",
+    "save_config",
+]
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    """One torchvision v2 transform.
+
+    Args:
+        name: class name in torchvision.transforms.v2, e.g. ColorJitter.
+        options: its constructor's keyword arguments.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FacesConfig:
+    """The pictures, and what is done to them before a network sees them.
+
+    Args:
+        train: folder of faces (the challenge's layout or one folder a person), or a CSV/parquet file in OML's format.
+        fake_classes: own: the deepfakes of each person are a class of their own; shared: one class for all; dropped: not used.
+        val_fraction: share of the people, in (0, 1), whose photos are kept for validation.
+        val_pairs: number of validation pairs drawn, of the four kinds together.
+        frame_size: side in pixels of the square a picture is kept at; a picture of this size is not resampled.
+        detector: YuNet ONNX file that finds the five points for aligned crops; without it the centre of the picture is cropped.
+        cache: folder for decoded pictures, reused by every run on the same files.
+        flip: probability of a horizontal flip in training.
+        degrade: probability that a training picture goes through random JPEG, blur, rescaling, noise and brightness.
+        transforms: further torchvision v2 transforms, applied to each training picture in turn.
+        workers: processes that make training batches; 0 makes them in the training process.
+    """
+
+    train: str = ""
+    fake_classes: Literal["own", "shared", "dropped"] = "own"
+    val_fraction: float = 0.1
+    val_pairs: int = 2000
+    frame_size: int = 160
+    detector: str | None = None
+    cache: str = ".bonaface-cache"
+    flip: float = 0.4
+    degrade: float = 0.0
+    transforms: tuple[TransformConfig, ...] = ()
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class BranchConfig:
+    """One network: from a picture to an identity vector, or to the log-odds that the picture is genuine.
+
+    Args:
+        backbone: an OML name (resnet34_imagenet1k_v1), a timm name (timm:convnext_tiny) or an ONNX file (onnx:FILE).
+        weights: pretrained (downloaded and cached), none (random), or the path of a checkpoint.
+        view: aligned: the face warped onto the ArcFace template; frame: the picture as it is.
+        size: side in pixels of the network's input; the backbone's own where it is left out.
+        crop: frame view only: cut size x size pixels out of the frame, not resized, at random in training and at the centre after.
+        dim: dimension of an embedding head put on the backbone; without it the backbone's output is the vector.
+        frozen: keep the weights as they are.
+    """
+
+    backbone: str = "resnet18_imagenet1k_v1"
+    weights: str = "pretrained"
+    view: Literal["aligned", "frame"] = "frame"
+    size: int | None = None
+    crop: bool = False
+    dim: int | None = None
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What turns a photo into an Embedding.
+
+    Args:
+        identity: the network whose vectors are compared by cosine.
+        authenticity: a second network that tells genuine photos from deepfakes; without it similarity is the cosine alone.
+        mirror: embed each picture as it is and mirrored, and average; twice the work at test time.
+    """
+
+    identity: BranchConfig = field(default_factory=BranchConfig)
+    authenticity: BranchConfig | None = None
+    mirror: bool = False
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How a training batch is drawn.
+
+    Args:
+        sampler: balance: n_labels classes x n_instances photos; beside_fakes: n_labels people, each with n_instances real photos
+            and n_instances of their own deepfakes.
+        n_labels: classes (balance) or people (beside_fakes) in a batch.
+        n_instances: photos of each; with repetition where there are fewer.
+    """
+
+    sampler: Literal["balance", "beside_fakes"] = "balance"
+    n_labels: int = 25
+    n_instances: int = 4
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What training minimises.
+
+    Args:
+        name: soft_triplet, triplet or cosine_triplet, on the identity vectors.
+        margin: margin of the triplet losses, in the units of their distance; null makes cosine_triplet soft.
+        reduction: over all triplets of the batch: mean, sum, or mean over the active ones.
+        normalise: put identity vectors on the unit sphere before the loss.
+        identity_weight: factor of the identity loss, where the identity network is not frozen.
+        authenticity_weight: factor of the authenticity loss (binary cross-entropy), where the model has that network.
+        smoothing: label smoothing of the authenticity loss, in [0, 0.5).
+    """
+
+    name: Literal["soft_triplet", "triplet", "cosine_triplet"] = "triplet"
+    margin: float | None = 0.5
+    reduction: Literal["mean", "sum", "mean_active"] = "mean"
+    normalise: bool = True
+    identity_weight: float = 1.0
+    authenticity_weight: float = 1.0
+    smoothing: float = 0.02
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights move.
+
+    Args:
+        name: adamw or sgd (momentum 0.9).
+        lr: peak learning rate.
+        weight_decay: decay of weights with two or more dimensions.
+        schedule: constant, or cosine to zero over all steps.
+        warmup: share of all steps over which the rate rises linearly from zero.
+        accumulate: batches whose gradients are added before a step.
+        clip: largest norm of the gradient; 0 does not clip.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 3e-4
+    weight_decay: float = 1e-2
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: float = 0.05
+    accumulate: int = 1
+    clip: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run.
+
+    Args:
+        name: the run's folder is out/name.
+        out: folder of runs.
+        seed: the one seed that the split, the pairs, the batches, the augmentation and the weights come from.
+        faces: the pictures.
+        model: the networks.
+        batch: the batches.
+        loss: the losses.
+        optimizer: the optimiser.
+        epochs: passes over all classes (each class once an epoch); used where steps is left out.
+        steps: training steps in all.
+        val_every: steps between validations; one epoch where it is left out.
+        patience: validations without a better EER after which training stops; 0 never stops early.
+        precision: auto takes bf16 where the device has it; or 32, bf16, 16.
+        device: auto, cpu or cuda.
+        compile: compile the trained networks by torch.compile: half a minute at the start, then about a third faster on a CPU.
+    """
+
+    name: str = "run"
+    out: str = "runs"
+    seed: int = 0
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = 10
+    steps: int | None = None
+    val_every: int | None = None
+    patience: int = 0
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses values that no later stage could make sense of."""
+        for name, value, low, high in (
+            ("faces.val_fraction", self.faces.val_fraction, 0.0, 1.0),
+            ("faces.flip", self.faces.flip, 0.0, 1.0),
+            ("faces.degrade", self.faces.degrade, 0.0, 1.0),
+            ("loss.smoothing", self.loss.smoothing, 0.0, 0.5),
+            ("optimizer.warmup", self.optimizer.warmup, 0.0, 1.0),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"{name}: expected a number from {low:g} to {high:g}, got {value:g}")
+        for name, count, least in (
+            ("faces.val_pairs", self.faces.val_pairs, 4),
+            ("faces.frame_size", self.faces.frame_size, 16),
+            ("batch.n_labels", self.batch.n_labels, 2),
+            ("batch.n_instances", self.batch.n_instances, 1),
+            ("epochs", self.epochs, 1),
+            ("steps", 1 if self.steps is None else self.steps, 1),
+            ("val_every", 1 if self.val_every is None else self.val_every, 1),
+            ("optimizer.accumulate", self.optimizer.accumulate, 1),
+        ):
+            if count < least:
+                raise ConfigError(f"{name}: expected at least {least}, got {count}")
+        if Path(self.name).name != self.name or self.name in {"", ".", ".."}:
+            raise ConfigError(f'name: expected the name of one folder, got "{self.name}"')
+
+
+def parser(prog: str = "bonaface train") -> Any:
+    """The parser of TrainConfig: ``--config FILE`` and one option a setting.
+
+    Importing jsonargparse costs 0.2 s, so it is done here and not with the module.
+    """
+    import jsonargparse
+
+    made = jsonargparse.ArgumentParser(
+        prog=prog,
+        exit_on_error=False,
+        allow_abbrev=False,
+        description="Train a face verifier that deepfakes do not pass.",
+    )
+    made.add_argument("--config", action="config", help="YAML file of settings; options after it win")
+    made.add_class_arguments(TrainConfig, as_group=False)
+    return made
+
+
+def parse_config(arguments: Sequence[str], prog: str = "bonaface train") -> TrainConfig:
+    """Settings from command-line words such as ``["--config", "x.yaml", "--batch.n_labels", "20"]``.
+
+    Raises:
+        ConfigError: for an unknown setting or a value of the wrong type.
+    """
+    import jsonargparse
+
+    made = parser(prog)
+    try:
+        parsed = made.parse_args(list(arguments))
+        values = made.instantiate_classes(parsed).as_dict()
+    except (jsonargparse.ArgumentError, OSError) as error:
+        raise ConfigError(_one_sentence(str(error))) from error
+    values.pop("config", None)
+    return TrainConfig(**values)
+
+
+def _one_sentence(message: str) -> str:
+    return " ".join(line.strip() for line in message.splitlines() if line.strip())
+
+
+def load_config(file: Path) -> TrainConfig:
+    """Settings from a YAML file.
+
+    Raises:
+        ConfigError: if the file is missing or a setting is wrong.
+    """
+    return parse_config(["--config", str(file)])
+
+
+def save_config(config: TrainConfig, file: Path) -> None:
+    """Writes every setting, defaults included, as YAML."""
+    file.write_text(yaml.safe_dump(_plain(config), sort_keys=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,177 @@
+"""A name to a network: OML's names, timm's names (``timm:...``) and ONNX files (``onnx:...``), each with its own input.
+
+>>> list_backbones("resnet*v1")
+['resnet18_imagenet1k_v1', 'resnet34_imagenet1k_v1']
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bonaface.embedding.onnx_module import InputFormat, load_onnx
+from bonaface.embedding.weights import fit_state_dict, read_state_dict
+from bonaface.errors import ConfigError, ModelError
+
+__all__ = ["OML_NAMES", "Backbone", "build_backbone", "list_backbones", "weights_file"]
+
+
+ENDINGS = ("safetensors", "pth")
+
+
+@dataclass(frozen=True)
+class _OmlName:
+    timm_name: str
+    size: int
+
+
+OML_NAMES: dict[str, _OmlName] = {
+    "resnet18_imagenet1k_v1": _OmlName("resnet18.tv_in1k", 224),
+    "resnet34_imagenet1k_v1": _OmlName("resnet34.tv_in1k", 224),
+    "vitb14_dinov2": _OmlName("vit_base_patch14_dinov2.lvd142m", 224),
+    "vits16_dino": _OmlName("vit_small_patch16_224.dino", 224),
+}
+
+
+class Backbone(nn.Module):
+    """A network with its own preprocessing: pictures in, feature vectors out.
+
+    Args:
+        net: maps normalised pictures ``(n, 3, size, size)`` to features ``(n, features)``.
+        size: side of the network's input in pixels.
+        features: length of its output.
+        form: channel order, mean and standard deviation that the network was trained with.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, size: int, features: int, form: InputFormat) -> None:
+        super().__init__()
+        self.net = net
+        self.size = size
+        self.features = features
+        self.bgr = form.channels == "bgr"
+        self.register_buffer("mean", torch.tensor(form.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(form.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Features of pictures.
+
+        Args:
+            pictures: RGB in 0..255, uint8 or float, shape ``(n, 3, h, w)``; resized where they are not of the network's size.
+
+        Returns:
+            Features, not normalised, shape ``(n, features)``.
+        """
+        x = pictures.float()
+        if x.shape[-2:] != (self.size, self.size):
+            x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
+        if self.bgr:
+            x = x.flip(1)
+        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.net(x)  # (n, features)
+        return features
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """Names that ``build_backbone`` knows and that fit a shell pattern; ONNX files (``onnx:FILE``) come beside them."""
+    names = [*OML_NAMES, *(f"timm:{name}" for name in timm.list_models())]
+    return sorted(fnmatch.filter(names, pattern))
+
+
+def build_backbone(name: str, weights: str = "pretrained", size: int | None = None) -> Backbone:
+    """A network by name.
+
+    Args:
+        name: ``resnet34_imagenet1k_v1``, ``timm:resnet50``, ``onnx:path/to/file.onnx``.
+        weights: ``pretrained``, ``none`` (random), or the path of a checkpoint (safetensors, a state dict, or OML's own).
+        size: side of the input in pixels; the network's own where it is None.
+
+    Raises:
+        ConfigError: if no backbone has this name.
+        ModelError: if weights can't be had, read or fitted.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "onnx" and rest:
+        backbone = _from_onnx(Path(rest), weights, size)
+    elif kind == "timm" and rest:
+        backbone = _from_timm(rest, weights, size, label=name)
+    elif name in OML_NAMES:
+        backbone = _from_timm(OML_NAMES[name].timm_name, weights, size or OML_NAMES[name].size, label=name)
+    else:
+        raise ConfigError(
+            f'no backbone is called "{name}": expected one of {", ".join(OML_NAMES)}, timm:NAME or onnx:FILE'
+        )
+    if weights not in {"pretrained", "none"}:
+        fit_state_dict(backbone.net, read_state_dict(Path(weights)), f"{name}, {weights}")
+    return backbone
+
+
+def _from_onnx(file: Path, weights: str, size: int | None) -> Backbone:
+    graph = load_onnx(file)
+    own = graph.form.size
+    if size is not None and size != own:
+        raise ConfigError(f"{file}: takes pictures of {own} x {own} pixels, but size is {size}: leave it out")
+    if weights == "none":
+        for module in graph.net.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+    return Backbone(graph.net, own, graph.features, graph.form)
+
+
+def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Backbone:
+    if not timm.is_model(timm_name):
+        near = ", ".join(timm.list_models(f"*{timm_name.split('.')[0][:8]}*")[:5])
+        raise ConfigError(f'timm has no model "{timm_name}"{f": did you mean one of {near}" if near else ""}')
+    net = _create(timm_name, size)
+    cfg: dict[str, Any] = net.pretrained_cfg
+    if weights == "pretrained":
+        _load_pretrained(net, timm_name, label)
+    form = InputFormat(
+        size=size or cfg["input_size"][-1],
+        channels="rgb",
+        mean=tuple(255 * m for m in cfg["mean"]),
+        std=tuple(255 * s for s in cfg["std"]),
+    )
+    return Backbone(net, form.size, int(net.num_features), form)
+
+
+def _create(timm_name: str, size: int | None) -> Any:
+    options: dict[str, Any] = {"pretrained": False, "num_classes": 0}
+    if size is not None and timm_name.startswith("vit_"):
+        # Position embeddings keep the checkpoint's grid and are interpolated at each size, as OML's networks do.
+        options["dynamic_img_size"] = True
+    return timm.create_model(timm_name, **options)
+
+
+def weights_file(timm_name: str, ending: str = "safetensors") -> Path:
+    """Where downloaded weights are looked for first, so that a machine without a network can be given them."""
+    home = Path(os.environ.get("BONAFACE_HOME", "~/.cache/bonaface")).expanduser()
+    return home / "weights" / f"{timm_name}.{ending}"
+
+
+def _load_pretrained(net: nn.Module, timm_name: str, label: str) -> None:
+    for ending in ENDINGS:
+        file = weights_file(timm_name, ending)
+        if file.exists():
+            fit_state_dict(net, read_state_dict(file), f"{label}, {file}")
+            return
+    try:
+        fetched = timm.create_model(timm_name, pretrained=True, num_classes=0)
+    except Exception as error:
+        hub = getattr(net, "pretrained_cfg", {}).get("hf_hub_id") or timm_name
+        raise ModelError(
+            f"{label}: pretrained weights could not be downloaded ({type(error).__name__}): put model.safetensors of "
+            f"huggingface.co/{hub} at {weights_file(timm_name)}, or set weights to none or to the path of a checkpoint"
+        ) from error
+    net.load_state_dict(fetched.state_dict())

@@ -1,0 +1,132 @@
+"""From settings to what training needs: a clean table, its split, the validation pairs, the decoded pictures, the sampler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from bonaface.config import BatchConfig, FacesConfig, TrainConfig
+from bonaface.embedding.model import FaceModel
+from bonaface.errors import ConfigError
+from bonaface.faces.augmentation import Augmentation, torchvision_transforms
+from bonaface.faces.cleaning import drop_faults, find_faults
+from bonaface.faces.loading import FaceStore, Preparer, TestBatches, TrainingBatches, open_store
+from bonaface.faces.sampling import BalanceSampler, PairedFakesSampler, StepSampler
+from bonaface.faces.splitting import draw_pairs, split_by_person
+from bonaface.faces.table import FaceTable, class_labels, read_faces
+
+__all__ = ["TrainingFaces", "clean_faces", "prepare"]
+
+
+@dataclass(frozen=True)
+class TrainingFaces:
+    """Pictures ready for training and validation.
+
+    Args:
+        table: every picture that is used, split by person.
+        store: their decoded pictures, row by row.
+        labels: class of each row for training, -1 for the others.
+        pairs: validation pairs; ``a`` and ``b`` are places in ``val_rows``.
+        val_rows: rows that the pairs need, each once.
+    """
+
+    table: FaceTable
+    store: FaceStore
+    labels: NDArray[np.int64]
+    pairs: pd.DataFrame
+    val_rows: NDArray[np.int64]
+
+    @property
+    def train_rows(self) -> NDArray[np.int64]:
+        """Rows that training draws from."""
+        return np.flatnonzero(self.labels >= 0)
+
+    def sampler(self, batch: BatchConfig, seed: int) -> StepSampler:
+        """The sampler over the places of ``train_rows``.
+
+        Raises:
+            ConfigError: if a batch needs more classes or people than there are.
+        """
+        rows = self.train_rows
+        if batch.sampler == "balance":
+            return BalanceSampler(self.labels[rows], batch.n_labels, batch.n_instances, seed)
+        frame = self.table.frame.iloc[rows]
+        person, is_fake = frame["person"].to_numpy(), frame["is_fake"].to_numpy()
+        return PairedFakesSampler(person, is_fake, batch.n_labels, batch.n_instances, batch.n_instances, seed)
+
+    def training_batches(
+        self, config: TrainConfig, model: FaceModel, sampler: StepSampler, first: int, count: int
+    ) -> TrainingBatches:
+        """The batches of ``count`` steps from step ``first`` on."""
+        faces = config.faces
+        named = [(each.name, each.options) for each in faces.transforms]
+        augmentation = Augmentation(faces.flip, faces.degrade, torchvision_transforms(named))
+        is_fake = self.table.frame["is_fake"].to_numpy(dtype=bool)
+        trained = {name: branch.view for name, branch in model.trained.items()}
+        return TrainingBatches(
+            self.store, self.labels, is_fake, self.train_rows, sampler, augmentation, trained, config.seed, first, count
+        )
+
+    def val_batches(self, model: FaceModel, size: int) -> TestBatches:
+        """The pictures of the validation pairs, each once."""
+        return TestBatches(self.store, self.val_rows, model.views, size)
+
+
+def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tuple[FaceTable, pd.DataFrame]:
+    """Reads the table and leaves out unreadable files, duplicates and classes too small to train on.
+
+    Returns:
+        The table without them, and the faults: path, fault, evidence, suggestion, confidence.
+
+    Raises:
+        DataError: if the folder is no known layout or holds nothing to train on.
+        ConfigError: if no folder is named.
+    """
+    if not faces.train:
+        raise ConfigError(
+            "faces.train: no training data named: set it to a folder of faces or to a CSV or parquet file"
+        )
+    table = read_faces(Path(faces.train))
+    faults = find_faults(table, fake_classes=faces.fake_classes, progress=progress)
+    counts = ", ".join(f"{count} {fault}" for fault, count in faults["fault"].value_counts().items())
+    console.log(f"{len(table):,} pictures read from {faces.train}; left out: {counts or 'none'}")
+    return drop_faults(table, faults), faults
+
+
+def prepare(
+    config: TrainConfig, table: FaceTable, model: FaceModel, console: Console, progress: Progress
+) -> TrainingFaces:
+    """Splits, draws the validation pairs, and decodes every picture once.
+
+    Raises:
+        DataError: if the split or the pairs can't be had.
+        ConfigError: if a view does not fit the frame.
+    """
+    faces = config.faces
+    table = split_by_person(table, faces.val_fraction, config.seed)
+    detector = Path(faces.detector) if faces.detector else None
+    store = open_store(
+        table, Preparer.of(model.views, faces.frame_size, detector), Path(faces.cache), progress=progress
+    )
+    in_training = (table.frame["split"] == "train").to_numpy()
+    labels = np.where(in_training, class_labels(table, faces.fake_classes), -1)
+    pairs, rows = _placed(draw_pairs(table, faces.val_pairs, config.seed))
+    people = table.frame["person"][in_training].nunique(), table.frame["person"][~in_training].nunique()
+    console.log(
+        f"training: {in_training.sum():,} pictures of {people[0]:,} people in {len(set(labels.tolist()) - {-1}):,} classes; "
+        f"validation: {len(pairs):,} pairs of {people[1]:,} other people"
+    )
+    return TrainingFaces(table, store, labels, pairs, rows)
+
+
+def _placed(pairs: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Pairs by place in the sorted rows that they use, and those rows."""
+    rows, places = np.unique(pairs[["a", "b"]].to_numpy(dtype=np.int64), return_inverse=True)
+    places = places.reshape(-1, 2)
+    return pairs.assign(a=places[:, 0], b=places[:, 1]), rows

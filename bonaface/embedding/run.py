@@ -1,0 +1,193 @@
+"""A run's folder: made, filled by training, read back.
+
+config.yaml       every setting: it alone repeats the run
+files/            ONNX networks and the detector that the run was built from, so that the folder can be moved
+faults.csv        pictures that were left out, and why
+best.ckpt         weights with the lowest validation EER
+last.ckpt         all that --resume needs
+metrics.csv       one row a validation
+metrics.json      the best weights' figures on the validation pairs
+calibration.json  scores to probabilities, fitted on the validation pairs
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from bonaface import __version__
+from bonaface.config import BranchConfig, TrainConfig, load_config, save_config
+from bonaface.embedding.model import FaceModel, build_model
+from bonaface.embedding.preparation import TrainingFaces, clean_faces, prepare
+from bonaface.embedding.training import FaceTraining, fit, gathered
+from bonaface.embedding.weights import read_state_dict
+from bonaface.errors import ConfigError, ModelError
+from bonaface.files import atomic_write
+from bonaface.metrics import eers_by_kind
+from bonaface.scoring import Calibration, calibrate, similarity
+
+__all__ = ["Run", "load_run", "train"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with what belongs to it.
+
+    Args:
+        folder: the run's folder.
+        config: its settings.
+        model: its best weights, in evaluation mode.
+        calibration: None where the run was interrupted before its end.
+    """
+
+    folder: Path
+    config: TrainConfig
+    model: FaceModel
+    calibration: Calibration | None
+
+    @property
+    def detector(self) -> Path | None:
+        """The run's own copy of the face detector."""
+        return self.folder / "files" / Path(self.config.faces.detector).name if self.config.faces.detector else None
+
+
+def train(config: TrainConfig, console: Console, resume: bool = False) -> Path:
+    """Trains a model and writes its run folder.
+
+    Args:
+        config: every setting.
+        console: where progress is shown.
+        resume: go on from the folder's last.ckpt, or from the start where there is none yet.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ConfigError, DataError, ModelError: one sentence each; nothing is written before the settings make sense.
+    """
+    run = Path(config.out) / config.name
+    _refuse_other_run(run, config, resume)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    model = build_model(config.model)
+    with Progress(console=console, transient=True) as progress:
+        table, faults = clean_faces(config.faces, console, progress)
+        faces = prepare(config, table, model, console, progress)
+        faces.sampler(config.batch, config.seed)  # refuses a batch that the people don't suffice for
+    run.mkdir(parents=True, exist_ok=True)
+    _keep_files(config, run / "files")
+    with atomic_write(run / "config.yaml") as temporary:
+        save_config(config, temporary)
+    with atomic_write(run / "faults.csv") as temporary:
+        faults.to_csv(temporary, index=False)
+    training = fit(model, faces, config, run, resume, console)
+    _finish(run, training, faces, config)
+    return run
+
+
+def _refuse_other_run(run: Path, config: TrainConfig, resume: bool) -> None:
+    if not (run / "config.yaml").exists():
+        return
+    if not resume:
+        raise ConfigError(f"{run}: a run of this name exists: go on with it by --resume, or choose another --name")
+    if load_config(run / "config.yaml") != config:
+        raise ConfigError(f"{run}: its settings differ from these, so it can't be gone on with: choose another --name")
+
+
+def _keep_files(config: TrainConfig, folder: Path) -> None:
+    for file in _files_of(config):
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / file.name
+        if not kept.exists():
+            with atomic_write(kept) as temporary:
+                shutil.copyfile(file, temporary)
+
+
+def _files_of(config: TrainConfig) -> list[Path]:
+    branches = [branch for branch in (config.model.identity, config.model.authenticity) if branch is not None]
+    networks = [file for branch in branches if (file := _onnx_of(branch)) is not None]
+    described = [file.with_suffix(".yaml") for file in networks if file.with_suffix(".yaml").exists()]
+    return [*networks, *described, *([Path(config.faces.detector)] if config.faces.detector else [])]
+
+
+def _onnx_of(branch: BranchConfig) -> Path | None:
+    kind, _, rest = branch.backbone.partition(":")
+    return Path(rest) if kind == "onnx" else None
+
+
+def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: TrainConfig) -> None:
+    """Calibrates the best weights on the validation pairs and writes their figures."""
+    model = training.model
+    model.load_state_dict(_weights(run / "best.ckpt"))
+    model.eval()
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        batches = faces.val_batches(model, 64)
+        parts = [model.embed({name: x.to(device) for name, x in batches[item].items()}) for item in range(len(batches))]
+    embeddings = gathered(parts)
+    a, b = (embeddings.take(faces.pairs[side].to_numpy()) for side in ("a", "b"))
+    kind = faces.pairs["kind"].to_numpy(dtype=str)
+    calibration = calibrate(a, b, kind)
+    figures = eers_by_kind(similarity(a, b, calibration), faces.pairs["label"].to_numpy(), kind)
+    best = min(training.history, key=lambda row: row["val_challenge_eer"])
+    _write_json(run / "calibration.json", calibration.as_dict())
+    _write_json(
+        run / "metrics.json",
+        {
+            "val": figures,
+            "untrained": {name[4:]: value for name, value in training.history[0].items() if name.startswith("val_")},
+            "best_step": int(best["step"]),
+            "steps": training.total_steps,
+            "val_pairs": len(faces.pairs),
+            "seed": config.seed,
+            "bonaface": __version__,
+            "torch": torch.__version__,
+        },
+    )
+
+
+def _write_json(file: Path, values: dict[str, Any]) -> None:
+    with atomic_write(file) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return {key.removeprefix("model."): value for key, value in read_state_dict(checkpoint).items()}
+
+
+def load_run(folder: Path) -> Run:
+    """The best model of a run's folder, in evaluation mode on the CPU.
+
+    Raises:
+        ModelError: if the folder is no run, or its checkpoint does not fit its settings.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise ModelError(f"{folder}: not the folder of a run: expected config.yaml and best.ckpt in it")
+    if not (folder / "best.ckpt").is_file():
+        raise ModelError(
+            f"{folder}: has no best.ckpt: the run was stopped before its first validation; go on by --resume"
+        )
+    config = load_config(folder / "config.yaml")
+    model = build_model(config.model, folder / "files")
+    weights, wanted = _weights(folder / "best.ckpt"), model.state_dict()
+    odd = [
+        key
+        for key in sorted({*weights, *wanted})
+        if key not in weights or key not in wanted or weights[key].shape != wanted[key].shape
+    ]
+    if odd:
+        raise ModelError(
+            f"{folder / 'best.ckpt'}: made with another backbone than {folder / 'config.yaml'} says: "
+            f"{len(odd)} of {len(wanted)} tensors differ, the first is {odd[0]}"
+        )
+    model.load_state_dict(weights)
+    saved = folder / "calibration.json"
+    calibration = Calibration.from_dict(json.loads(saved.read_text(encoding="utf-8"))) if saved.is_file() else None
+    return Run(folder, config, model.eval(), calibration)

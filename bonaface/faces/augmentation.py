@@ -1,0 +1,117 @@
+"""What is done to training pictures at random: flip, degradation, torchvision transforms, crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bonaface.errors import ConfigError
+from bonaface.faces.views import View, random_crop
+
+__all__ = ["Augmentation", "degrade", "torchvision_transforms"]
+
+Picture = NDArray[np.uint8]
+Transform = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """From a stored picture to a training picture.
+
+    Args:
+        flip: probability of a horizontal flip.
+        degrade: probability of ``degrade``.
+        transforms: torchvision v2 transforms, applied in turn.
+    """
+
+    flip: float = 0.0
+    degrade: float = 0.0
+    transforms: tuple[Transform, ...] = ()
+
+    def __call__(self, picture: Picture, view: View, generator: np.random.Generator) -> Picture:
+        """A random variant of ``picture`` ``(h, w, 3)`` as ``view`` wants it; deterministic by the generator."""
+        if generator.random() < self.flip:
+            picture = picture[:, ::-1]
+        if generator.random() < self.degrade:
+            picture = degrade(picture, generator)
+        if self.transforms:
+            picture = self._transformed(picture, generator)
+        return random_crop(picture, view.size, generator) if view.crop else picture
+
+    def _transformed(self, picture: Picture, generator: np.random.Generator) -> Picture:
+        # torchvision draws from torch's global generator: it is seeded here from ours, and put back.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(generator.integers(2**31)))
+            tensor = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)  # (3, h, w)
+            for transform in self.transforms:
+                tensor = transform(tensor)
+        return np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+
+
+def torchvision_transforms(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Transform, ...]:
+    """Makes torchvision v2 transforms from (name, options) pairs.
+
+    Raises:
+        ConfigError: if there is no such transform, or it refuses its options.
+    """
+    from torchvision.transforms import v2
+
+    made: list[Transform] = []
+    for name, options in named:
+        found = getattr(v2, name, None)
+        if not isinstance(found, type) or not issubclass(found, v2.Transform):
+            raise ConfigError(f'faces.transforms: torchvision.transforms.v2 has no transform "{name}"')
+        try:
+            made.append(found(**options))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"faces.transforms: {name}: {error}") from error
+    return tuple(made)
+
+
+def degrade(picture: Picture, generator: np.random.Generator) -> Picture:
+    """Random brightness and contrast, rescaling, blur, noise and JPEG: what happens to a photo between cameras and users.
+
+    Each step is taken or not by itself, in this order, which is that of a photo's life.
+    """
+    taken = generator.random(5) < (0.4, 0.35, 0.3, 0.35, 0.6)
+    steps = (_light, _rescale, _blur, _noise, _jpeg)
+    for step, take in zip(steps, taken, strict=True):
+        if take:
+            picture = step(np.ascontiguousarray(picture), generator)
+    return picture
+
+
+def _light(picture: Picture, generator: np.random.Generator) -> Picture:
+    gain, offset = generator.uniform(0.75, 1.25), generator.uniform(-20, 20)
+    curve = np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)
+    return np.asarray(curve[picture])
+
+
+def _rescale(picture: Picture, generator: np.random.Generator) -> Picture:
+    h, w = picture.shape[:2]
+    factor = generator.uniform(0.5, 0.95)
+    down, up = generator.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC], 2)
+    small = cv2.resize(picture, (round(w * factor), round(h * factor)), interpolation=int(down))
+    return np.asarray(cv2.resize(small, (w, h), interpolation=int(up)), dtype=np.uint8)
+
+
+def _blur(picture: Picture, generator: np.random.Generator) -> Picture:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.2)), dtype=np.uint8)
+
+
+def _noise(picture: Picture, generator: np.random.Generator) -> Picture:
+    noise = generator.standard_normal(picture.shape, dtype=np.float32) * np.float32(generator.uniform(1, 6))
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def _jpeg(picture: Picture, generator: np.random.Generator) -> Picture:
+    quality = int(generator.integers(40, 96))
+    _, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.ascontiguousarray(decoded[:, :, ::-1])

@@ -1,0 +1,285 @@
+"""Pictures to batches: decoded once into memory-mapped arrays, then read, augmented and stacked step by step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bonaface.errors import DataError
+from bonaface.faces.alignment import Aligner
+from bonaface.faces.augmentation import Augmentation
+from bonaface.faces.decoding import decode
+from bonaface.faces.sampling import StepSampler
+from bonaface.faces.table import FaceTable
+from bonaface.faces.views import View, square
+
+__all__ = ["Batch", "FaceStore", "Preparer", "TestBatches", "TrainingBatches", "open_store"]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """From a decoded photo to the pictures that views are cut from.
+
+    Args:
+        kinds: which of ``frame`` and ``aligned`` are wanted.
+        frame_size: side of the frame in pixels.
+        aligned_size: side of the aligned face in pixels.
+        detector: YuNet ONNX file, or None for centre crops.
+    """
+
+    kinds: tuple[str, ...]
+    frame_size: int
+    aligned_size: int = 112
+    detector: Path | None = None
+    aligner: Aligner = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Opens the detector once."""
+        object.__setattr__(self, "aligner", Aligner(self.detector, self.aligned_size))
+
+    @classmethod
+    def of(cls, views: Mapping[str, View], frame_size: int, detector: Path | None) -> Preparer:
+        """What the views of a model need.
+
+        Raises:
+            ConfigError: if a crop does not fit the frame.
+        """
+        for view in views.values():
+            view.check(frame_size)
+        sizes = [view.size for view in views.values() if view.kind == "aligned"]
+        kinds = tuple(sorted({view.kind for view in views.values()}))
+        return cls(kinds, frame_size, max(sizes, default=112), detector)
+
+    def size(self, kind: str) -> int:
+        """Side in pixels of the pictures of a kind."""
+        return self.frame_size if kind == "frame" else self.aligned_size
+
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        """Pictures by kind, each ``(size, size, 3)``."""
+        made = {}
+        if "frame" in self.kinds:
+            made["frame"] = square(image, self.frame_size)
+        if "aligned" in self.kinds:
+            made["aligned"] = self.aligner.align(image).image
+        return made
+
+    def fingerprint(self) -> str:
+        """Changes whenever the pictures would."""
+        detector = self.detector.read_bytes() if self.detector and "aligned" in self.kinds else b""
+        text = f"{_VERSION} {self.kinds} {self.frame_size} {self.aligned_size}".encode()
+        return hashlib.blake2b(text + detector, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class FaceStore:
+    """Decoded pictures of a table: by kind, a memory-mapped array ``(n, size, size, 3)`` in the table's order."""
+
+    arrays: Mapping[str, NDArray[np.uint8]]
+
+    def picture(self, row: int, view: View) -> NDArray[np.uint8]:
+        """The stored picture that a view of a row is cut from."""
+        picture: NDArray[np.uint8] = self.arrays[view.kind][row]
+        return picture
+
+
+def open_store(
+    table: FaceTable, prepare: Preparer, cache: Path, threads: int = 2, progress: Progress | None = None
+) -> FaceStore:
+    """The pictures of a table, decoded at most once for each state of its files.
+
+    Args:
+        table: readable pictures only (``cleaning`` leaves the others out).
+        prepare: what is kept of each.
+        cache: folder of all stores; one store is about ``n * size^2 * 3`` bytes a kind.
+        threads: that decode.
+        progress: shows how far it is.
+
+    Raises:
+        DataError: if a picture can't be decoded or the disk is full.
+    """
+    folder = cache / _key(table, prepare)
+    if not (folder / "done.json").exists():
+        try:
+            _build(table, prepare, folder, threads, progress)
+        except OSError as error:
+            raise DataError(
+                f"{cache}: decoded pictures can't be kept there ({error.strerror}): set faces.cache elsewhere"
+            ) from error
+    return FaceStore({kind: np.load(folder / f"{kind}.npy", mmap_mode="r") for kind in prepare.kinds})
+
+
+def _key(table: FaceTable, prepare: Preparer) -> str:
+    digest = hashlib.blake2b(prepare.fingerprint().encode(), digest_size=16)
+    for row in range(len(table)):
+        path = table.path(row)
+        state = path.stat()
+        digest.update(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _build(table: FaceTable, prepare: Preparer, folder: Path, threads: int, progress: Progress | None) -> None:
+    """Into a folder beside it, moved into place when whole: a kill leaves no half store under its name."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
+    try:
+        arrays = {
+            kind: np.lib.format.open_memmap(
+                work / f"{kind}.npy",
+                mode="w+",
+                dtype=np.uint8,
+                shape=(len(table), prepare.size(kind), prepare.size(kind), 3),
+            )
+            for kind in prepare.kinds
+        }
+
+        def fill(row: int) -> None:
+            for kind, picture in prepare(decode(table.path(row))).items():
+                arrays[kind][row] = picture
+
+        _each(fill, len(table), threads, "decoding pictures", progress)
+        for array in arrays.values():
+            array.flush()
+        (work / "done.json").write_text(json.dumps({"pictures": len(table), "kinds": prepare.kinds}), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(work, folder)  # noqa: PTH105 - the one call that is atomic for folders
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _each(work: Callable[[int], None], count: int, threads: int, title: str, progress: Progress | None) -> None:
+    task = progress.add_task(title, total=count) if progress else None
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, range(count)):
+            if progress is not None and task is not None:
+                progress.advance(task)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's pictures.
+
+    Args:
+        pictures: by branch, uint8 ``(n, 3, size, size)``.
+        labels: class numbers ``(n,)``, int64.
+        is_fake: whether each is a deepfake ``(n,)``, bool.
+    """
+
+    pictures: dict[str, Tensor]
+    labels: Tensor
+    is_fake: Tensor
+
+    def pin_memory(self) -> Batch:
+        """For the copy to a GPU."""
+        return Batch(
+            {k: v.pin_memory() for k, v in self.pictures.items()}, self.labels.pin_memory(), self.is_fake.pin_memory()
+        )
+
+    def to(self, device: Any, non_blocking: bool = False) -> Batch:
+        """The batch on a device."""
+        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in self.pictures.items()}
+        return Batch(moved, self.labels.to(device), self.is_fake.to(device))
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Item ``k`` is the batch of step ``first + k``: a pure function of the seed and the step, so that a run can go on anywhere.
+
+    Args:
+        store: the pictures.
+        labels: class of each row of the store, shape ``(n,)``.
+        is_fake: shape ``(n,)``.
+        rows: row of the store of each position that the sampler knows, shape ``(m,)``.
+        sampler: positions of each step.
+        augmentation: what each picture goes through.
+        views: what each trained branch looks at.
+        seed: of the augmentation.
+        first: step of the first item.
+        count: number of items.
+    """
+
+    def __init__(
+        self,
+        store: FaceStore,
+        labels: NDArray[np.int64],
+        is_fake: NDArray[np.bool_],
+        rows: NDArray[np.int64],
+        sampler: StepSampler,
+        augmentation: Augmentation,
+        views: Mapping[str, View],
+        seed: int,
+        first: int,
+        count: int,
+    ) -> None:
+        self.store = store
+        self.labels = labels
+        self.is_fake = is_fake
+        self.rows = rows
+        self.sampler = sampler
+        self.augmentation = augmentation
+        self.views = views
+        self.seed = seed
+        self.first = first
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, item: int) -> Batch:
+        if not 0 <= item < self.count:
+            raise IndexError(item)
+        step = self.first + item
+        rows = self.rows[self.sampler.batch(step)]
+        pictures = {
+            name: _stacked(
+                self.augmentation(self.store.picture(row, view), view, np.random.default_rng([self.seed, step, place]))
+                for place, row in enumerate(rows)
+            )
+            for name, view in self.views.items()
+        }
+        return Batch(pictures, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.is_fake[rows]))
+
+
+class TestBatches(Dataset[dict[str, Tensor]]):
+    """Rows of a store as they are at test time, ``size`` to an item: by branch, uint8 ``(n, 3, h, w)``."""
+
+    __test__ = False  # no test, whatever its name makes pytest think
+
+    def __init__(self, store: FaceStore, rows: NDArray[np.int64], views: Mapping[str, View], size: int) -> None:
+        self.store = store
+        self.rows = rows
+        self.views = views
+        self.size = size
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.size)
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        if not 0 <= item < len(self):
+            raise IndexError(item)
+        part = self.rows[item * self.size : (item + 1) * self.size]
+        return {
+            name: _stacked(view.at_test(self.store.picture(row, view)) for row in part)
+            for name, view in self.views.items()
+        }
+
+
+def _stacked(pictures: Iterator[NDArray[np.uint8]]) -> Tensor:
+    array = np.stack(list(pictures))  # (n, h, w, 3)
+    return torch.from_numpy(array).permute(0, 3, 1, 2)  # (n, 3, h, w), channels last in memory
