@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OML_VENV := .venv-oml
 
 .PHONY: help install demo test bench parity clean
 help:
@@ -31,6 +32,15 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# Open Metric Learning needs numpy<2, which constraints.txt does not have: the newest versions that go with it are taken.
+$(OML_VENV)/.installed: pyproject.toml
+	test -d $(OML_VENV) || $(PYTHON) -m venv $(OML_VENV)
+	$(OML_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[oml]' pytest
+	touch $@
+
+parity: $(OML_VENV)/.installed
+	$(OML_VENV)/bin/python -m pytest -p no:cacheprovider tests/parity
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,8 +15,10 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from bonaface.embedding.dino import resample_as_oml
 from bonaface.embedding.onnx_module import InputFormat, load_onnx
 from bonaface.embedding.weights import fit_state_dict, read_state_dict
 from bonaface.errors import ConfigError, ModelError
@@ -107,6 +109,8 @@ def build_backbone(name: str, weights: str = "pretrained", size: int | None = No
         backbone = _from_timm(rest, weights, size, label=name)
     elif name in OML_NAMES:
         backbone = _from_timm(OML_NAMES[name].timm_name, weights, size or OML_NAMES[name].size, label=name)
+        if isinstance(backbone.net, VisionTransformer):
+            resample_as_oml(backbone.net)
     else:
         raise ConfigError(
             f'no backbone is called "{name}": expected one of {", ".join(OML_NAMES)}, timm:NAME or onnx:FILE'
@@ -133,7 +137,7 @@ def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Ba
     if not timm.is_model(timm_name):
         near = ", ".join(timm.list_models(f"*{timm_name.split('.')[0][:8]}*")[:5])
         raise ConfigError(f'timm has no model "{timm_name}"{f": did you mean one of {near}" if near else ""}')
-    net = _create(timm_name, size)
+    net = _create(timm_name, size, label)
     cfg: dict[str, Any] = net.pretrained_cfg
     if weights == "pretrained":
         _load_pretrained(net, timm_name, label)
@@ -143,15 +147,21 @@ def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Ba
         mean=tuple(255 * m for m in cfg["mean"]),
         std=tuple(255 * s for s in cfg["std"]),
     )
-    return Backbone(net, form.size, int(net.num_features), form)
+    return Backbone(net, form.size, int(getattr(net, "head_hidden_size", net.num_features)), form)
 
 
-def _create(timm_name: str, size: int | None) -> Any:
-    options: dict[str, Any] = {"pretrained": False, "num_classes": 0}
-    if size is not None and timm_name.startswith("vit_"):
+def _create(timm_name: str, size: int | None, label: str) -> Any:
+    cfg = timm.models.get_pretrained_cfg(timm_name)
+    if size is None or cfg is None or not cfg.fixed_input_size or size == cfg.input_size[-1]:
+        return timm.create_model(timm_name, pretrained=False, num_classes=0)
+    try:
         # Position embeddings keep the checkpoint's grid and are interpolated at each size, as OML's networks do.
-        options["dynamic_img_size"] = True
-    return timm.create_model(timm_name, **options)
+        return timm.create_model(timm_name, pretrained=False, num_classes=0, dynamic_img_size=True)
+    except TypeError as error:
+        own = cfg.input_size[-1]
+        raise ConfigError(
+            f"{label}: takes pictures of {own} x {own} pixels only, but size is {size}: leave it out"
+        ) from error
 
 
 def weights_file(timm_name: str, ending: str = "safetensors") -> Path:

@@ -37,15 +37,18 @@ def shaken(extractor: nn.Module) -> nn.Module:
     return extractor.eval()
 
 
-@pytest.mark.parametrize("name", EXTRACTORS)
-def test_outputs_with_omls_weights(name, tmp_path):
+SIZES = [(name, 224) for name in EXTRACTORS] + [("vits16_dino", 112), ("vitb14_dinov2", 112), ("vitb14_dinov2", 266)]
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES)
+def test_outputs_with_omls_weights(name, size, tmp_path):
     extractor = EXTRACTORS[name](weights=None, **EXTRACTORS[name].pretrained_models[name]["init_args"])
     shaken(extractor)
     checkpoint = tmp_path / "oml.ckpt"
     torch.save({"state_dict": extractor.state_dict()}, checkpoint)
-    backbone = build_backbone(name, weights=str(checkpoint)).eval()
+    backbone = build_backbone(name, weights=str(checkpoint), size=size).eval()
 
-    pictures = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    pictures = torch.randint(0, 256, (2, 3, size, size), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     normalised = (pictures / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     with torch.no_grad():
         expected, features = extractor(normalised), backbone(pictures)
