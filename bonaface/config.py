@@ -50,6 +50,7 @@ class FacesConfig:
     Args:
         train: folder of faces (the challenge's layout or one folder a person), or a CSV/parquet file in OML's format.
         fake_classes: own: the deepfakes of each person are a class of their own; shared: one class for all; dropped: not used.
+        faults: CSV that bonaface clean wrote: its rows are left out or relabelled, as their suggestions say.
         val_fraction: share of the people, in (0, 1), whose photos are kept for validation.
         val_pairs: number of validation pairs drawn, of the four kinds together.
         frame_size: side in pixels of the square a picture is kept at; a picture of this size is not resampled.
@@ -63,6 +64,7 @@ class FacesConfig:
 
     train: str = ""
     fake_classes: Literal["own", "shared", "dropped"] = "own"
+    faults: str | None = None
     val_fraction: float = 0.1
     val_pairs: int = 2000
     frame_size: int = 160

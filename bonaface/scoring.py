@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
 
 __all__ = ["Calibration", "Embeddings", "Logistic", "calibrate", "similarity"]
 
@@ -62,12 +63,14 @@ class Calibration:
     """Logistic regressions fitted on validation pairs.
 
     Args:
+        mislabelled: estimated share of the pairs called same that show two people.
         same: cosine to the log-odds that two genuine photos show one person.
         genuine: a photo's raw log-odds to calibrated ones; None for a plain model.
     """
 
     same: Logistic
     genuine: Logistic | None = None
+    mislabelled: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -77,7 +80,9 @@ class Calibration:
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
         """The inverse of ``as_dict``."""
         genuine = values.get("genuine")
-        return cls(Logistic(**values["same"]), None if genuine is None else Logistic(**genuine))
+        return cls(
+            Logistic(**values["same"]), None if genuine is None else Logistic(**genuine), values.get("mislabelled", 0.0)
+        )
 
 
 def similarity(a: Embeddings, b: Embeddings, calibration: Calibration | None) -> Floats:
@@ -109,36 +114,59 @@ def similarity(a: Embeddings, b: Embeddings, calibration: Calibration | None) ->
     )
 
 
-def calibrate(a: Embeddings, b: Embeddings, kind: NDArray[np.str_]) -> Calibration:
+def calibrate(a: Embeddings, b: Embeddings, label: NDArray[Any], fake_a: NDArray[Any], fake_b: NDArray[Any]) -> Calibration:
     """Fits a calibration on labelled pairs.
 
     Args:
-        a: first photos of the pairs, always real where the pair is same or impostor.
+        a: first photos of the pairs, ``n`` of them.
         b: second photos.
-        kind: ``same``, ``impostor``, ``own_fake`` or ``other_fake`` (then ``b`` is the deepfake), shape ``(n,)``.
+        label: 1 for two real photos of one person, shape ``(n,)``.
+        fake_a: whether the first photo is a deepfake, shape ``(n,)``.
+        fake_b: whether the second one is.
 
     Raises:
         ValueError: if there is no same pair, or no other pair to set against it.
     """
-    same, impostor = kind == "same", kind == "impostor"
-    fake = (kind == "own_fake") | (kind == "other_fake")
+    same, fake = np.asarray(label) == 1, np.asarray(fake_a, dtype=bool) | np.asarray(fake_b, dtype=bool)
     cosine = similarity(Embeddings(a.identity), Embeddings(b.identity), None)
-    against = impostor if impostor.any() else fake
+    impostor = ~same & ~fake
+    against = impostor if impostor.any() else ~same
     if not same.any() or not against.any():
         raise ValueError("calibration needs pairs of the same person and pairs of different people")
+    who, mislabelled = _fit(cosine[same], cosine[against], noise=True)
     genuine = None
-    if a.authenticity is not None and b.authenticity is not None and fake.any():
-        genuine = _logistic(np.concatenate([a.authenticity, b.authenticity[~fake]]), b.authenticity[fake])
-    elif a.authenticity is not None:
-        genuine = Logistic(1.0, 0.0)
-    return Calibration(_logistic(cosine[same], cosine[against]), genuine)
+    if a.authenticity is not None and b.authenticity is not None:
+        log_odds = np.concatenate([a.authenticity, b.authenticity])
+        forged = np.concatenate([fake_a, fake_b]).astype(bool)
+        genuine = _fit(log_odds[~forged], log_odds[forged], noise=False)[0] if forged.any() else Logistic(1.0, 0.0)
+    return Calibration(who, genuine, mislabelled)
 
 
-def _logistic(positive: NDArray[Any], negative: NDArray[Any]) -> Logistic:
-    """Logistic regression of one score, both classes weighing the same; the slope is never negative."""
+def _fit(positive: NDArray[Any], negative: NDArray[Any], noise: bool) -> tuple[Logistic, float]:
+    """Logistic regression by maximum likelihood, both classes weighing the same, and the share of false positives' labels.
+
+    Face data is never clean: where a share ``e`` of the positives are really negatives, positives have the density
+    ``(1 - e) f1 + e f0``, and with the log-likelihood ratio ``l = log f1 / f0`` linear in the score, a score's posterior is
+    ``((1 - e) exp(l) + e) / ((1 - e) exp(l) + e + 1)``. Without that term a tenth of wrong labels would flatten the slope and make
+    identity count for too little beside authenticity. With ``e = 0`` it is plain logistic regression.
+    """
     scores = np.concatenate([positive, negative]).astype(np.float64)
-    scale = float(scores.std()) or 1.0
+    centre, scale = float(scores.mean()), float(scores.std()) or 1.0
+    x = (scores - centre) / scale
     target = np.concatenate([np.ones(len(positive)), np.zeros(len(negative))])
-    model = LogisticRegression(C=100.0, class_weight="balanced").fit(scores[:, None] / scale, target)
-    slope = max(float(model.coef_[0, 0]), 1e-6) / scale
-    return Logistic(slope, float(model.intercept_[0]))
+    weight = np.where(target == 1, 0.5 / len(positive), 0.5 / len(negative))
+
+    def loss(parameters: Floats) -> float:
+        log_ratio = np.exp(parameters[0]) * x + parameters[1]
+        share = 0.5 * expit(parameters[2]) if noise else 0.0
+        mixed = np.logaddexp(
+            np.log1p(-share) + log_ratio, np.log(share) if share else -np.inf
+        )  # log of (1 - e) exp(l) + e
+        posterior = -np.logaddexp(0.0, -np.where(target == 1, mixed, -mixed))
+        return float(-(weight * posterior).sum() + 1e-4 * parameters[0] ** 2)
+
+    found = minimize(
+        loss, np.array([0.5, 0.0, -3.0]), method="Nelder-Mead", options={"maxiter": 2000, "xatol": 1e-5, "fatol": 1e-9}
+    ).x
+    slope = float(np.exp(found[0])) / scale
+    return Logistic(slope, float(found[1]) - slope * centre), float(0.5 * expit(found[2])) if noise else 0.0

@@ -20,6 +20,8 @@ from bonaface.faces.loading import FaceStore, Preparer, TestBatches, TrainingBat
 from bonaface.faces.sampling import BalanceSampler, PairedFakesSampler, StepSampler
 from bonaface.faces.splitting import draw_pairs, split_by_person
 from bonaface.faces.table import FaceTable, class_labels, read_faces
+from bonaface.metrics import eers_by_kind
+from bonaface.scoring import Calibration, Embeddings, calibrate, similarity
 
 __all__ = ["TrainingFaces", "clean_faces", "prepare"]
 
@@ -32,7 +34,7 @@ class TrainingFaces:
         table: every picture that is used, split by person.
         store: their decoded pictures, row by row.
         labels: class of each row for training, -1 for the others.
-        pairs: validation pairs; ``a`` and ``b`` are places in ``val_rows``.
+        pairs: validation pairs; ``a`` and ``b`` are places in ``val_rows``, ``fake_a`` and ``fake_b`` say which are deepfakes.
         val_rows: rows that the pairs need, each once.
     """
 
@@ -73,6 +75,17 @@ class TrainingFaces:
             self.store, self.labels, is_fake, self.train_rows, sampler, augmentation, trained, config.seed, first, count
         )
 
+    def judged(self, embeddings: Embeddings) -> tuple[NDArray[np.float64], Calibration]:
+        """Similarities of the validation pairs from embeddings of ``val_rows``, and the calibration they were made with."""
+        pairs = self.pairs
+        a, b = (embeddings.take(pairs[side].to_numpy()) for side in ("a", "b"))
+        calibration = calibrate(a, b, pairs["label"].to_numpy(), pairs["fake_a"].to_numpy(), pairs["fake_b"].to_numpy())
+        return similarity(a, b, calibration), calibration
+
+    def errors(self, scores: NDArray[np.float64]) -> dict[str, float]:
+        """Equal error rates of the validation pairs, overall and by kind."""
+        return eers_by_kind(scores, self.pairs["label"].to_numpy(), self.pairs["kind"].to_numpy(dtype=str))
+
     def val_batches(self, model: FaceModel, size: int) -> TestBatches:
         """The pictures of the validation pairs, each once."""
         return TestBatches(self.store, self.val_rows, model.views, size)
@@ -93,6 +106,8 @@ def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tup
             "faces.train: no training data named: set it to a folder of faces or to a CSV or parquet file"
         )
     table = read_faces(Path(faces.train))
+    if faces.faults:
+        table = drop_faults(table, pd.read_csv(faces.faults, dtype={"path": str}))
     faults = find_faults(table, fake_classes=faces.fake_classes, progress=progress)
     counts = ", ".join(f"{count} {fault}" for fault, count in faults["fault"].value_counts().items())
     console.log(f"{len(table):,} pictures read from {faces.train}; left out: {counts or 'none'}")
@@ -116,7 +131,7 @@ def prepare(
     )
     in_training = (table.frame["split"] == "train").to_numpy()
     labels = np.where(in_training, class_labels(table, faces.fake_classes), -1)
-    pairs, rows = _placed(draw_pairs(table, faces.val_pairs, config.seed))
+    pairs, rows = _placed(draw_pairs(table, faces.val_pairs, config.seed), table)
     people = table.frame["person"][in_training].nunique(), table.frame["person"][~in_training].nunique()
     console.log(
         f"training: {in_training.sum():,} pictures of {people[0]:,} people in {len(set(labels.tolist()) - {-1}):,} classes; "
@@ -125,8 +140,10 @@ def prepare(
     return TrainingFaces(table, store, labels, pairs, rows)
 
 
-def _placed(pairs: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+def _placed(pairs: pd.DataFrame, table: FaceTable) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     """Pairs by place in the sorted rows that they use, and those rows."""
+    is_fake = table.frame["is_fake"].to_numpy(dtype=bool)
+    fakes = {f"fake_{side}": is_fake[pairs[side].to_numpy()] for side in ("a", "b")}
     rows, places = np.unique(pairs[["a", "b"]].to_numpy(dtype=np.int64), return_inverse=True)
     places = places.reshape(-1, 2)
-    return pairs.assign(a=places[:, 0], b=places[:, 1]), rows
+    return pairs.assign(a=places[:, 0], b=places[:, 1], **fakes), rows

@@ -31,8 +31,7 @@ from bonaface.embedding.training import FaceTraining, fit, gathered
 from bonaface.embedding.weights import read_state_dict
 from bonaface.errors import ConfigError, ModelError
 from bonaface.files import atomic_write
-from bonaface.metrics import eers_by_kind
-from bonaface.scoring import Calibration, calibrate, similarity
+from bonaface.scoring import Calibration
 
 __all__ = ["Run", "load_run", "train"]
 
@@ -131,11 +130,8 @@ def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: Tra
     with torch.inference_mode():
         batches = faces.val_batches(model, 64)
         parts = [model.embed({name: x.to(device) for name, x in batches[item].items()}) for item in range(len(batches))]
-    embeddings = gathered(parts)
-    a, b = (embeddings.take(faces.pairs[side].to_numpy()) for side in ("a", "b"))
-    kind = faces.pairs["kind"].to_numpy(dtype=str)
-    calibration = calibrate(a, b, kind)
-    figures = eers_by_kind(similarity(a, b, calibration), faces.pairs["label"].to_numpy(), kind)
+    scores, calibration = faces.judged(gathered(parts))
+    figures = faces.errors(scores)
     best = min(training.history, key=lambda row: row["val_challenge_eer"])
     _write_json(run / "calibration.json", calibration.as_dict())
     _write_json(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -24,8 +23,7 @@ from bonaface.embedding.model import FaceModel
 from bonaface.embedding.preparation import TrainingFaces
 from bonaface.embedding.progress import TrainingProgress
 from bonaface.errors import ConfigError
-from bonaface.metrics import eers_by_kind
-from bonaface.scoring import Embeddings, calibrate, similarity
+from bonaface.scoring import Embeddings
 
 __all__ = ["FaceTraining", "fit", "identity_loss", "precision_of"]
 
@@ -103,22 +101,15 @@ class FaceTraining(L.LightningModule):
         self.log(_MONITOR, self.history[-1]["val_challenge_eer"])
 
     def _record(self, step: int) -> None:
-        figures = {
-            f"val_{name}": value for name, value in eers_by_kind(*self._scored()).items() if not name.endswith("_rocch")
-        }
+        scores, _ = self.faces.judged(gathered(self._embedded))
+        self._embedded = []
+        errors = self.faces.errors(scores).items()
+        figures = {f"val_{name}": value for name, value in errors if not name.endswith("_rocch")}
         steps = len(self._since_validation)
         loss, active = torch.stack(self._since_validation).mean(0).tolist() if steps else (math.nan, math.nan)
         speed = steps * self._images / (time.monotonic() - self._started)
         self.history.append({"step": step, "train_loss": loss, "active": active, "images_per_second": speed} | figures)
         self._since_validation, self._started = [], time.monotonic()
-
-    def _scored(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        embeddings = gathered(self._embedded)
-        self._embedded = []
-        pairs = self.faces.pairs
-        a, b = embeddings.take(pairs["a"].to_numpy()), embeddings.take(pairs["b"].to_numpy())
-        kind = pairs["kind"].to_numpy(dtype=str)
-        return similarity(a, b, calibrate(a, b, kind)), pairs["label"].to_numpy(), kind
 
     def train_dataloader(self) -> Any:
         """The batches up to the next validation; they depend on the step alone, so a run goes on where it was."""
