@@ -15,6 +15,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models import PretrainedCfg
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -137,28 +138,41 @@ def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Ba
     if not timm.is_model(timm_name):
         near = ", ".join(timm.list_models(f"*{timm_name.split('.')[0][:8]}*")[:5])
         raise ConfigError(f'timm has no model "{timm_name}"{f": did you mean one of {near}" if near else ""}')
-    net = _create(timm_name, size, label)
-    cfg: dict[str, Any] = net.pretrained_cfg
+    cfg = _weights_of(timm_name)
+    if weights == "pretrained" and not (cfg.has_weights or _given_weights(timm_name)):
+        raise ModelError(
+            f"{label}: timm has no pretrained weights for it: set weights to none or to the path of a checkpoint"
+        )
+    net = _create(timm_name, size, cfg, label)
     if weights == "pretrained":
         _load_pretrained(net, timm_name, label)
     form = InputFormat(
-        size=size or cfg["input_size"][-1],
+        size=size or cfg.input_size[-1],
         channels="rgb",
-        mean=tuple(255 * m for m in cfg["mean"]),
-        std=tuple(255 * s for s in cfg["std"]),
+        mean=tuple(255 * m for m in cfg.mean),
+        std=tuple(255 * s for s in cfg.std),
     )
     return Backbone(net, form.size, int(getattr(net, "head_hidden_size", net.num_features)), form)
 
 
-def _create(timm_name: str, size: int | None, label: str) -> Any:
-    cfg = timm.models.get_pretrained_cfg(timm_name)
-    if size is None or cfg is None or not cfg.fixed_input_size or size == cfg.input_size[-1]:
+def _weights_of(timm_name: str) -> Any:
+    """What timm knows of the weights of a name: architecture, or architecture.tag."""
+    try:
+        cfg = timm.models.get_pretrained_cfg(timm_name)
+    except RuntimeError as error:
+        tagged = timm.list_models(f"{timm_name.split('.')[0]}.*", pretrained=True)
+        raise ConfigError(f'timm has no weights "{timm_name}": expected one of {", ".join(tagged)}') from error
+    return cfg or PretrainedCfg()
+
+
+def _create(timm_name: str, size: int | None, cfg: PretrainedCfg, label: str) -> Any:
+    own = cfg.input_size[-1]
+    if size in {None, own} or not cfg.fixed_input_size:
         return timm.create_model(timm_name, pretrained=False, num_classes=0)
     try:
         # Position embeddings keep the checkpoint's grid and are interpolated at each size, as OML's networks do.
         return timm.create_model(timm_name, pretrained=False, num_classes=0, dynamic_img_size=True)
     except TypeError as error:
-        own = cfg.input_size[-1]
         raise ConfigError(
             f"{label}: takes pictures of {own} x {own} pixels only, but size is {size}: leave it out"
         ) from error
@@ -170,12 +184,15 @@ def weights_file(timm_name: str, ending: str = "safetensors") -> Path:
     return home / "weights" / f"{timm_name}.{ending}"
 
 
+def _given_weights(timm_name: str) -> Path | None:
+    return next((file for ending in ENDINGS if (file := weights_file(timm_name, ending)).exists()), None)
+
+
 def _load_pretrained(net: nn.Module, timm_name: str, label: str) -> None:
-    for ending in ENDINGS:
-        file = weights_file(timm_name, ending)
-        if file.exists():
-            fit_state_dict(net, read_state_dict(file), f"{label}, {file}")
-            return
+    given = _given_weights(timm_name)
+    if given is not None:
+        fit_state_dict(net, read_state_dict(given), f"{label}, {given}")
+        return
     try:
         fetched = timm.create_model(timm_name, pretrained=True, num_classes=0)
     except Exception as error:

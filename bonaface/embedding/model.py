@@ -34,7 +34,7 @@ class Branch(nn.Module):
         self.view = view
         self.frozen = frozen
         if frozen:
-            self.requires_grad_(False)
+            self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Branch:
         """Training mode, which a frozen branch does not enter."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
@@ -132,7 +133,9 @@ def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: Tra
         parts = [model.embed({name: x.to(device) for name, x in batches[item].items()}) for item in range(len(batches))]
     scores, calibration = faces.judged(gathered(parts))
     figures = faces.errors(scores)
-    best = min(training.history, key=lambda row: row["val_challenge_eer"])
+    best = min(
+        training.history[1:], key=lambda row: np.float32(row["val_challenge_eer"])
+    )  # float32: as best.ckpt was chosen
     _write_json(run / "calibration.json", calibration.as_dict())
     _write_json(
         run / "metrics.json",

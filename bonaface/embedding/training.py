@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -78,6 +79,11 @@ class FaceTraining(L.LightningModule):
         self._since_validation.append(self.last_figures)
         self._images = images
 
+    def on_train_batch_start(self, batch: Any, index: int) -> None:
+        """Dropout draws from torch's global generator: seeded by the step, a run that goes on draws what it would have drawn."""
+        step = self.current_epoch * self.steps_per_round + index
+        torch.manual_seed(int(np.random.SeedSequence([self.config.seed, step]).generate_state(1)[0]))
+
     def validation_step(self, pictures: dict[str, Tensor], index: int) -> None:
         """Embeds one part of the validation pictures, in full precision."""
         with torch.autocast(self.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
@@ -127,7 +133,9 @@ class FaceTraining(L.LightningModule):
         """AdamW or SGD, with the schedule stepped at every optimiser step."""
         settings = self.config.optimizer
         optimizer = _optimizer(self.model, settings)
-        total = math.ceil(self.total_steps / settings.accumulate)
+        rounds, rest = divmod(self.total_steps, self.steps_per_round)
+        # At the end of a round the optimiser moves, however many batches have been added up.
+        total = rounds * math.ceil(self.steps_per_round / settings.accumulate) + math.ceil(rest / settings.accumulate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total, settings))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -138,6 +146,14 @@ class FaceTraining(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See on_save_checkpoint."""
         self.history = list(checkpoint.get("history", []))
+
+
+class Patience(EarlyStopping):
+    """Early stopping that also holds for a run that is gone on with after it had stopped."""
+
+    def on_train_start(self, trainer: L.Trainer, training: L.LightningModule) -> None:
+        """Stops at once where patience had ended before."""
+        trainer.should_stop = self.wait_count >= self.patience
 
 
 def gathered(parts: list[tuple[Tensor, Tensor | None]]) -> Embeddings:
@@ -229,7 +245,7 @@ def fit(
     last = ModelCheckpoint(run, "last", monitor=None, enable_version_counter=False)
     callbacks: list[Callback] = [TrainingProgress(console, run / "metrics.csv"), best, last]
     if config.patience:
-        callbacks.insert(1, EarlyStopping(_MONITOR, patience=config.patience, mode="min"))
+        callbacks.insert(1, Patience(_MONITOR, patience=config.patience, mode="min"))
     trainer = L.Trainer(
         accelerator=device,
         devices=1,
@@ -246,5 +262,8 @@ def fit(
         enable_model_summary=False,
     )
     checkpoint = run / "last.ckpt"
-    trainer.fit(training, ckpt_path=checkpoint if resume and checkpoint.exists() else None, weights_only=True)
+    try:
+        trainer.fit(training, ckpt_path=checkpoint if resume and checkpoint.exists() else None, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from stop
     return training
