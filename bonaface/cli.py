@@ -14,6 +14,7 @@ from bonaface.errors import BonafaceError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "get": "get a data set of faces to start from",
     "train": "train a face verifier that deepfakes do not pass",
     "submit": "score a folder of pairs: pair_id,similarity",
     "evaluate": "error rates against other people and against deepfakes",
