@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bonaface.files import atomic_write
 
 __all__ = ["TrainingProgress"]
 
+_LOG_EVERY = 60.0  # seconds between lines where the output is no terminal
 _SHOWN = {"val_sv_eer": "impostor", "val_spf_eer": "own fake", "val_other_fake_eer": "other fake"}
 
 
@@ -37,8 +39,9 @@ class TrainingProgress(Callback):
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
         )
-        self._loss = self._active = self._speed = 0.0
-        self._last = 0.0
+        self._loss = self._active = self._speed = math.nan
+        self._last = self._shown = 0.0
+        self._written = time.monotonic()
 
     def on_train_start(self, trainer: L.Trainer, training: Any) -> None:
         """Opens the bar, at the step that a resumed run is at."""
@@ -54,19 +57,26 @@ class TrainingProgress(Callback):
         self._last = time.monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, training: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Moves the bar; figures are running means over about 20 steps, read from the device 2 times a second at most."""
+        """Moves the bar; figures are running means, read from the device twice a second at most."""
         now = time.monotonic()
-        speed = len(batch.labels) / max(now - self._last, 1e-9)
-        self._speed = speed if not self._speed else 0.95 * self._speed + 0.05 * speed
+        self._speed = _smooth(self._speed, len(batch.labels) / max(now - self._last, 1e-9))
         self._last = now
         self.progress.advance(self._task)
-        if now - getattr(self, "_shown", 0.0) > 0.5:
+        if now - self._shown > 0.5:
             self._shown = now
             loss, active = (float(x) for x in training.last_figures)
-            self._loss = loss if not self._loss else 0.9 * self._loss + 0.1 * loss
-            self._active = active if not self._active else 0.9 * self._active + 0.1 * active
+            self._loss, self._active = _smooth(self._loss, loss), _smooth(self._active, active)
             seen = f"loss {self._loss:.4f}  active {self._active:.0%}  {self._speed:.0f} images/s"
             self.progress.update(self._task, seen=seen)
+        if not self.progress.console.is_terminal and now - self._written > _LOG_EVERY:
+            self._written = now
+            self._write_line()
+
+    def _write_line(self) -> None:
+        """What the bar shows, for a log file."""
+        task = self.progress.tasks[self._task]
+        left = f"{task.time_remaining / 60:.0f} min left" if task.time_remaining is not None else ""
+        self.progress.console.log(f"step {task.completed:.0f} of {task.total:.0f}: {task.fields['seen']}  {left}")
 
     def on_validation_end(self, trainer: L.Trainer, training: Any) -> None:
         """One line for the reader, one row for metrics.csv."""
@@ -87,3 +97,7 @@ class TrainingProgress(Callback):
     def on_exception(self, trainer: L.Trainer, training: Any, exception: BaseException) -> None:
         """Closes the bar, so that the error stands below it."""
         self.progress.stop()
+
+
+def _smooth(mean: float, value: float) -> float:
+    return value if math.isnan(mean) else 0.9 * mean + 0.1 * value
