@@ -3,51 +3,144 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.commands.options import add_model
+from bonaface.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bonaface.verification.pair_scores import PairScores
+    from bonaface.verification.report import ReportInput
 
 __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="bonaface evaluate", description="Error rates of a model against other people and against deepfakes."
+        prog="bonaface evaluate",
+        description="Error rates of a model against other people and against deepfakes, and a report of them.",
     )
-    add_model(parser)
-    parser.add_argument("--pairs", type=Path, required=True, metavar="DIR", help="folder of <pair_id>/0.jpg and 1.jpg")
+    judged = parser.add_mutually_exclusive_group(required=True)
+    judged.add_argument("--model", nargs="+", metavar="X", help="folders of runs, or ONNX face networks")
+    judged.add_argument("--scores", nargs="+", type=Path, metavar="CSV", help="pair_id,similarity from anywhere")
     parser.add_argument(
-        "--labels", type=Path, required=True, metavar="CSV", help="pair_id,label and, where known, kind and methods"
+        "--pairs",
+        type=Path,
+        metavar="P",
+        help="folder of <pair_id>/0.jpg and 1.jpg, LFW's folder, or a CSV of two paths",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics.json and scores.csv")
+    parser.add_argument("--labels", type=Path, metavar="L", help="CSV of pair_id,label,kind,...; or LFW's pairs.txt")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and the figures")
+    parser.add_argument(
+        "--detector", type=Path, metavar="ONNX", help="YuNet file that aligns faces for an ONNX network"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the network runs")
+    other = parser.add_argument_group(
+        "validation pairs", "other pairs, which thresholds and calibration are taken from"
+    )
+    other.add_argument("--val-pairs", type=Path, metavar="P", help="as --pairs; in place of what a run has stored")
+    other.add_argument("--val-labels", type=Path, metavar="L", help="as --labels")
+    other.add_argument("--val-scores", nargs="+", type=Path, metavar="CSV", help="scores of these, one file a --scores")
+    parser.add_argument(
+        "--robustness",
+        nargs="?",
+        type=int,
+        const=200,
+        metavar="N",
+        help="also judge N pairs degraded and attacked (200)",
+    )
+    parser.add_argument(
+        "--replicates", type=int, default=1000, metavar="N", help="draws of the bootstrap (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (%(default)s)")
+    parser.add_argument(
+        "--worst", type=int, default=24, metavar="N", help="worst pairs shown of each kind (%(default)s)"
+    )
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints a table of error rates and writes it; returns 1 where pictures could not be read."""
+    """Prints tables of error rates and writes the report; returns 1 where pictures could not be read."""
     options = _parser().parse_args(arguments)
-    from bonaface.faces.pairs import read_labels, read_pairs
-    from bonaface.serving.runtime import load_embedder
-    from bonaface.serving.submission import score_pairs, write_submission
-    from bonaface.verification.evaluation import judge, table_of, write_metrics
+    _refuse_odd(options)
+    from bonaface.commands.evaluate_models import load_embedders, scores_of_files, scores_of_models
+    from bonaface.verification.evaluation import bootstrap_of, compare, judge
+    from bonaface.verification.inputs import read_judged
+    from bonaface.verification.report import ReportInput
+    from bonaface.verification.robustness import add_robustness
 
     console = Console(stderr=True)
-    pairs = read_pairs(options.pairs)
-    labels = read_labels(options.labels, pairs)
-    embedder = load_embedder(options.model, options.detector, options.device)
+    pairs, labels = read_judged(options.pairs, options.labels)
+    bootstrap = bootstrap_of(labels, options.replicates, options.seed)
     with Progress(console=console, transient=True) as progress:
-        scored = score_pairs(embedder, pairs, progress)
-    figures = judge(scored.similarity, labels) | {"model": embedder.name, "unreadable_pictures": len(scored.faults)}
-    write_metrics(figures, options.out / "metrics.json")
-    write_submission(scored, options.out / "scores.csv")
-    Console().print(table_of(figures))
-    for why in scored.faults.values():
+        embedders = load_embedders(options) if options.model else []
+        scores = scores_of_models(embedders, options, pairs, progress) if embedders else scores_of_files(options, pairs)
+        models = [judge(each, labels, bootstrap) for each in scores]
+        if options.robustness:
+            for figures, embedder in zip(models, embedders, strict=True):
+                parts = embedder.model, embedder.prepare, embedder.calibration
+                add_robustness(figures, parts, pairs, labels, options.robustness, options.seed, progress)
+    settings = {"command": "bonaface evaluate " + shlex.join(arguments)} | {each.name: each.source for each in scores}
+    worst = options.worst if options.pairs is not None else 0
+    _write(ReportInput(models, scores, compare(scores, labels, bootstrap), pairs, labels, settings, worst), options.out)
+    return _told(models, scores, options.out, console)
+
+
+def _write(material: ReportInput, out: Path) -> None:
+    """metrics.json, scores.csv, table.md and report.html."""
+    from bonaface.files import atomic_write
+    from bonaface.verification.evaluation import write_metrics
+    from bonaface.verification.pair_scores import write_scores
+    from bonaface.verification.report import versions, write_report
+    from bonaface.verification.wording import markdown
+
+    one = len(material.models) == 1
+    figures = material.models[0] if one else {"models": material.models, "comparison": material.comparison}
+    write_metrics(figures | {"settings": material.settings, "versions": versions()}, out / "metrics.json")
+    write_scores(material.scores, material.pairs.frame["pair_id"].tolist(), out / "scores.csv")
+    with atomic_write(out / "table.md") as temporary:
+        temporary.write_text(markdown(material.models), encoding="utf-8")
+    write_report(material, out / "report.html")
+
+
+def _told(models: Sequence[dict[str, Any]], scores: Sequence[PairScores], out: Path, console: Console) -> int:
+    """Says on the terminal what was found, and gives the exit code."""
+    from bonaface.verification.wording import table_of
+
+    for figures in models:
+        Console().print(table_of(figures))
+    faults = sorted({why for each in scores for why in each.faults.values()})
+    for why in faults:
         console.print(why, highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"{options.out / 'metrics.json'}: every figure; {options.out / 'scores.csv'}: every score", soft_wrap=True
+        f"{out / 'report.html'}: everything, to look at; beside it metrics.json, table.md and scores.csv",
+        soft_wrap=True,
     )
-    return 1 if scored.faults else 0
+    return 1 if faults else 0
+
+
+def _refuse_odd(options: argparse.Namespace) -> None:
+    """Raises ConfigError where options do not go together."""
+    if options.model and options.pairs is None:
+        raise ConfigError("--pairs: a model needs the pictures of the pairs; only --scores goes without")
+    if options.replicates < 1 or options.worst < 0 or (options.robustness is not None and options.robustness < 8):
+        raise ConfigError("expected --replicates of 1 or more, --worst of 0 or more, --robustness of 8 or more")
+    if options.robustness and not options.model:
+        raise ConfigError("--robustness: degrades pictures anew, so it needs --model in place of --scores")
+    if options.scores and options.val_pairs is not None:
+        raise ConfigError("--val-pairs: goes with --model; with --scores give --val-scores")
+    if options.val_scores and len(options.val_scores) != len(options.scores or []):
+        raise ConfigError(f"--val-scores: expected a file for each of --scores, got {len(options.val_scores)}")
+    if options.val_scores and options.val_labels is None:
+        raise ConfigError("--val-labels: expected the labels of --val-scores")
+    if options.val_labels and not (options.val_pairs or options.val_scores):
+        raise ConfigError("--val-labels: goes with --val-pairs or --val-scores, which are missing")
+    judged = {path.resolve() for path in (options.labels, *(options.scores or [])) if path is not None}
+    validated = {path.resolve() for path in (options.val_labels, *(options.val_scores or [])) if path is not None}
+    if judged & validated or (options.val_pairs is not None and options.val_pairs.resolve() == options.pairs.resolve()):
+        raise ConfigError("validation pairs: are the judged ones; thresholds have to come from other pairs")

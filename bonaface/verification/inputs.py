@@ -1,0 +1,117 @@
+"""What is judged, whichever way it is given: pairs and labels, and what a run knows of its validation pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.faces.alignment import Aligner
+from bonaface.faces.decoding import decode
+from bonaface.faces.pair_lists import read_lfw_pairs, read_pair_list
+from bonaface.faces.pairs import PairTable, read_labels, read_pairs
+from bonaface.thresholds import Validation, fit_llr, thresholds_of_pairs
+from bonaface.verification.evaluation import bootstrap_of, groups_of
+from bonaface.verification.pair_scores import pairs_of_labels
+
+__all__ = ["faceless_pictures", "read_judged", "stored_validation", "validation_of_pairs"]
+
+
+def read_judged(pairs: Path | None, labels: Path | None) -> tuple[PairTable, pd.DataFrame]:
+    """Pairs and their labels.
+
+    Args:
+        pairs: a folder of pairs with ``labels`` a CSV; LFW's folder with ``labels`` its pairs.txt; a CSV of two paths and a
+            label; None where there are scores alone.
+        labels: may be left out where ``pairs`` is a CSV.
+
+    Raises:
+        ConfigError: if a file is missing from the call.
+        DataError: if they are not what they should be.
+    """
+    if pairs is not None and pairs.is_file():
+        table, own = read_pair_list(pairs)
+        return table, own if labels is None or labels.resolve() == pairs.resolve() else read_labels(labels, table)
+    if labels is None:
+        raise ConfigError("--labels: expected the CSV that says what each pair is (pair_id,label), or LFW's pairs.txt")
+    if pairs is None:
+        return pairs_of_labels(labels)
+    if labels.suffix.lower() == ".txt":
+        return read_lfw_pairs(pairs, labels)
+    table = read_pairs(pairs)
+    return table, read_labels(labels, table)
+
+
+def stored_validation(run: Path) -> Validation | None:
+    """Thresholds that a run's folder keeps of its validation pairs; None where it has none.
+
+    Raises:
+        ModelError: if calibration.json is damaged.
+    """
+    file = run / "calibration.json"
+    if not file.is_file():
+        return None
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8")).get("validation")
+        return None if stored is None else Validation.from_dict(stored)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{file}: expected thresholds and llr under validation, but: {error!r}") from error
+
+
+def validation_of_pairs(similarity: NDArray[np.float64], labels: pd.DataFrame, seed: int) -> Validation:
+    """Thresholds and likelihood ratios from validation pairs that were scored.
+
+    Args:
+        similarity: shape ``(n,)``.
+        labels: in the same order; without kinds every non-mated pair counts as an impostor.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: if one class is missing.
+    """
+    groups = groups_of(labels)
+    if not groups.get("same", np.zeros(1, bool)).any() or len(groups) < 2 or groups["same"].all():
+        raise DataError("validation pairs: expected pairs of one person and of different ones, got only one class")
+    against = groups.get("impostor", groups.get("different", np.zeros(len(labels), bool)))
+    people = bootstrap_of(labels)
+    first, second = (np.asarray(side)[against] for side in (people.person_0, people.person_1))
+    thresholds = thresholds_of_pairs(similarity[against], first, second, np.random.default_rng(seed))
+    return Validation(thresholds, fit_llr(similarity, labels["label"]), int(against.sum()))
+
+
+def faceless_pictures(
+    aligner: Aligner, root: Path, files: Sequence[str], progress: Progress | None = None, threads: int = 2
+) -> list[str]:
+    """Pictures in which the detector finds no face, sorted; those that can't be read are not among them.
+
+    Args:
+        aligner: with a detector.
+        root: the folder that the files start from.
+        files: paths, repeated or not.
+        progress: shows how far it is.
+        threads: that decode and look.
+    """
+    distinct = sorted(set(files))
+    task = progress.add_task("looking for pictures without a face", total=len(distinct)) if progress else None
+    missing = []
+    with ThreadPoolExecutor(threads) as pool:
+        for file, found in zip(distinct, pool.map(lambda file: _found(aligner, root / file), distinct), strict=True):
+            if not found:
+                missing.append(file)
+            if progress is not None and task is not None:
+                progress.advance(task)
+    return missing
+
+
+def _found(aligner: Aligner, path: Path) -> bool:
+    try:
+        return aligner.align(decode(path)).found
+    except (DataError, OSError):
+        return True

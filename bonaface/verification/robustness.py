@@ -1,0 +1,211 @@
+"""The robustness card: the same figures when pictures are degraded, and when deepfakes are changed on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress, TaskID
+from torch import Tensor
+
+from bonaface.embedding.model import FaceModel
+from bonaface.embedding.training import gathered
+from bonaface.errors import DataError
+from bonaface.faces.decoding import decode
+from bonaface.faces.loading import Preparer
+from bonaface.faces.pairs import PairTable
+from bonaface.metrics import eers_by_kind
+from bonaface.scoring import Calibration, Embeddings, similarity
+from bonaface.verification.attacks import attack
+from bonaface.verification.evaluation import groups_of
+from bonaface.verification.perturbations import PERTURBATIONS
+
+__all__ = ["add_robustness", "chosen_pairs"]
+
+Parts = tuple[FaceModel, Preparer, Calibration | None]
+Pictures = dict[str, Tensor]
+
+COLUMNS = {
+    "challenge_eer": "EER, all",
+    "sv_eer": "EER, another person",
+    "spf_eer": "EER, own deepfake",
+    "fnmr": "genuine refused",
+    "iapar": "own deepfakes accepted",
+    "mean_similarity": "own deepfakes' mean similarity",
+}
+_EPSILONS = (1, 2, 4, 8)
+_PGD_STEPS = 10
+_BATCH = 32
+
+
+def chosen_pairs(labels: pd.DataFrame, count: int, seed: int) -> NDArray[np.int64]:
+    """Rows of at most ``count`` pairs, as many of each kind as there are in all, in their order.
+
+    Example:
+        >>> chosen_pairs(pd.DataFrame({"label": [1, 1, 0, 0, 0, 0]}), 3, 0).shape
+        (3,)
+    """
+    rng = np.random.default_rng(seed)
+    share = min(1.0, count / len(labels))
+    parts = [
+        rng.choice(rows, max(1, round(share * len(rows))), replace=False)
+        for rows in (np.flatnonzero(mask) for mask in groups_of(labels).values())
+        if len(rows)
+    ]
+    return np.sort(np.concatenate(parts))
+
+
+def add_robustness(
+    figures: dict[str, Any],
+    parts: Parts,
+    pairs: PairTable,
+    labels: pd.DataFrame,
+    count: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> None:
+    """Judge some pairs under every perturbation and attack, and put the card into the figures as ``robustness``.
+
+    The threshold is the one that is stated for the pairs as they are (FMR 1e-2, or the nearest that is resolved).
+
+    Args:
+        figures: of the model, as ``judge`` returns them.
+        parts: the model in evaluation mode, what prepares its pictures, and its calibration.
+        pairs: the judged pairs.
+        labels: in the same order.
+        count: how many pairs at most.
+        seed: of their choice and of the noise.
+        progress: shows how far it is.
+
+    Raises:
+        DataError: if the chosen pairs hold only one class.
+    """
+    rows = chosen_pairs(labels, count, seed)
+    images, readable = _read(pairs, rows)
+    rows, images = rows[readable], [side[readable] for side in images]
+    labels = labels.iloc[rows].reset_index(drop=True)
+    resolved = [row for row in figures["operating_points"] if "threshold" in row]
+    point = min(resolved, key=lambda row: abs(row["fmr_target"] - 1e-2), default=None)
+    card = _Card(parts, labels, None if point is None else point["threshold"]["estimate"], seed)
+    known = "kind" in labels and "method_0" in labels
+    fakes = np.count_nonzero(labels["kind"] == "own_fake") if known else 0
+    total = len(PERTURBATIONS) + (2 * len(_EPSILONS) if fakes else 0)
+    task = progress.add_task("robustness", total=total) if progress else None
+    made = [card.degraded(name, images, progress, task) for name in PERTURBATIONS]
+    if fakes:
+        made += card.attacked(images, progress, task)
+    at = (
+        "" if point is None else f" at the threshold {point['threshold']['estimate']:.4f} (FMR {point['fmr_target']:g})"
+    )
+    figures["robustness"] = {
+        "pairs": len(rows),
+        "note": f"{len(rows):,} of the pairs; both pictures of each are degraded; accepted and refused{at}. FGSM and PGD "
+        f"({_PGD_STEPS} steps) change the deepfake alone, by at most that much a value, knowing the network.",
+        "columns": {key: name for key, name in COLUMNS.items() if any(row[key] is not None for row in made)},
+        "rows": made,
+    }
+
+
+def _read(pairs: PairTable, rows: NDArray[np.int64]) -> tuple[list[NDArray[Any]], NDArray[np.bool_]]:
+    """Decoded pictures of both sides (object arrays), and which pairs can be read."""
+    sides = [np.empty(len(rows), dtype=object) for _ in range(2)]
+    readable = np.ones(len(rows), dtype=bool)
+    for place, row in enumerate(rows):
+        for side, column in zip(sides, ("path_0", "path_1"), strict=True):
+            try:
+                side[place] = decode(pairs.root / pairs.frame[column].iloc[row])
+            except (DataError, OSError):
+                readable[place] = False
+    return sides, readable
+
+
+class _Card:
+    """Makes the rows of the card."""
+
+    def __init__(self, parts: Parts, labels: pd.DataFrame, threshold: float | None, seed: int) -> None:
+        self._model, self._prepare, self._calibration = parts
+        self._device = next(self._model.parameters()).device
+        self._labels = labels
+        self._threshold = threshold
+        self._seed = seed
+
+    def degraded(
+        self, name: str, images: list[NDArray[Any]], progress: Progress | None, task: TaskID | None
+    ) -> dict[str, Any]:
+        """All pictures under one perturbation."""
+        rng = np.random.default_rng(self._seed)
+        perturb = PERTURBATIONS[name]
+        a, b = (self._embed([perturb(image, rng) for image in side]) for side in images)
+        _advance(progress, task)
+        return self._row(name, similarity(a, b, self._calibration))
+
+    def attacked(
+        self, images: list[NDArray[Any]], progress: Progress | None, task: TaskID | None
+    ) -> list[dict[str, Any]]:
+        """The fakes of own_fake pairs under FGSM and PGD; the other pairs as they are."""
+        a, b = (self._embed(list(side)) for side in images)
+        clean = similarity(a, b, self._calibration)
+        rows = np.flatnonzero(self._labels["kind"] == "own_fake")
+        first = self._labels["method_0"].to_numpy(dtype=str)[rows] != "real"
+        fakes = [images[0][row] if is_first else images[1][row] for row, is_first in zip(rows, first, strict=True)]
+        others = [images[1][row] if is_first else images[0][row] for row, is_first in zip(rows, first, strict=True)]
+        genuine = self._embed(others)
+        made = []
+        for name, steps in (("FGSM", 1), (f"PGD {_PGD_STEPS}", _PGD_STEPS)):
+            for epsilon in _EPSILONS:
+                scores = clean.copy()
+                scores[rows] = similarity(
+                    self._embed(fakes, self._moving(genuine, epsilon, steps)), genuine, self._calibration
+                )
+                made.append(self._row(f"{name}, {epsilon}/255", scores))
+                _advance(progress, task)
+        return made
+
+    def _moving(self, genuine: Embeddings, epsilon: int, steps: int) -> Callable[[Pictures, int], Pictures]:
+        target = torch.from_numpy(genuine.identity).to(self._device)
+
+        def move(pictures: Pictures, start: int) -> Pictures:
+            size = len(next(iter(pictures.values())))
+            return attack(self._model, pictures, target[start : start + size], self._calibration, epsilon, steps)
+
+        return move
+
+    def _embed(
+        self, images: list[NDArray[np.uint8]], move: Callable[[Pictures, int], Pictures] | None = None
+    ) -> Embeddings:
+        """Embeddings of decoded pictures; ``move`` changes a batch before it is looked at."""
+        parts = []
+        for start in range(0, len(images), _BATCH):
+            prepared = [self._prepare(image) for image in images[start : start + _BATCH]]
+            inputs = {
+                name: torch.from_numpy(np.stack([view.at_test(each[view.kind]) for each in prepared]))
+                .permute(0, 3, 1, 2)
+                .to(self._device)
+                for name, view in self._model.views.items()
+            }
+            inputs = inputs if move is None else move(inputs, start)
+            with torch.no_grad():
+                parts.append(self._model.embed(inputs))
+        return gathered(parts)
+
+    def _row(self, name: str, scores: NDArray[np.float64]) -> dict[str, Any]:
+        kind = self._labels["kind"].to_numpy(dtype=str) if "kind" in self._labels else None
+        errors: Mapping[str, float] = eers_by_kind(scores, self._labels["label"], kind)
+        row: dict[str, Any] = {"condition": name} | {key: errors.get(key) for key in COLUMNS}
+        groups = groups_of(self._labels)
+        if self._threshold is not None:
+            row["fnmr"] = float(np.mean(scores[groups["same"]] < self._threshold))
+        if "own_fake" in groups:
+            fakes = scores[groups["own_fake"]]
+            row["mean_similarity"] = float(fakes.mean())
+            row["iapar"] = None if self._threshold is None else float(np.mean(fakes >= self._threshold))
+        return row
+
+
+def _advance(progress: Progress | None, task: TaskID | None) -> None:
+    if progress is not None and task is not None:
+        progress.advance(task)
