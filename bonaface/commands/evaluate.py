@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=True)
     pairs, labels = read_judged(options.pairs, options.labels)
     bootstrap = bootstrap_of(labels, options.replicates, options.seed)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         embedders = load_embedders(options) if options.model else []
         scores = scores_of_models(embedders, options, pairs, progress) if embedders else scores_of_files(options, pairs)
         models = [judge(each, labels, bootstrap) for each in scores]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bonaface.errors import DataError
-from bonaface.faces.pairs import PairTable, read_labels
+from bonaface.faces.pairs import PairTable, labels_of
 
 __all__ = ["read_lfw_pairs", "read_pair_list"]
 
@@ -28,14 +28,14 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
 
     Args:
         csv: a file with ``path_0``, ``path_1`` and ``label``; ``pair_id`` (the number of the row where it is absent) and
-            what ``read_labels`` knows are optional, and so is ``fold`` (a whole number, for cross-validated accuracy).
+            what ``labels_of`` knows are optional, and so is ``fold`` (a whole number, for cross-validated accuracy).
 
     Returns:
-        The pairs in the order of the file, and their labels in the same order, as ``read_labels`` returns them, with
+        The pairs in the order of the file, and their labels in the same order, as ``labels_of`` returns them, with
         ``fold`` (int) where the file has it.
 
     Raises:
-        DataError: if a column is missing, a picture isn't there, or labels are not as ``read_labels`` wants them.
+        DataError: if a column is missing, a picture isn't there, or labels are not as ``labels_of`` wants them.
     """
     csv = Path(csv)
     try:
@@ -56,7 +56,7 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
             _inside(path, csv.parent, f"{csv}: line {line}: {column}") for line, path in enumerate(frame[column], 2)
         ]
     pairs = PairTable(csv.parent, frame[["pair_id", *_PATHS]])
-    labels = read_labels(csv, pairs)
+    labels = labels_of(frame, csv)
     return pairs, labels.assign(fold=_folds(frame["fold"], csv)) if "fold" in frame else labels
 
 

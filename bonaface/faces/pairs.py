@@ -11,7 +11,7 @@ from bonaface.errors import DataError
 from bonaface.faces.layouts import is_pair, looks_like_pairs, pictures_by_folder, unpadded
 from bonaface.metrics import KINDS
 
-__all__ = ["PairTable", "read_labels", "read_pairs"]
+__all__ = ["PairTable", "labels_of", "read_labels", "read_pairs"]
 
 _EXPECTED = "expected <pair_id>/0.jpg and <pair_id>/1.jpg, directly or under images/"
 _DETAILS = ["kind", "person_0", "person_1", "method_0", "method_1"]
@@ -92,14 +92,30 @@ def read_labels(csv: Path, pairs: PairTable) -> pd.DataFrame:
     """
     frame = _read_text(Path(csv))
     positions = _positions(frame["pair_id"], pairs, Path(csv))
+    return labels_of(frame, Path(csv)).iloc[np.argsort(positions)].reset_index(drop=True)
+
+
+def labels_of(frame: pd.DataFrame, csv: Path) -> pd.DataFrame:
+    """Check what a table of text says of pairs.
+
+    Args:
+        frame: one row per pair, with ``pair_id``, ``label`` and any of ``kind``, ``person_0``, ``person_1``, ``method_0``
+            and ``method_1``.
+        csv: where it comes from, for messages.
+
+    Returns:
+        ``label`` as int and those of the others that there are, in the same order.
+
+    Raises:
+        DataError: if a label isn't 0 or 1, or a kind is unknown or contradicts its label.
+    """
     wrong = np.flatnonzero(~frame["label"].isin(["0", "1"]))
     if wrong.size:
         pair_id, label = frame.loc[wrong[0], ["pair_id", "label"]]
         raise DataError(f"{csv}: pair {pair_id}: label: expected 0 or 1, got {label!r}")
     if "kind" in frame:
-        _check_kinds(frame, Path(csv))
-    labels = frame[["label", *(column for column in _DETAILS if column in frame)]].iloc[np.argsort(positions)]
-    return labels.astype({"label": np.int64}).reset_index(drop=True)
+        _check_kinds(frame, csv)
+    return frame[["label", *(column for column in _DETAILS if column in frame)]].astype({"label": np.int64})
 
 
 def _read_text(csv: Path) -> pd.DataFrame:

@@ -39,7 +39,7 @@ Bounds = dict[str, float | None]
 
 
 def bootstrap_of(labels: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Bootstrap:
-    """What is drawn anew: people where the labels name them for every picture, else pairs.
+    """What is drawn anew: people where the labels name two or more and one for every picture, else pairs.
 
     Args:
         labels: as ``read_labels`` returns them.
@@ -48,7 +48,8 @@ def bootstrap_of(labels: pd.DataFrame, replicates: int = 1000, seed: int = 0) ->
     """
     if {"person_0", "person_1"} <= set(labels) and not (labels[["person_0", "person_1"]] == "").any(axis=None):
         first, second = (labels[name].to_numpy(dtype=str) for name in ("person_0", "person_1"))
-        return Bootstrap(first, second, "people", replicates, seed=seed)
+        if len({*first.tolist(), *second.tolist()}) > 1:
+            return Bootstrap(first, second, "people", replicates, seed=seed)
     number = np.arange(len(labels))
     return Bootstrap(number, number, "pairs", replicates, seed=seed)
 

@@ -34,8 +34,17 @@ def read_judged(pairs: Path | None, labels: Path | None) -> tuple[PairTable, pd.
 
     Raises:
         ConfigError: if a file is missing from the call.
-        DataError: if they are not what they should be.
+        DataError: if they are not what they should be, or every label is the same.
     """
+    table, frame = _read_any(pairs, labels)
+    if frame["label"].nunique() < 2:
+        raise DataError(
+            f"{labels or pairs}: every label is {frame['label'].iloc[0]}; expected pairs of one person (1) and others (0)"
+        )
+    return table, frame
+
+
+def _read_any(pairs: Path | None, labels: Path | None) -> tuple[PairTable, pd.DataFrame]:
     if pairs is not None and pairs.is_file():
         table, own = read_pair_list(pairs)
         return table, own if labels is None or labels.resolve() == pairs.resolve() else read_labels(labels, table)
