@@ -30,6 +30,7 @@ Image = NDArray[np.uint8]
 Points = NDArray[np.float32]
 Blend = Callable[[Image, Image, NDArray[np.float32]], Image]
 _MIN_SIDE = 32
+_JPEG_BLOCK = 16  # with 4:2:0 chroma
 
 
 def forge(
@@ -105,8 +106,8 @@ def _self_blend(
 
 def _recoloured(image: Image, random: np.random.Generator) -> Image:
     """Gain, offset and contrast of each channel, as another camera would have it."""
-    gain = random.uniform(0.80, 1.22) * random.uniform(0.93, 1.07, 3)
-    offset = random.uniform(-14, 14, 3)
+    gain = random.uniform(0.82, 1.20) * random.uniform(0.94, 1.06, 3)
+    offset = random.uniform(-10, 10) + random.uniform(-5, 5, 3)
     values = np.arange(256, dtype=np.float64)[:, None] * gain + offset  # (256, 3)
     table = np.clip(values, 0, 255).round().astype(np.uint8)[:, None]  # (256, 1, 3)
     return np.asarray(cv2.LUT(image, table), dtype=np.uint8)
@@ -187,12 +188,20 @@ def _bump(shape: tuple[int, int], centre: NDArray[Any], reach: float) -> NDArray
 
 def _rerender(face: Image, _donor: Image, random: np.random.Generator, points: Points, _donor_points: Points) -> Image:
     """The inner face as a narrow network would draw it again: through a smaller picture, blur and JPEG."""
-    drawn = _through_smaller(face, random.uniform(0.28, 0.45))
+    drawn = _through_smaller(face, random.uniform(0.34, 0.6))
     if random.random() < 0.5:
-        drawn = np.asarray(cv2.GaussianBlur(drawn, (0, 0), random.uniform(0.5, 1.1)), dtype=np.uint8)
-    coded = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(30, 75))])[1]
-    drawn = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)
+        drawn = np.asarray(cv2.GaussianBlur(drawn, (0, 0), random.uniform(0.5, 1.0)), dtype=np.uint8)
+    drawn = _through_jpeg(drawn, int(random.integers(35, 80)), random)
     return alpha_blend(drawn, face, face_mask(face.shape[:2], points, random))
+
+
+def _through_jpeg(image: Image, quality: int, random: np.random.Generator) -> Image:
+    """Coded on a grid of its own: on the picture's, the blocks of the last encoding would fall on these and give them away."""
+    top, left = (int(shift) for shift in random.integers(0, _JPEG_BLOCK, 2))
+    moved = cv2.copyMakeBorder(image, top, 0, left, 0, cv2.BORDER_REFLECT)
+    coded = cv2.imencode(".jpg", moved, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.ascontiguousarray(decoded[top:, left:])
 
 
 Method = Callable[[Image, Image, np.random.Generator, Points, Points], Image]
