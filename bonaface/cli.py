@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "get": "get a data set of faces to start from",
+    "forge": "make deepfakes of a folder of real faces, to train on",
     "train": "train a face verifier that deepfakes do not pass",
     "submit": "score a folder of pairs: pair_id,similarity",
     "evaluate": "error rates against other people and against deepfakes",
@@ -36,12 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BonafaceError as error:
         return _failed(command, str(error))
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        said = _of_the_system(error)
+        if said is None:
             raise
-        return _failed(command, f"{error.filename or 'the disk'}: no space left; make room and run the command again")
+        return _failed(command, said)
     except KeyboardInterrupt:
         print(f"bonaface {command}: interrupted", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def _of_the_system(error: OSError) -> str | None:
+    """One sentence for what the system refused; None where it is not about a file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{error.filename or 'the disk'}: no space left; make room and run the command again"
+    if error.filename is None:
+        return None
+    return f"{error.filename}: {(error.strerror or str(error)).lower()}; expected a file that can be read or written"
 
 
 def _failed(command: str, sentence: str) -> int:

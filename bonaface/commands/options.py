@@ -1,11 +1,29 @@
-"""Options that several commands take."""
+"""What several commands share: options, and where they write their progress."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
+from typing import Any
 
-__all__ = ["add_model"]
+from rich.console import Console
+
+__all__ = ["ProgressConsole", "add_model"]
+
+
+class ProgressConsole(Console):
+    """Standard error. Where that is no terminal but a log file, an event is one line, however long it is."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, log_path=False)
+
+    def log(self, *objects: Any, **how: Any) -> None:
+        """One event with its time."""
+        if self.is_terminal:
+            super().log(*objects, **how)
+        else:
+            self.print(time.strftime("%H:%M:%S"), *objects, highlight=False, markup=False, soft_wrap=True)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -6,17 +6,21 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.commands.options import add_model
+from bonaface.commands.options import ProgressConsole, add_model
 from bonaface.errors import DataError
 
 __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bonaface submit", description="Score a folder of pairs.")
+    parser = argparse.ArgumentParser(
+        prog="bonaface submit",
+        description="Score a folder of pairs: the higher a similarity, the likelier are two genuine photos of one person. "
+        "Writes pair_id,similarity, every pair once, in the order of the folders' names.",
+        epilog="Exit code 1: some pictures can't be read; they are named, and their pairs get the lowest similarity.",
+    )
     add_model(parser)
     parser.add_argument("--pairs", type=Path, required=True, metavar="DIR", help="folder of <pair_id>/0.jpg and 1.jpg")
     parser.add_argument(
@@ -35,10 +39,10 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.serving.runtime import load_embedder
     from bonaface.serving.submission import score_pairs, write_submission
 
-    console = Console(stderr=True)
+    console = ProgressConsole()
     pairs = read_pairs(options.pairs)
     embedder = load_embedder(options.model, options.detector, options.device)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         scored = score_pairs(embedder, pairs, progress)
     for why in scored.faults.values():
         console.print(why, highlight=False, markup=False, soft_wrap=True)
@@ -51,5 +55,5 @@ def main(arguments: Sequence[str]) -> int:
     said = f"{options.out}: {len(pairs):,} pairs scored"
     if spoiled:
         said += f"; {len(scored.faults)} pictures can't be read, so {spoiled} pairs have the lowest similarity"
-    console.print(said, highlight=False, soft_wrap=True)
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
     return 1 if spoiled else 0

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
-from rich.console import Console
-
-from bonaface.config import parse_config
+from bonaface.commands.options import ProgressConsole
+from bonaface.commands.settings import read_settings, settings_help
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Trains a model; ``--resume`` goes on with a run that was stopped."""
-    words = [word for word in arguments if word != "--resume"]
-    config = parse_config(words)
+    if {"-h", "--help"} & set(arguments):
+        print(settings_help(), end="")  # noqa: T201
+        return 0
+    resume = "--resume" in arguments
+    config = read_settings([word for word in arguments if word != "--resume"])
     from bonaface.embedding.run import train
 
-    console = Console(stderr=True, log_path=False)
-    run = train(config, console, resume="--resume" in arguments)
+    console = ProgressConsole()
+    try:
+        run = train(config, console, resume)
+    except KeyboardInterrupt:
+        settings = Path(config.out) / config.name / "config.yaml"
+        if not settings.exists():
+            raise
+        said = f"bonaface train: interrupted; go on by bonaface train --config {settings} --resume"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        return 130
     figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     console.print(
         f"{run}: best val EER {figures['val']['challenge_eer']:.4f} at step {figures['best_step']} of {figures['steps']} "
         f"(untrained {figures['untrained']['challenge_eer']:.4f})",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
     return 0

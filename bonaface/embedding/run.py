@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -75,30 +78,70 @@ def train(config: TrainConfig, console: Console, resume: bool = False) -> Path:
     """
     run = Path(config.out) / config.name
     _refuse_other_run(run, config, resume)
+    _refuse_equal_names(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = build_model(config.model)
-    with Progress(console=console, transient=True) as progress:
+    if resume and (run / "last.ckpt").exists():
+        _refuse_other_weights(_weights(run / "last.ckpt"), model, run / "last.ckpt")
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         table, faults = clean_faces(config.faces, console, progress)
         faces = prepare(config, table, model, console, progress)
         faces.sampler(config.batch, config.seed)  # refuses a batch that the people don't suffice for
-    run.mkdir(parents=True, exist_ok=True)
-    _keep_files(config, run / "files")
-    with atomic_write(run / "config.yaml") as temporary:
-        save_config(config, temporary)
-    with atomic_write(run / "faults.csv") as temporary:
-        faults.to_csv(temporary, index=False)
-    training = fit(model, faces, config, run, resume, console)
-    _finish(run, training, faces, config)
+    with _kept_if_trained(run):
+        _keep_files(config, run / "files")
+        with atomic_write(run / "config.yaml") as temporary:
+            save_config(config, temporary)
+        with atomic_write(run / "faults.csv") as temporary:
+            faults.to_csv(temporary, index=False)
+        training = fit(model, faces, config, run, resume, console)
+        _finish(run, training, faces, config)
     return run
+
+
+@contextmanager
+def _kept_if_trained(run: Path) -> Iterator[None]:
+    """Takes a new run's folder away where an error came before the first checkpoint, so that the same command can be repeated."""
+    is_new = not run.exists()
+    try:
+        yield
+    except Exception:
+        if is_new and not (run / "last.ckpt").exists():
+            shutil.rmtree(run, ignore_errors=True)
+        raise
 
 
 def _refuse_other_run(run: Path, config: TrainConfig, resume: bool) -> None:
     if not (run / "config.yaml").exists():
+        holds = next(run.iterdir(), None) if run.is_dir() else None
+        if holds is not None:
+            raise ConfigError(f"{run}: holds {holds.name} and no run: choose another --name")
         return
     if not resume:
         raise ConfigError(f"{run}: a run of this name exists: go on with it by --resume, or choose another --name")
-    if load_config(run / "config.yaml") != config:
-        raise ConfigError(f"{run}: its settings differ from these, so it can't be gone on with: choose another --name")
+    saved = _settings_of(run)
+    if saved != config:
+        other = ", ".join(
+            each.name for each in fields(config) if getattr(saved, each.name) != getattr(config, each.name)
+        )
+        raise ConfigError(
+            f"{run}: was made with other settings ({other}): go on with it by --config {run / 'config.yaml'} --resume, "
+            "or choose another --name"
+        )
+
+
+def _settings_of(run: Path) -> TrainConfig:
+    try:
+        return load_config(run / "config.yaml")
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{run / 'config.yaml'}: not the settings of a run: {error}") from error
+
+
+def _refuse_equal_names(config: TrainConfig) -> None:
+    """The run's copies lie in one folder, by the names of their files."""
+    files = {file.resolve() for file in _files_of(config)}
+    twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
+    if twice:
+        raise ConfigError(f"model: two different files are called {twice[0]}: rename one of them")
 
 
 def _keep_files(config: TrainConfig, folder: Path) -> None:
@@ -173,9 +216,16 @@ def load_run(folder: Path) -> Run:
         raise ModelError(
             f"{folder}: has no best.ckpt: the run was stopped before its first validation; go on by --resume"
         )
-    config = load_config(folder / "config.yaml")
+    config = _settings_of(folder)
     model = build_model(config.model, folder / "files")
-    weights, wanted = _weights(folder / "best.ckpt"), model.state_dict()
+    weights = _weights(folder / "best.ckpt")
+    _refuse_other_weights(weights, model, folder / "best.ckpt")
+    model.load_state_dict(weights)
+    return Run(folder, config, model.eval(), _calibration(folder / "calibration.json"))
+
+
+def _refuse_other_weights(weights: dict[str, torch.Tensor], model: FaceModel, checkpoint: Path) -> None:
+    wanted = model.state_dict()
     odd = [
         key
         for key in sorted({*weights, *wanted})
@@ -183,10 +233,15 @@ def load_run(folder: Path) -> Run:
     ]
     if odd:
         raise ModelError(
-            f"{folder / 'best.ckpt'}: made with another backbone than {folder / 'config.yaml'} says: "
+            f"{checkpoint}: made with another backbone than {checkpoint.with_name('config.yaml')} says: "
             f"{len(odd)} of {len(wanted)} tensors differ, the first is {odd[0]}"
         )
-    model.load_state_dict(weights)
-    saved = folder / "calibration.json"
-    calibration = Calibration.from_dict(json.loads(saved.read_text(encoding="utf-8"))) if saved.is_file() else None
-    return Run(folder, config, model.eval(), calibration)
+
+
+def _calibration(file: Path) -> Calibration | None:
+    if not file.is_file():
+        return None
+    try:
+        return Calibration.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{file}: not a calibration as training writes it ({error!r})") from error

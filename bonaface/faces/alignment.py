@@ -192,11 +192,15 @@ class Aligner:
 def _load_detector(path: Path | None) -> Any:
     if path is None or not path.is_file():
         raise ModelError(f"{path}: no such file, expected a YuNet face detector as ONNX")
+    # OpenCV would write warnings and errors to stderr beside what is raised here.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         detector = cv2.FaceDetectorYN.create(str(path), "", (64, 64), _SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
         detector.detect(np.zeros((64, 64, 3), np.uint8))
     except cv2.error as error:
         raise ModelError(f"{path}: not a YuNet face detector as ONNX that OpenCV {cv2.__version__} can read") from error
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     return detector
 
 

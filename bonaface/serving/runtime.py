@@ -17,7 +17,7 @@ from bonaface.embedding.backbones import build_backbone
 from bonaface.embedding.model import Branch, FaceModel
 from bonaface.embedding.run import load_run
 from bonaface.embedding.training import gathered
-from bonaface.errors import DataError, ModelError
+from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.faces.decoding import decode_bytes
 from bonaface.faces.loading import Preparer
 from bonaface.faces.views import View
@@ -142,9 +142,12 @@ def load_embedder(model: str, detector: Path | None = None, device: str = "auto"
 
     Raises:
         ModelError: if it is neither, or can't be read.
+        ConfigError: if there is no such device.
     """
     path = Path(model)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: cuda was asked for, and this machine has no CUDA device that torch can use")
     if path.is_dir():
         run = load_run(path)
         if run.model.authenticity is not None and run.calibration is None:
@@ -155,4 +158,5 @@ def load_embedder(model: str, detector: Path | None = None, device: str = "auto"
         backbone = build_backbone(f"onnx:{path}")
         network = FaceModel(Branch(backbone, None, View("aligned", backbone.size), frozen=True)).eval()
         return Embedder(network, Preparer.of(network.views, 160, detector), None, path.stem, device)
-    raise ModelError(f"{model}: expected the folder of a run or an ONNX file")
+    what = "is neither" if path.exists() else "no such file or folder"
+    raise ModelError(f"{model}: {what}; expected the folder of a run or an ONNX face network")

@@ -1,0 +1,73 @@
+"""Imports point up: a package imports itself, the root's leaves and packages above it, and nothing below."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "bonaface"
+LEAVES = {"errors", "files", "config", "metrics", "scoring", "thresholds", "__init__"}
+"""Of the root. Among themselves they import one another; ``test_leaves_import_leaves_alone`` says so."""
+ORDER = ["faces", "embedding", "verification", "serving", "commands", "cli", "__main__"]
+"""From the top of the house to the bottom."""
+NETWORKS = {"torch", "lightning", "timm"}
+
+
+def imported(file: Path) -> set[str]:
+    """Modules of bonaface that a file imports anywhere in it, in functions too: their first name below the root."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: expected an absolute import"
+            module = node.module or ""
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "bonaface" else {module}
+    parts = [name.split(".") for name in names if name.split(".")[0] == "bonaface"]
+    return {part[1] for part in parts if len(part) > 1} - {"__version__"}
+
+
+def package_of(file: Path) -> str:
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def test_the_house_is_as_the_test_knows_it():
+    found = {package_of(file) for file in FILES}
+    assert found == LEAVES | set(ORDER), "a new module of the root: say in this test where it stands"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_imports_point_up(file):
+    own = package_of(file)
+    allowed = LEAVES if own in LEAVES else LEAVES | set(ORDER[: ORDER.index(own) + 1])
+    below = imported(file) - allowed
+    assert not below, f"{file.relative_to(ROOT)} imports {', '.join(sorted(below))}, which stand below it"
+
+
+def test_metrics_need_no_network():
+    """The figures are pure functions of arrays: no framework is needed to use them."""
+    for file in sorted((ROOT / "metrics").rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        modules = {
+            name.split(".")[0]
+            for node in ast.walk(tree)
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert not modules & NETWORKS, file
+
+
+def test_the_check_sees_imports_in_functions(tmp_path):
+    file = tmp_path / "x.py"
+    file.write_text(
+        "import numpy\ndef f():\n    from bonaface.serving.runtime import load_embedder\n    from bonaface import cli\n"
+    )
+    assert imported(file) == {"serving", "cli"}

@@ -1,0 +1,65 @@
+"""Every Python example of README.md and docs/ runs, and every command line there parses."""
+
+import contextlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bonaface.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(*languages: str) -> list[tuple[str, str]]:
+    """Code blocks of these languages, each with the page and line where it begins."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in _BLOCK.finditer(text):
+            if block[1] in languages:
+                line = text[: block.start()].count("\n") + 1
+                found.append((f"{page.relative_to(ROOT)}:{line}", block[2]))
+    return found
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """Lines of console blocks that call bonaface, continued lines joined, prompts taken off."""
+    return [
+        (where, line)
+        for where, text in blocks("console", "bash", "sh", "shell")
+        for line in (each.removeprefix("$ ") for each in text.replace("\\\n", " ").splitlines())
+        if re.match(r"(\S*/)?bonaface \w", line)
+    ]
+
+
+@pytest.mark.parametrize(("where", "code"), [pytest.param(*block, id=block[0]) for block in blocks("python")])
+def test_python_examples_run(where, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, where, "exec"), {"__name__": "__example__"})  # noqa: S102 - our own pages
+
+
+@pytest.mark.parametrize(("where", "line"), [pytest.param(*line, id=line[0]) for line in command_lines()])
+def test_command_lines_name_commands_and_options_that_exist(where, line, capsys):
+    """Each long option of the line stands in the command's help."""
+    from bonaface.cli import main
+
+    words = shlex.split(line, comments=True)[1:]
+    assert words[0] in COMMANDS, f"{where}: {line}"
+    with contextlib.suppress(SystemExit):  # argparse leaves so after its help
+        main([words[0], "--help"])
+    help_text = capsys.readouterr().out
+    for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+        # Options of a part that may be null, such as model.authenticity.backbone, aren't listed one by one.
+        assert option in help_text or option.rpartition(".")[0] in help_text, f"{where}: {option}"
+
+
+def test_links_lead_somewhere():
+    """Links between the pages and to files of the repository."""
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target and not target.startswith("mailto:"):
+                assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
