@@ -1,21 +1,19 @@
 """Photos that can't or shouldn't be trained on: found, listed with a reason, left out."""
 
-import hashlib
+from __future__ import annotations
+
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
 from bonaface.errors import DataError
-from bonaface.faces.decoding import decode_bytes
+from bonaface.faces.faults import COLUMNS, combined, new_people
+from bonaface.faces.inspection import Inspection, inspect
 from bonaface.faces.table import FaceTable, FakeClasses, class_labels
 
-__all__ = ["COLUMNS", "drop_faults", "find_faults"]
-
-COLUMNS = ["path", "fault", "evidence", "suggestion", "confidence"]
+__all__ = ["COLUMNS", "drop_faults", "find_faults", "small_classes", "unusable"]
 
 _MIN_CLASS_SIZE = 2
 """A triplet needs an anchor and a positive."""
@@ -47,18 +45,49 @@ def find_faults(
         One row per fault, sorted by path: ``path`` (as in ``table``), ``fault``, ``evidence`` (a sentence for people),
         ``suggestion`` (``drop``) and ``confidence`` in [0, 1], which is 1 for all of these.
     """
+    paths = [table.root / path for path in table.frame["path"]]
+    faults = unusable(table, inspect(paths, workers, progress, look=False))
+    return combined([faults, small_classes(table, faults, fake_classes)])
+
+
+def unusable(table: FaceTable, inspection: Inspection) -> pd.DataFrame:
+    """Files that can't be read, and the same file more than once; see :func:`find_faults`.
+
+    Args:
+        table: photos.
+        inspection: of their files, row by row.
+    """
     faults: Faults = {}
     copies: dict[bytes, list[int]] = defaultdict(list)
-    for row, (digest, reason) in enumerate(_looked_at(table, workers, progress)):
+    for row, (digest, reason) in enumerate(zip(inspection.digest, inspection.reason, strict=True)):
         if reason is None:
             copies[digest].append(row)
         else:
             faults[row] = ("unreadable", reason)
-    faults |= _duplicates(table, [rows for rows in copies.values() if len(rows) > 1])
-    faults |= _small_classes(table, fake_classes, set(faults))
+    return _listed(table, faults | _duplicates(table, [rows for rows in copies.values() if len(rows) > 1]))
+
+
+def small_classes(table: FaceTable, faults: pd.DataFrame, fake_classes: FakeClasses) -> pd.DataFrame:
+    """Photos of classes that have too few left once a list of faults is applied.
+
+    Args:
+        table: photos.
+        faults: what is found so far; those that it moves count where they go.
+        fake_classes: the arrangement of classes.
+    """
+    person, stays = new_people(table, faults)
+    rows = np.flatnonzero((table.frame["split"] != "val").to_numpy() & stays)
+    labels = class_labels(FaceTable(table.root, table.frame.assign(person=person)), fake_classes)[rows]
+    rows, labels = rows[labels >= 0], labels[labels >= 0]
+    sizes = np.bincount(labels, minlength=1)[labels]
+    evidence = f"fewer than {_MIN_CLASS_SIZE} usable photos in its class"
+    return _listed(table, {int(row): ("small_class", evidence) for row in rows[sizes < _MIN_CLASS_SIZE]})
+
+
+def _listed(table: FaceTable, faults: Faults) -> pd.DataFrame:
     paths = table.frame["path"].to_numpy(dtype=object)
     rows = [(paths[row], fault, evidence, "drop", 1.0) for row, (fault, evidence) in faults.items()]
-    return pd.DataFrame(sorted(rows), columns=COLUMNS).astype({"confidence": float})
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"confidence": float})
 
 
 def drop_faults(table: FaceTable, faults: pd.DataFrame) -> FaceTable:
@@ -82,31 +111,6 @@ def drop_faults(table: FaceTable, faults: pd.DataFrame) -> FaceTable:
     return table.take(keep)
 
 
-def _looked_at(table: FaceTable, workers: int, progress: Progress | None) -> list[tuple[bytes, str | None]]:
-    """For each row the digest of its file, and why it can't be decoded, or None."""
-    paths = [table.root / path for path in table.frame["path"]]
-    task = progress.add_task("checking pictures", total=len(paths)) if progress is not None else None
-    looked_at = []
-    with ThreadPoolExecutor(workers) as pool:
-        for result in pool.map(_look_at, paths):
-            looked_at.append(result)
-            if progress is not None and task is not None:
-                progress.advance(task)
-    return looked_at
-
-
-def _look_at(path: Path) -> tuple[bytes, str | None]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return b"", f"can't be read ({(error.strerror or str(error)).lower()})"
-    try:
-        decode_bytes(data, path.name)
-    except DataError as error:
-        return b"", str(error).removeprefix(f"{path.name}: ")
-    return hashlib.blake2b(data, digest_size=16).digest(), None
-
-
 def _duplicates(table: FaceTable, groups: list[list[int]]) -> Faults:
     """Judge groups of rows with one and the same content, each in ascending order."""
     frame = table.frame
@@ -123,13 +127,3 @@ def _duplicates(table: FaceTable, groups: list[list[int]]) -> Faults:
             said = f"{'a deepfake' if is_fake else 'a real photo'} of {person}"
             faults[row] = ("duplicate_across", f"the same file as {paths[other]}, {said}")
     return faults
-
-
-def _small_classes(table: FaceTable, fake_classes: FakeClasses, faulty: set[int]) -> Faults:
-    """Rows of training classes that have too few photos once the faulty ones are gone."""
-    rows = np.setdiff1d(np.flatnonzero(table.frame["split"] != "val"), np.array(sorted(faulty), np.int64))
-    labels = class_labels(table, fake_classes)[rows]
-    rows, labels = rows[labels >= 0], labels[labels >= 0]
-    sizes = np.bincount(labels, minlength=1)[labels]
-    evidence = f"fewer than {_MIN_CLASS_SIZE} usable photos in its class"
-    return {int(row): ("small_class", evidence) for row in rows[sizes < _MIN_CLASS_SIZE]}
