@@ -19,6 +19,7 @@ __all__ = [
     "BatchConfig",
     "BranchConfig",
     "FacesConfig",
+    "ForgeryConfig",
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -44,6 +45,21 @@ class TransformConfig:
 
 
 @dataclass(frozen=True)
+class ForgeryConfig:
+    """Deepfakes made while training, so that the data needs none; for the sampler beside_fakes.
+
+    Args:
+        methods: ways to forge: self_blend, swap_alpha, swap_poisson, swap_multiband, reenact, rerender; none by default.
+        share: share of the deepfakes in a batch that is forged, in [0, 1], of people whose own the data has; of others all are.
+        val_per_person: deepfakes forged of each validation person, where the data has none of any of them.
+    """
+
+    methods: tuple[str, ...] = ()
+    share: float = 0.5
+    val_per_person: int = 4
+
+
+@dataclass(frozen=True)
 class FacesConfig:
     """The pictures, and what is done to them before a network sees them.
 
@@ -60,6 +76,7 @@ class FacesConfig:
         degrade: probability that a training picture goes through random JPEG, blur, rescaling, noise and brightness.
         transforms: further torchvision v2 transforms, applied to each training picture in turn.
         workers: processes that make training batches; 0 makes them in the training process.
+        forgery: deepfakes made while training.
     """
 
     train: str = ""
@@ -74,6 +91,7 @@ class FacesConfig:
     degrade: float = 0.0
     transforms: tuple[TransformConfig, ...] = ()
     workers: int = 1
+    forgery: ForgeryConfig = field(default_factory=ForgeryConfig)
 
 
 @dataclass(frozen=True)
@@ -220,6 +238,7 @@ class TrainConfig:
             ("faces.val_fraction", self.faces.val_fraction, 0.0, 1.0),
             ("faces.flip", self.faces.flip, 0.0, 1.0),
             ("faces.degrade", self.faces.degrade, 0.0, 1.0),
+            ("faces.forgery.share", self.faces.forgery.share, 0.0, 1.0),
             ("loss.smoothing", self.loss.smoothing, 0.0, 0.5),
             ("optimizer.warmup", self.optimizer.warmup, 0.0, 1.0),
         ):
@@ -228,6 +247,7 @@ class TrainConfig:
         for name, count, least in (
             ("faces.val_pairs", self.faces.val_pairs, 4),
             ("faces.frame_size", self.faces.frame_size, 16),
+            ("faces.forgery.val_per_person", self.faces.forgery.val_per_person, 1),
             ("batch.n_labels", self.batch.n_labels, 2),
             ("batch.n_instances", self.batch.n_instances, 1),
             ("epochs", self.epochs, 1),
@@ -237,6 +257,12 @@ class TrainConfig:
         ):
             if count < least:
                 raise ConfigError(f"{name}: expected at least {least}, got {count}")
+        if self.faces.forgery.methods and (
+            self.batch.sampler != "beside_fakes" or self.faces.fake_classes == "dropped"
+        ):
+            raise ConfigError(
+                "faces.forgery: forges for batch.sampler beside_fakes and faces.fake_classes own or shared only"
+            )
         if Path(self.name).name != self.name or self.name in {"", ".", ".."}:
             raise ConfigError(f'name: expected the name of one folder, got "{self.name}"')
 
@@ -270,11 +296,20 @@ def parse_config(arguments: Sequence[str], prog: str = "bonaface train") -> Trai
     made = parser(prog)
     try:
         parsed = made.parse_args(list(arguments))
+        _refuse_values_for_branches(parsed)
         values = made.instantiate_classes(parsed).as_dict()
     except (jsonargparse.ArgumentError, OSError) as error:
         raise ConfigError(_one_sentence(str(error))) from error
     values.pop("config", None)
     return TrainConfig(**values)
+
+
+def _refuse_values_for_branches(parsed: Any) -> None:
+    """``batch: 3`` passes the parser, which then fails to make a BatchConfig of it."""
+    for name in ("faces", "model", "model.identity", "batch", "loss", "optimizer"):
+        value = parsed.get(name)
+        if not hasattr(value, "as_dict"):
+            raise ConfigError(f"{name}: expected settings by name, got {value!r}")
 
 
 def _one_sentence(message: str) -> str:
@@ -292,7 +327,22 @@ def load_config(file: Path) -> TrainConfig:
 
 def save_config(config: TrainConfig, file: Path) -> None:
     """Writes every setting, defaults included, as YAML."""
-    file.write_text(yaml.safe_dump(_plain(config), sort_keys=False), encoding="utf-8")
+    file.write_text(yaml.dump(_plain(config), Dumper=_Dumper, sort_keys=False), encoding="utf-8")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts quotes around texts such as 1e5, which YAML 1.2 and the parser take for numbers, and PyYAML does not."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    try:
+        float(value)
+    except ValueError:
+        return dumper.represent_str(value)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'")
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _plain(value: Any) -> Any:
