@@ -128,7 +128,8 @@ class _Card:
 
     def __init__(self, parts: Parts, labels: pd.DataFrame, threshold: float | None, seed: int) -> None:
         self._model, self._prepare, self._calibration = parts
-        self._device = next(self._model.parameters()).device
+        weight = next(self._model.parameters(), None)
+        self._device = torch.device("cpu") if weight is None else weight.device
         self._labels = labels
         self._threshold = threshold
         self._seed = seed

@@ -37,7 +37,7 @@ def test_a_list_of_pairs(listed: Path) -> None:
 )
 def test_a_wrong_list_is_refused(listed: Path, text: str, said: str) -> None:
     (listed / "pairs.csv").write_text(text)
-    with pytest.raises(DataError, match="pairs.csv") as caught:
+    with pytest.raises(DataError, match=r"pairs\.csv") as caught:
         read_pair_list(listed / "pairs.csv")
     assert said in str(caught.value)
 
@@ -71,6 +71,6 @@ def test_lfw_with_one_fold(listed: Path) -> None:
 )
 def test_a_wrong_protocol_is_refused(listed: Path, text: str, said: str) -> None:
     (listed / "pairs.txt").write_text(text)
-    with pytest.raises(DataError, match="pairs.txt") as caught:
+    with pytest.raises(DataError, match=r"pairs\.txt") as caught:
         read_lfw_pairs(listed, listed / "pairs.txt")
     assert said in str(caught.value)

@@ -25,7 +25,7 @@ IDS = ["0000", "0001", "0002"]
 def test_wrong_scores_are_refused(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "s.csv"
     file.write_text(text)
-    with pytest.raises(DataError, match="s.csv") as caught:
+    with pytest.raises(DataError, match=r"s\.csv") as caught:
         read_scores(file, IDS, "labels.csv")
     assert said in str(caught.value)
 

@@ -1,0 +1,149 @@
+"""A page on which a person judges the doubtful photos: beside their folder-mates and the person they are said to be."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from bonaface.faces.faults import read_faults
+from bonaface.faces.table import FaceTable
+from bonaface.files import atomic_write
+from bonaface.verification.thumbnails import thumbnail
+
+__all__ = ["Case", "cases_of", "write_sheet"]
+
+_MOST_CASES = 600
+_MATES, _OWNERS = 5, 4
+_CERTAIN = ("unreadable", "small_class", "duplicate")
+"""Nothing to see: files that aren't pictures, classes that are too small, copies of the same bytes."""
+_TARGET = re.compile(r"(?:move to|merge with) person (.+)")
+_COPY = re.compile(r"the same (?:file|picture) as (.+?)(?:: \d+ of 64 bits|, a (?:real photo|deepfake) of)")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One decision.
+
+    Args:
+        rows: places in the list of faults that it decides; several where two folders are one person.
+        pictures: paths of the doubtful photos.
+        mates: paths of other photos of the same person.
+        owners: paths of photos of the person that it is said to be, or the picture it is a copy of.
+        owner: what to call them; empty where there are none.
+    """
+
+    rows: list[int]
+    pictures: list[str]
+    mates: list[str]
+    owners: list[str]
+    owner: str
+
+
+def cases_of(table: FaceTable, faults: pd.DataFrame) -> list[Case]:
+    """The decisions that a list of faults asks for, most doubtful first.
+
+    Args:
+        table: photos.
+        faults: as ``read_faults`` returns them; files that aren't pictures and the like need no decision.
+    """
+    frame = table.frame[~table.frame["is_fake"]]
+    clean = frame[~frame["path"].isin(faults["path"])]
+    by_person = clean.groupby("person")["path"].agg(list).to_dict()
+    person_of = dict(zip(table.frame["path"], table.frame["person"], strict=True))
+    open_ = faults[~faults["fault"].isin(_CERTAIN)]
+    merged = open_["fault"] == "merge"
+    groups = [[row] for row in open_.index[~merged]]
+    people = open_.loc[merged, "path"].map(person_of)
+    groups += [list(rows) for _, rows in people.groupby(people).groups.items()]
+    confidence = pd.to_numeric(faults["confidence"], errors="coerce").fillna(0.5)
+    groups.sort(key=lambda rows: (abs(confidence[rows[0]] - 0.5), faults["path"][rows[0]]))
+    return [_case(rows, faults, by_person, person_of) for rows in groups[:_MOST_CASES]]
+
+
+def _case(rows: list[int], faults: pd.DataFrame, by_person: dict[str, list[str]], person_of: dict[str, str]) -> Case:
+    first = faults.loc[rows[0]]
+    person = person_of[first["path"]]
+    target, copy = _TARGET.fullmatch(first["suggestion"]), _COPY.search(first["evidence"])
+    owners, owner = [], ""
+    if target is not None:
+        owners, owner = _some(by_person.get(target[1], []), _OWNERS), target[1]
+    elif copy is not None and copy[1] in person_of:
+        owners, owner = [copy[1]], copy[1]
+    pictures = [str(faults["path"][row]) for row in rows[:_OWNERS]]
+    return Case(rows, pictures, _some(by_person.get(person, []), _MATES), owners, owner)
+
+
+def _some(paths: list[str], count: int) -> list[str]:
+    """At most ``count``, spread evenly."""
+    places = np.unique(np.linspace(0, max(len(paths) - 1, 0), count).round().astype(int))
+    return [paths[place] for place in places if place < len(paths)]
+
+
+def write_sheet(table: FaceTable, csv: Path, sheet: Path, progress: Progress | None = None) -> None:
+    """Write the page: one file, no network; a and r accept and reject, j and k move, "save CSV" gives the list back.
+
+    Args:
+        table: photos.
+        csv: the list of faults; decisions that are in it are shown.
+        sheet: the HTML file to write.
+        progress: shows how far it is.
+
+    Raises:
+        DataError: if the list does not fit the table, or the page can't be written.
+    """
+    faults = read_faults(csv, table)
+    faults = faults.assign(**{name: "" for name in ("fault", "evidence", "confidence") if name not in faults})
+    cases = cases_of(table, faults)
+    data = {
+        "name": csv.name,
+        "columns": list(faults.columns),
+        "rows": faults.to_numpy().tolist(),
+        "cases": [_shown(case, faults, table) for case in cases],
+        "thumbs": _thumbnails(table, cases, progress),
+    }
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    page = environment.get_template("fault_sheet.html.j2").render(
+        title=table.root.name, cases=len(cases), faults=len(faults), data=text
+    )
+    with atomic_write(sheet) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _shown(case: Case, faults: pd.DataFrame, table: FaceTable) -> dict[str, Any]:
+    first = faults.loc[case.rows[0]]
+    person = table.frame.loc[table.frame["path"] == first["path"], "person"].iloc[0]
+    return {
+        "rows": case.rows,
+        "pictures": case.pictures,
+        "mates": case.mates,
+        "owners": case.owners,
+        "owner": case.owner,
+        "person": str(person),
+        "fault": first["fault"],
+        "evidence": first["evidence"],
+        "suggestion": first["suggestion"],
+        "confidence": str(first["confidence"]),
+        "path": first["path"] if len(case.rows) == 1 else f"{len(case.rows)} photos of {person}",
+    }
+
+
+def _thumbnails(table: FaceTable, cases: Iterable[Case], progress: Progress | None) -> dict[str, str]:
+    paths = dict.fromkeys(path for case in cases for path in (*case.pictures, *case.mates, *case.owners))
+    task = progress.add_task("drawing the sheet", total=len(paths)) if progress is not None else None
+    made = {}
+    for path in paths:
+        made[path] = thumbnail(table.root / path)
+        if progress is not None and task is not None:
+            progress.advance(task)
+    return made

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+
+from bonaface.faces.pairs import read_labels, read_pairs
+from bonaface.scoring import Calibration, Logistic
+from bonaface.serving.runtime import load_embedder
+from bonaface.verification.attacks import attack
+from bonaface.verification.evaluation import bootstrap_of, judge
+from bonaface.verification.pair_scores import PairScores
+from bonaface.verification.perturbations import PERTURBATIONS
+from bonaface.verification.robustness import add_robustness, chosen_pairs
+
+pytest_plugins = ("labelled_pairs",)
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_a_perturbation_changes_a_picture_and_not_its_argument(name: str, rng: np.random.Generator) -> None:
+    picture = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    before = picture.copy()
+    first, again = (PERTURBATIONS[name](picture, np.random.default_rng(0)) for _ in range(2))
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(picture, before)
+    np.testing.assert_array_equal(first, again)
+    if name == "half size":
+        assert first.shape == (20, 30, 3)
+    elif name == "as they are":
+        np.testing.assert_array_equal(first, picture)
+    else:
+        assert first.shape == picture.shape
+        assert (first != picture).mean() > 0.3
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_an_attack_stays_small_and_gains(network, steps: int) -> None:
+    model = load_embedder(str(network)).model
+    generator = torch.Generator().manual_seed(0)
+    fakes = {"identity": torch.randint(0, 256, (6, 3, 32, 32), generator=generator, dtype=torch.uint8)}
+    others = {"identity": torch.randint(0, 256, (6, 3, 32, 32), generator=generator, dtype=torch.uint8)}
+    target = model.embed(others)[0].detach()
+    before = (model.embed(fakes)[0] * target).sum(1)
+    gains = []
+    for epsilon in (1.0, 8.0):
+        moved = attack(model, fakes, target, Calibration(Logistic(1.0, 0.0)), epsilon, steps)["identity"]
+        assert moved.dtype == torch.uint8
+        assert (moved.int() - fakes["identity"].int()).abs().max() <= epsilon
+        gains.append((model.embed({"identity": moved})[0] * target).sum(1) - before)
+    assert (gains[0] > 0).all()
+    assert (gains[1] > gains[0]).all()
+    assert model.identity.frozen
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_the_card(network, people_pairs) -> None:
+    root = people_pairs(48)
+    pairs = read_pairs(root)
+    labels = read_labels(root / "labels.csv", pairs)
+    rng = np.random.default_rng(0)
+    scores = PairScores("m", "s", rng.random(48) + labels["label"].to_numpy())
+    figures = judge(scores, labels, bootstrap_of(labels, 20))
+    figures["operating_points"] = [{"fmr_target": 0.1, "source": "judged", "threshold": {"estimate": 0.6}}]
+    embedder = load_embedder(str(network))
+    add_robustness(figures, (embedder.model, embedder.prepare, None), pairs, labels, 24, 0)
+    rows = {row["condition"]: row for row in figures["robustness"]["rows"]}
+    assert list(rows)[: len(PERTURBATIONS)] == list(PERTURBATIONS)
+    assert figures["robustness"]["pairs"] == 24
+    strengths = [rows[f"FGSM, {epsilon}/255"]["mean_similarity"] for epsilon in (1, 2, 4, 8)]
+    assert rows["as they are"]["mean_similarity"] < strengths[0] < strengths[1] < strengths[2] < strengths[3]
+    assert rows["FGSM, 8/255"]["fnmr"] == rows["as they are"]["fnmr"]
+    assert rows["FGSM, 8/255"]["sv_eer"] == rows["as they are"]["sv_eer"]
+    assert rows["FGSM, 8/255"]["spf_eer"] >= rows["as they are"]["spf_eer"]
+
+
+def test_the_chosen_pairs_keep_the_shares_of_the_kinds(people_pairs) -> None:
+    root = people_pairs(48)
+    labels = read_labels(root / "labels.csv", read_pairs(root))
+    chosen = chosen_pairs(labels, 24, 0)
+    assert labels["kind"].iloc[chosen].value_counts().to_dict() == (labels["kind"].value_counts() // 2).to_dict()
+    np.testing.assert_array_equal(chosen, chosen_pairs(labels, 24, 0))
+    assert len(chosen_pairs(labels, 10**6, 0)) == 48
