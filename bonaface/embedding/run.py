@@ -138,7 +138,7 @@ def _settings_of(run: Path) -> TrainConfig:
 
 def _refuse_equal_names(config: TrainConfig) -> None:
     """The run's copies lie in one folder, by the names of their files."""
-    files = {file.resolve() for file in _files_of(config)}
+    files = dict.fromkeys(file.resolve() for file in _files_of(config))
     twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
     if twice:
         raise ConfigError(f"model: two different files are called {twice[0]}: rename one of them")
