@@ -14,6 +14,10 @@ from rich.progress import Progress
 from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from bonaface.faces.pairs import PairTable
+    from bonaface.verification.operating import Bootstrap
     from bonaface.verification.pair_scores import PairScores
     from bonaface.verification.report import ReportInput
 
@@ -68,27 +72,42 @@ def main(arguments: Sequence[str]) -> int:
     """Prints tables of error rates and writes the report; returns 1 where pictures could not be read."""
     options = _parser().parse_args(arguments)
     _refuse_odd(options)
-    from bonaface.commands.evaluate_models import load_embedders, scores_of_files, scores_of_models
     from bonaface.verification.evaluation import bootstrap_of, compare, judge
-    from bonaface.verification.inputs import read_judged
+    from bonaface.verification.inputs import read_judged, scores_of_files
     from bonaface.verification.report import ReportInput
-    from bonaface.verification.robustness import add_robustness
 
     console = Console(stderr=True)
     pairs, labels = read_judged(options.pairs, options.labels)
     bootstrap = bootstrap_of(labels, options.replicates, options.seed)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        embedders = load_embedders(options) if options.model else []
-        scores = scores_of_models(embedders, options, pairs, progress) if embedders else scores_of_files(options, pairs)
+    if options.model:
+        scores, models = _judged_models(options, pairs, labels, bootstrap, console)
+    else:
+        whose = options.labels or options.pairs
+        val_files = options.val_scores or []
+        scores = scores_of_files(options.scores, pairs, whose, val_files, options.val_labels, options.seed)
         models = [judge(each, labels, bootstrap) for each in scores]
-        if options.robustness:
-            for figures, embedder in zip(models, embedders, strict=True):
-                parts = embedder.model, embedder.prepare, embedder.calibration
-                add_robustness(figures, parts, pairs, labels, options.robustness, options.seed, progress)
     settings = {"command": "bonaface evaluate " + shlex.join(arguments)} | {each.name: each.source for each in scores}
     worst = options.worst if options.pairs is not None else 0
     _write(ReportInput(models, scores, compare(scores, labels, bootstrap), pairs, labels, settings, worst), options.out)
     return _told(models, scores, options.out, console)
+
+
+def _judged_models(
+    options: argparse.Namespace, pairs: PairTable, labels: pd.DataFrame, bootstrap: Bootstrap, console: Console
+) -> tuple[list[PairScores], list[dict[str, Any]]]:
+    """Scores and figures of ``--model``. Networks are loaded here alone, so that ``--scores`` starts fast."""
+    from bonaface.commands.evaluate_models import load_embedders, scores_of_models
+    from bonaface.verification.evaluation import judge
+    from bonaface.verification.robustness import add_robustness
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        embedders = load_embedders(options)
+        scores = scores_of_models(embedders, options, pairs, progress)
+        models = [judge(each, labels, bootstrap) for each in scores]
+        for figures, embedder in zip(models, embedders if options.robustness else [], strict=False):
+            parts = embedder.model, embedder.prepare, embedder.calibration
+            add_robustness(figures, parts, pairs, labels, options.robustness, options.seed, progress)
+    return scores, models
 
 
 def _write(material: ReportInput, out: Path) -> None:

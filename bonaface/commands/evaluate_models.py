@@ -1,4 +1,4 @@
-"""What ``bonaface evaluate`` judges: the scores of each model, however it is given."""
+"""What ``bonaface evaluate --model`` judges: what each model says of the pairs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bonaface.faces.pairs import PairTable
 from bonaface.serving.runtime import Embedded, Embedder, load_embedder
 from bonaface.serving.submission import score_pairs
 from bonaface.verification.inputs import faceless_pictures, read_judged, stored_validation, validation_of_pairs
-from bonaface.verification.pair_scores import PairScores, read_scores, told_apart
+from bonaface.verification.pair_scores import PairScores, told_apart
 
-__all__ = ["load_embedders", "scores_of_files", "scores_of_models"]
+__all__ = ["load_embedders", "scores_of_models"]
 
 Labelled = tuple[PairTable, pd.DataFrame]
 
@@ -41,24 +41,6 @@ def load_embedders(options: argparse.Namespace) -> list[Embedder]:
         Embedder(each.model, each.prepare, each.calibration, name, each.device)
         for each, name in zip(loaded, names, strict=True)
     ]
-
-
-def scores_of_files(options: argparse.Namespace, pairs: PairTable) -> list[PairScores]:
-    """What ``--scores`` names, with thresholds from ``--val-scores`` where there are any."""
-    ids, whose = pairs.frame["pair_id"].tolist(), str(options.labels or options.pairs)
-    validation = read_judged(None, options.val_labels) if options.val_scores else None
-    made = []
-    for place, name in enumerate(told_apart([file.stem for file in options.scores])):
-        file = options.scores[place]
-        similarity = read_scores(file, ids, whose)
-        if validation is None:
-            made.append(PairScores(name, str(file), similarity))
-            continue
-        others = validation[0].frame["pair_id"].tolist()
-        other = read_scores(options.val_scores[place], others, str(options.val_labels))
-        found = validation_of_pairs(other, validation[1], options.seed)
-        made.append(PairScores(name, str(file), similarity, found, f"other pairs: {options.val_labels}"))
-    return made
 
 
 def scores_of_models(

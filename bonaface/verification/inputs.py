@@ -19,9 +19,9 @@ from bonaface.faces.pair_lists import read_lfw_pairs, read_pair_list
 from bonaface.faces.pairs import PairTable, read_labels, read_pairs
 from bonaface.thresholds import Validation, fit_llr, thresholds_of_pairs
 from bonaface.verification.evaluation import bootstrap_of, groups_of
-from bonaface.verification.pair_scores import pairs_of_labels
+from bonaface.verification.pair_scores import PairScores, pairs_of_labels, read_scores, told_apart
 
-__all__ = ["faceless_pictures", "read_judged", "stored_validation", "validation_of_pairs"]
+__all__ = ["faceless_pictures", "read_judged", "scores_of_files", "stored_validation", "validation_of_pairs"]
 
 
 def read_judged(pairs: Path | None, labels: Path | None) -> tuple[PairTable, pd.DataFrame]:
@@ -93,6 +93,35 @@ def validation_of_pairs(similarity: NDArray[np.float64], labels: pd.DataFrame, s
     first, second = (np.asarray(side)[against] for side in (people.person_0, people.person_1))
     thresholds = thresholds_of_pairs(similarity[against], first, second, np.random.default_rng(seed))
     return Validation(thresholds, fit_llr(similarity, labels["label"]), int(against.sum()))
+
+
+def scores_of_files(
+    files: Sequence[Path], pairs: PairTable, labels: Path, val_files: Sequence[Path], val_labels: Path | None, seed: int
+) -> list[PairScores]:
+    """Scores from anywhere, with thresholds from the scores of other pairs where there are any.
+
+    Args:
+        files: CSVs of pair_id,similarity.
+        pairs: that each must score.
+        labels: what names these pairs, for messages.
+        val_files: one for each of ``files``, or none at all.
+        val_labels: what the pairs of ``val_files`` are.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: as ``read_scores`` does.
+    """
+    names, ids = told_apart([file.stem for file in files]), pairs.frame["pair_id"].tolist()
+    scores = [read_scores(file, ids, str(labels)) for file in files]
+    if not val_files or val_labels is None:
+        return [PairScores(*each) for each in zip(names, map(str, files), scores, strict=True)]
+    other, other_labels = read_judged(None, val_labels)
+    other_ids = other.frame["pair_id"].tolist()
+    found = [
+        validation_of_pairs(read_scores(file, other_ids, str(val_labels)), other_labels, seed) for file in val_files
+    ]
+    source = [f"other pairs: {val_labels}"] * len(files)
+    return [PairScores(*each) for each in zip(names, map(str, files), scores, found, source, strict=True)]
 
 
 def faceless_pictures(

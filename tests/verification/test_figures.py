@@ -136,9 +136,9 @@ def test_folds_as_a_slow_search_has_them(data: st.DataObject) -> None:
     found = fold_accuracy(score, label, fold)
     for number, accuracy in enumerate(found.folds):
         train, test = fold != number, fold == number
-        candidates = np.unique(np.concatenate([score[train], score[train] + 1e-9]))
-        best = max(np.mean((score[train] >= t) == label[train]) for t in candidates)
-        middles = np.concatenate([[-1], (candidates[1:] + candidates[:-1]) / 2, candidates, [2]])
+        known = np.unique(score[train])
+        middles = np.concatenate([[known[0]], (known[1:] + known[:-1]) / 2, [np.nextafter(known[-1], np.inf)]])
+        best = max(np.mean((score[train] >= t) == label[train]) for t in middles)
         able = [t for t in middles if np.mean((score[train] >= t) == label[train]) == best]
         assert any(np.mean((score[test] >= t) == label[test]) == accuracy for t in able)
     assert found.mean == pytest.approx(np.mean(found.folds))
