@@ -53,11 +53,12 @@ def cases_of(table: FaceTable, faults: pd.DataFrame) -> list[Case]:
 
     Args:
         table: photos.
-        faults: as ``read_faults`` returns them; files that aren't pictures and the like need no decision.
+        faults: as ``read_faults`` returns them; files that aren't pictures and the like need no decision, and what is there
+            just to be looked at comes last.
     """
     frame = table.frame[~table.frame["is_fake"]]
     clean = frame[~frame["path"].isin(faults["path"])]
-    by_person = clean.groupby("person")["path"].agg(list).to_dict()
+    by_person = {str(person): paths.tolist() for person, paths in clean.groupby("person")["path"]}
     person_of = dict(zip(table.frame["path"], table.frame["person"], strict=True))
     open_ = faults[~faults["fault"].isin(_CERTAIN)]
     merged = open_["fault"] == "merge"
@@ -65,14 +66,16 @@ def cases_of(table: FaceTable, faults: pd.DataFrame) -> list[Case]:
     people = open_.loc[merged, "path"].map(person_of)
     groups += [list(rows) for _, rows in people.groupby(people).groups.items()]
     confidence = pd.to_numeric(faults["confidence"], errors="coerce").fillna(0.5)
-    groups.sort(key=lambda rows: (abs(confidence[rows[0]] - 0.5), faults["path"][rows[0]]))
+    looked_at = (faults["suggestion"] == "look").tolist()
+    doubt, paths = (confidence - 0.5).abs().tolist(), faults["path"].tolist()
+    groups.sort(key=lambda rows: (looked_at[rows[0]], doubt[rows[0]], paths[rows[0]]))
     return [_case(rows, faults, by_person, person_of) for rows in groups[:_MOST_CASES]]
 
 
 def _case(rows: list[int], faults: pd.DataFrame, by_person: dict[str, list[str]], person_of: dict[str, str]) -> Case:
-    first = faults.loc[rows[0]]
-    person = person_of[first["path"]]
-    target, copy = _TARGET.fullmatch(first["suggestion"]), _COPY.search(first["evidence"])
+    path, suggestion, evidence = (str(faults[name][rows[0]]) for name in ("path", "suggestion", "evidence"))
+    person = person_of[path]
+    target, copy = _TARGET.fullmatch(suggestion), _COPY.search(evidence)
     owners, owner = [], ""
     if target is not None:
         owners, owner = _some(by_person.get(target[1], []), _OWNERS), target[1]
