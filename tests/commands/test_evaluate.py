@@ -127,6 +127,17 @@ def test_what_a_run_has_stored(tmp_path) -> None:
     assert stored_validation(tmp_path) is None
 
 
+def test_the_robustness_card_is_in_the_report(network, people_pairs, tmp_path) -> None:
+    root, out = people_pairs(), tmp_path / "out"
+    words = ["--model", network, "--pairs", root, "--labels", root / "labels.csv", "--robustness", 24]
+    code, figures = evaluate(out, *words)
+    assert code == 0
+    html = (out / "report.html").read_text()
+    for row in figures["robustness"]["rows"]:
+        assert f'<th scope="row">{row["condition"]}</th>' in html
+    assert "FGSM, 8/255" in html
+
+
 def test_lfw_protocol(network, tmp_path, write_picture) -> None:
     for person in "abcdef":
         for n in (1, 2):

@@ -67,8 +67,8 @@ def test_the_card(network, people_pairs) -> None:
     strengths = [rows[f"FGSM, {epsilon}/255"]["mean_similarity"] for epsilon in (1, 2, 4, 8)]
     assert rows["as they are"]["mean_similarity"] < strengths[0] < strengths[1] < strengths[2] < strengths[3]
     assert rows["FGSM, 8/255"]["fnmr"] == rows["as they are"]["fnmr"]
-    assert rows["FGSM, 8/255"]["sv_eer"] == rows["as they are"]["sv_eer"]
-    assert rows["FGSM, 8/255"]["spf_eer"] >= rows["as they are"]["spf_eer"]
+    assert rows["FGSM, 8/255"]["eer_impostor"] == rows["as they are"]["eer_impostor"]
+    assert rows["FGSM, 8/255"]["eer_own_fake"] >= rows["as they are"]["eer_own_fake"]
 
 
 def test_the_chosen_pairs_keep_the_shares_of_the_kinds(people_pairs) -> None:
