@@ -1,8 +1,13 @@
 """From embeddings to similarities: the one place that says how alike two photos are.
 
 For a plain model similarity is the cosine. For a model that also judges authenticity it is
-``log P(same person) + log P(a genuine) + log P(b genuine)``, each probability by logistic regression on validation pairs
-(Platt 1999; fused probabilities rather than raw scores, as the SASV challenge of 2022 found they must be).
+``log P(same person) + log P(neither photo is a deepfake)``, each by logistic regression on validation pairs (Platt 1999; fused
+probabilities rather than raw scores, as the SASV challenge of 2022 found they must be).
+
+At most one photo of a pair is taken to be a deepfake, so "neither", "the first" and "the second" exclude one another, and with
+calibrated log-odds ``g`` of being genuine ``P(neither) = 1 / (1 + exp(-g_a) + exp(-g_b))``. It is never believed to be below
+``DOUBT``: a network that judges authenticity errs, also where it is sure, and with a product of two such probabilities a few real
+photos that it takes for fakes fall below other people, so that the error rate against impostors triples.
 """
 
 from __future__ import annotations
@@ -16,9 +21,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-__all__ = ["Calibration", "Embeddings", "Logistic", "calibrate", "similarity"]
+__all__ = ["DOUBT", "Calibration", "Embeddings", "Logistic", "calibrate", "fused", "similarity"]
 
 Floats = NDArray[np.float64]
+
+DOUBT = 0.3
+"""Least probability that neither photo is a deepfake: chosen on validation pairs, see docs/results.md."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +112,32 @@ def similarity(a: Embeddings, b: Embeddings, calibration: Calibration | None) ->
     cosine: Floats = np.einsum("nd,nd->n", a.identity, b.identity, dtype=np.float64)  # (n,)
     if a.authenticity is None or b.authenticity is None:
         return cosine
+    return fused(calibration, cosine, a.authenticity, b.authenticity)
+
+
+def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray[Any], odds_b: NDArray[Any]) -> Floats:
+    """``log P(same person) + log P(neither is a deepfake)`` of cosines and raw log-odds, of any shapes that broadcast.
+
+    Raises:
+        ValueError: if the calibration has nothing on authenticity.
+
+    Example:
+        >>> sure = Calibration(Logistic(10.0, 0.0), Logistic(1.0, 0.0))
+        >>> float(fused(sure, np.array(1.0), np.array(9.0), np.array(-90.0)).round(3)), round(float(np.log(DOUBT)), 3)
+        (-1.204, -1.204)
+    """
     if calibration is None or calibration.genuine is None:
         raise ValueError("embeddings with authenticity need a calibration of it")
-    genuine = calibration.genuine
-    return (
-        calibration.same.log_probability(cosine)
-        + genuine.log_probability(a.authenticity)
-        + genuine.log_probability(b.authenticity)
-    )
+    odds = calibration.genuine.log_odds
+    neither = -np.logaddexp(0.0, np.logaddexp(-odds(odds_a), -odds(odds_b)))
+    believed = np.logaddexp(np.log1p(-DOUBT) + neither, np.log(DOUBT))
+    scores: Floats = calibration.same.log_probability(cosine) + believed
+    return scores
 
 
-def calibrate(a: Embeddings, b: Embeddings, label: NDArray[Any], fake_a: NDArray[Any], fake_b: NDArray[Any]) -> Calibration:
+def calibrate(
+    a: Embeddings, b: Embeddings, label: NDArray[Any], fake_a: NDArray[Any], fake_b: NDArray[Any]
+) -> Calibration:
     """Fits a calibration on labelled pairs.
 
     Args:

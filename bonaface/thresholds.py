@@ -18,7 +18,7 @@ from bonaface.errors import DataError
 from bonaface.metrics import FMRS
 from bonaface.metrics.operating import allowed_matches
 from bonaface.metrics.resampling import person_weights
-from bonaface.scoring import Calibration, Embeddings, Logistic
+from bonaface.scoring import Calibration, Embeddings, Logistic, fused
 
 __all__ = [
     "Threshold",
@@ -207,10 +207,7 @@ def _impostors(
     cosine = photos.identity @ photos.identity.T  # (n, n)
     scores: NDArray[Any] = cosine.astype(np.float64)
     if photos.authenticity is not None:
-        if calibration is None or calibration.genuine is None:
-            raise ValueError("embeddings with authenticity need a calibration of it")
-        genuine = calibration.genuine.log_probability(photos.authenticity)
-        scores = calibration.same.log_probability(cosine) + genuine[:, None] + genuine[None, :]
+        scores = fused(calibration, cosine, photos.authenticity[:, None], photos.authenticity[None, :])
     first, second = np.nonzero(np.triu(codes[:, None] != codes[None, :], 1))
     return scores[first, second], codes[first], codes[second]
 

@@ -61,7 +61,8 @@ def test_formula_by_hand():
     calibration = Calibration(Logistic(10.0, -4.0), Logistic(2.0, 0.5))
     p_same, p_a, p_b = (1 / (1 + np.exp(-z)) for z in (10 * 0.5 - 4, 2 * 0.3 + 0.5, 2 * -1.5 + 0.5))
     made = similarity(Embeddings(a, np.float32([0.3])), Embeddings(b, np.float32([-1.5])), calibration)
-    np.testing.assert_allclose(made, np.log(p_same) + np.log(p_a) + np.log(p_b), rtol=1e-6)
+    p_neither = p_a * p_b / (p_a * p_b + p_a * (1 - p_b) + (1 - p_a) * p_b)  # both fakes left out
+    np.testing.assert_allclose(made, np.log(p_same) + np.log(0.7 * p_neither + 0.3), rtol=1e-6)
 
 
 def test_authenticity_without_a_calibration_is_refused(rng):

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import five_crop
 
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.embedding.backbones import Backbone, build_backbone
+from bonaface.errors import ConfigError
 from bonaface.faces.views import View
 
 __all__ = ["Branch", "FaceModel", "build_model"]
@@ -86,7 +88,9 @@ class FaceModel(nn.Module):
         """Log-odds ``(n,)`` that each photo is genuine; None where the model does not judge it."""
         if self.authenticity is None:
             return None
-        return self._averaged(self.authenticity, pictures["authenticity"]).squeeze(1)
+        frames, view = pictures["authenticity"], self.authenticity.view
+        places = five_crop(frames, [view.size, view.size]) if view.corners else (frames,)
+        return torch.stack([self._averaged(self.authenticity, place).squeeze(1) for place in places]).mean(0)
 
     def _averaged(self, branch: Branch, pictures: Tensor) -> Tensor:
         vectors: Tensor = branch(pictures).float()
@@ -104,11 +108,13 @@ def build_model(config: ModelConfig, files: Path | None = None) -> FaceModel:
         ConfigError, ModelError: as ``build_backbone``.
     """
     identity = _branch(config.identity, config.identity.dim, files)
-    authenticity = None if config.authenticity is None else _branch(config.authenticity, 1, files)
+    if config.corners and not (config.authenticity and config.authenticity.crop):
+        raise ConfigError("model.corners: needs model.authenticity with crop: true, whose crops it adds to")
+    authenticity = None if config.authenticity is None else _branch(config.authenticity, 1, files, config.corners)
     return FaceModel(identity, authenticity, config.mirror)
 
 
-def _branch(config: BranchConfig, dim: int | None, files: Path | None) -> Branch:
+def _branch(config: BranchConfig, dim: int | None, files: Path | None, corners: bool = False) -> Branch:
     if files is not None:
         kind, _, rest = config.backbone.partition(":")
         kept = files / Path(rest).name
@@ -116,4 +122,4 @@ def _branch(config: BranchConfig, dim: int | None, files: Path | None) -> Branch
             config, weights="none", backbone=f"onnx:{kept}" if kind == "onnx" else config.backbone
         )
     backbone = build_backbone(config.backbone, config.weights, config.size)
-    return Branch(backbone, dim, View(config.view, backbone.size, config.crop), config.frozen)
+    return Branch(backbone, dim, View(config.view, backbone.size, config.crop, corners), config.frozen)

@@ -24,11 +24,13 @@ class View:
         kind: ``frame``, the photo as a square, or ``aligned``, the face on the ArcFace template.
         size: side of the network's input in pixels.
         crop: of the frame, take ``size`` pixels square as they are, where false it is resized by the network.
+        corners: at test time take the four corners beside the centre.
     """
 
     kind: Literal["frame", "aligned"]
     size: int
     crop: bool = False
+    corners: bool = False
 
     def check(self, frame_size: int) -> None:
         """Raises ConfigError where a crop would be larger than the frame it is cut from."""
@@ -38,8 +40,8 @@ class View:
             )
 
     def at_test(self, picture: Picture) -> Picture:
-        """The network's input of a frame or an aligned face, shape ``(h, w, 3)``, at test time."""
-        return centre_crop(picture, self.size) if self.crop else picture
+        """What a model is given of a frame or an aligned face, shape ``(h, w, 3)``, at test time; it cuts out corners itself."""
+        return centre_crop(picture, self.size) if self.crop and not self.corners else picture
 
 
 def square(image: Picture, size: int) -> Picture:

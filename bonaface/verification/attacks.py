@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bonaface.embedding.model import FaceModel
-from bonaface.scoring import Calibration, Logistic
+from bonaface.scoring import DOUBT, Calibration, Logistic
 
 __all__ = ["attack"]
 
@@ -65,11 +65,13 @@ def _similarity(model: FaceModel, fakes: Pictures, target: Tensor, calibration: 
         return cosine
     if calibration is None or calibration.genuine is None:
         raise ValueError("embeddings with authenticity need a calibration of it")
-    return _log_probability(calibration.same, cosine) + _log_probability(calibration.genuine, authenticity)
+    # The other photo is real and stays as it is: taken for genuine, P(neither is a deepfake) is P(this one is genuine).
+    genuine = torch.sigmoid(_log_odds(calibration.genuine, authenticity))
+    return F.logsigmoid(_log_odds(calibration.same, cosine)) + torch.log((1 - DOUBT) * genuine + DOUBT)
 
 
-def _log_probability(logistic: Logistic, score: Tensor) -> Tensor:
-    return F.logsigmoid(logistic.slope * score + logistic.bias)
+def _log_odds(logistic: Logistic, score: Tensor) -> Tensor:
+    return logistic.slope * score + logistic.bias
 
 
 @contextmanager
