@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "get": "get a data set of faces to start from",
     "forge": "make deepfakes of a folder of real faces, to train on",
+    "clean": "find what is wrong with a folder of faces: broken, duplicate, mislabelled",
     "train": "train a face verifier that deepfakes do not pass",
     "submit": "score a folder of pairs: pair_id,similarity",
     "evaluate": "error rates against other people and against deepfakes",

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     started = time.monotonic()
     console = ProgressConsole()
     table = read_faces(options.faces)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         faults = look_for_doubts(
             table, options.model, options.detector, options.device, options.against, options.cache, progress
         )

@@ -19,7 +19,8 @@ RADIUS = 12
 """Bits in which the hashes of copies may differ, where embeddings confirm them."""
 _ALONE = 2
 """Bits that suffice without embeddings: faces in the same place look alike to a hash."""
-_ALIKE = 0.9
+_ALIKE, _ALIKE_TOO = 0.9, 0.8
+"""Cosine that confirms a copy, and the one that does where hardly a bit differs."""
 
 Pairs = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -49,8 +50,9 @@ def near_duplicates(
 ) -> pd.DataFrame:
     """Real photos that show the same picture: of one person all but the first, of several people all.
 
-    Two files are the same picture if their hashes differ in at most 2 of 64 bits, or in at most 12 and their embeddings
-    have a cosine of at least 0.9. Deepfakes are left out: they are made to look like the photo they come from.
+    Two files are the same picture if their hashes differ in at most 12 of 64 bits and their embeddings have a cosine of at
+    least 0.9, or in at most 2 bits and they have one of at least 0.8, or aren't known. Deepfakes are left out: they are made
+    to look like the photo they come from.
 
     Args:
         table: photos.
@@ -64,7 +66,7 @@ def near_duplicates(
     pairs, bits = near_pairs(inspection.look[rows], RADIUS)
     pairs = rows[pairs]
     cosine = _cosine(embeddings, embeddings, pairs)
-    copies = (bits <= _ALONE) | (cosine >= _ALIKE)
+    copies = _are_copies(bits, cosine)
     paths = table.frame["path"].to_numpy(dtype=object)
     listed: dict[int, tuple[str, str, str, str, float]] = {}
     for (a, b), differing, alike in zip(pairs[copies], bits[copies], cosine[copies], strict=True):
@@ -109,7 +111,7 @@ def leaks(table: FaceTable, inspection: Inspection, embeddings: Vectors | None, 
             listed[path] = (path, "leak", f"the same file as {named[digest]} of the test set", "drop", 1.0)
     pairs, bits = leak_candidates(inspection, test.inspection)
     cosine = _cosine(embeddings, test.embeddings, pairs)
-    copies = (bits <= _ALONE) | (cosine >= _ALIKE)
+    copies = _are_copies(bits, cosine)
     for (a, b), differing, alike in zip(pairs[copies], bits[copies], cosine[copies], strict=True):
         said = f"{_evidence(test.names[b], differing, alike)} of the test set"
         listed.setdefault(paths[a], (paths[a], "leak", said, "drop", _confidence(differing, alike)))
@@ -121,6 +123,12 @@ def _cosine(left: Vectors | None, right: Vectors | None, pairs: Pairs) -> NDArra
         return np.full(len(pairs), np.nan)
     cosine: NDArray[np.float64] = np.einsum("kd,kd->k", left[pairs[:, 0]], right[pairs[:, 1]]).astype(np.float64)
     return cosine
+
+
+def _are_copies(bits: NDArray[np.int64], cosine: NDArray[np.float64]) -> NDArray[np.bool_]:
+    nearly_equal = (bits <= _ALONE) & ~(cosine < _ALIKE_TOO)
+    copies: NDArray[np.bool_] = (cosine >= _ALIKE) | nearly_equal
+    return copies
 
 
 def _evidence(other: str, bits: int, cosine: float) -> str:

@@ -250,7 +250,8 @@ class _Judge:
         if self.fakes[person].any():
             alike = self.likeness.log_ratio(unit(total) @ self.fakes[person], 1)
             score += np.clip(alike, -_MOST_EVIDENCE, _MOST_EVIDENCE)
-        weight = np.exp(score - logsumexp(score))
+        weight = np.exp(score - score.max())
+        weight /= weight.sum()
         self.weight[folder] = weight @ inside
         rest = total[:, None] - inside[:, :, None] * vectors  # (c, f, d)
         others = (size[:, None] - inside).astype(np.int64)
@@ -268,7 +269,7 @@ class _Judge:
         )
         known = np.log(self.known_share) + elsewhere.evidence
         share = expit(known - np.log1p(-self.known_share))
-        self.wrong_share = float(np.clip(wrong.mean(), *_WRONG_SHARES))
+        self.wrong_share = float(np.clip(wrong.sum() / max(len(wrong), 1), *_WRONG_SHARES))
         self.known_share = float(np.clip((wrong * share).sum() / max(wrong.sum(), 1e-9), *_KNOWN_SHARES))
 
     def _result(self, own: _Own, wrong: Floats, elsewhere: _Elsewhere) -> Judgement:

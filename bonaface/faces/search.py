@@ -31,7 +31,8 @@ def nearest(
 
     Above 2e9 pairs, references are sorted into about ``4 sqrt(m)`` cells by k-means and each query looks into the 24 nearest cells
     (faiss' IndexIVFFlat: Jégou, Douze & Schmid 2011, "Product quantization for nearest neighbor search", without the
-    quantisation), so that the time grows as ``n sqrt(m)``; true matches are found all the same, since what is alike shares a cell.
+    quantisation), so that the time grows as ``n sqrt(m)``. A few of the nearest are missed then: of 50,000 points without
+    any structure in 128 dimensions, which is the worst case, 6 % of those at a cosine of 0.79 and 21 % at 0.67.
 
     Args:
         queries: unit vectors, shape ``(n, d)``, float32.

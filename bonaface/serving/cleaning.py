@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,9 @@ from bonaface.faces.inspection import FaceCounter, Inspection, inspect
 from bonaface.faces.mislabelled import judge_labels
 from bonaface.faces.table import FaceTable
 from bonaface.serving.embedding_cache import EmbeddingCache, embed_cached
-from bonaface.serving.runtime import Embedder, load_embedder
+
+if TYPE_CHECKING:
+    from bonaface.serving.runtime import Embedder
 
 __all__ = ["look_for_doubts"]
 
@@ -48,7 +51,7 @@ def look_for_doubts(
         DataError: if the test set holds no pictures.
         ModelError: if the model or the detector can't be read.
     """
-    embedder = None if model is None else load_embedder(model, detector, device)
+    embedder = None if model is None else _load(model, detector, device)
     counter = None if detector is None else FaceCounter(detector)
     tests = None if against is None else _pictures(against)
     paths = [table.path(row) for row in range(len(table))]
@@ -67,6 +70,12 @@ def look_for_doubts(
     return find_doubts(
         table, Seen(inspection, embeddings, genuine, leak), advance=lambda count: progress.advance(task, count)
     )
+
+
+def _load(model: str, detector: Path | None, device: str) -> Embedder:
+    from bonaface.serving.runtime import load_embedder  # costs seconds, which checks without a model don't need
+
+    return load_embedder(model, detector, device)
 
 
 class _Photos:

@@ -7,7 +7,7 @@ import secrets
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from rich.progress import Progress
 from bonaface.errors import ModelError
 from bonaface.files import atomic_write
 from bonaface.scoring import Embeddings
-from bonaface.serving.runtime import Embedder
+
+if TYPE_CHECKING:
+    from bonaface.serving.runtime import Embedder
 
 __all__ = ["EmbeddingCache", "embed_cached"]
 

@@ -1,0 +1,101 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bonaface.errors import ModelError
+from bonaface.scoring import Embeddings
+from bonaface.serving.embedding_cache import EmbeddingCache, embed_cached
+from bonaface.serving.runtime import Embedded
+
+
+class Counting:
+    """Stands in for a network: a picture's embedding is its name's number; ``fail_after`` interrupts it."""
+
+    def __init__(self, fail_after: int = 10**9, judges: bool = False) -> None:
+        self.seen: list[int] = []
+        self.fail_after, self.judges = fail_after, judges
+
+    def embed(self, paths: Sequence[Path], progress: Any = None, threads: int = 2) -> Embedded:
+        if len(self.seen) + len(paths) > self.fail_after:
+            raise KeyboardInterrupt
+        numbers = [int(path.stem) for path in paths]
+        self.seen += numbers
+        identity = np.array([[number, 2 * number] for number in numbers], np.float32).reshape(-1, 2)
+        judged = -identity[:, 0] if self.judges else None
+        return Embedded(Embeddings(identity, judged), np.arange(len(paths)), {})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"weights")
+    return file
+
+
+def pictures(numbers: range) -> tuple[list[Path], list[bytes]]:
+    return [Path(f"{number}.jpg") for number in numbers], [number.to_bytes(16, "big") for number in numbers]
+
+
+def embed(network: Counting, numbers: range, folder: Path, model: Path, how: str = "") -> tuple[Any, Any]:
+    return embed_cached(network, *pictures(numbers), EmbeddingCache(folder, model, how))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("judges", [False, True])
+def test_after_an_interruption_it_goes_on(tmp_path: Path, model: Path, judges: bool) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        embed(Counting(fail_after=600, judges=judges), range(700), tmp_path, model)
+    network = Counting(judges=judges)
+    vectors, odds = embed(network, range(700), tmp_path, model)
+    assert network.seen == list(range(512, 700))
+    np.testing.assert_array_equal(vectors[:, 1], 2 * np.arange(700))
+    if judges:
+        np.testing.assert_array_equal(odds, -np.arange(700.0))
+    else:
+        assert odds is None
+    assert len(list(tmp_path.rglob("*.npz"))) == 1
+    again = Counting(judges=judges)
+    np.testing.assert_array_equal(embed(again, range(699, -1, -1), tmp_path, model)[0], vectors[::-1])
+    assert again.seen == []
+
+
+def test_another_model_or_preparation_starts_anew(tmp_path: Path, model: Path) -> None:
+    embed(Counting(), range(3), tmp_path, model)
+    for change in ("preparation", "weights"):
+        network = Counting()
+        if change == "weights":
+            model.write_bytes(b"other weights")
+        embed(network, range(3), tmp_path, model, how="detector" if change == "preparation" else "")
+        assert network.seen == [0, 1, 2]
+
+
+def test_the_same_picture_twice_is_embedded_once(tmp_path: Path, model: Path) -> None:
+    network = Counting()
+    paths, digests = pictures(range(3))
+    cache = EmbeddingCache(tmp_path, model, "")
+    vectors, _ = embed_cached(network, paths * 2, digests * 2, cache)  # type: ignore[arg-type]
+    assert network.seen == [0, 1, 2]
+    np.testing.assert_array_equal(vectors[:3], vectors[3:])
+
+
+def test_a_damaged_shard_is_made_again(tmp_path: Path, model: Path) -> None:
+    embed(Counting(), range(3), tmp_path, model)
+    (shard,) = tmp_path.rglob("*.npz")
+    shard.write_bytes(shard.read_bytes()[:-40])
+    network = Counting()
+    embed(network, range(3), tmp_path, model)
+    assert network.seen == [0, 1, 2]
+
+
+def test_what_is_not_there_is_nan(tmp_path: Path, model: Path) -> None:
+    cache = EmbeddingCache(tmp_path, model, "")
+    assert np.isnan(cache.get([b"x" * 16])[0]).all()
+    cache.add([b"y" * 16], Embeddings(np.ones((1, 2), np.float32)))
+    assert np.isnan(cache.get([b"x" * 16, b"y" * 16])[0]).tolist() == [[True, True], [False, False]]
+
+
+def test_a_missing_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.onnx: can't be read \(no such file or directory\)"):
+        EmbeddingCache(tmp_path, tmp_path / "none.onnx", "")
