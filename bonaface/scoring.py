@@ -25,8 +25,9 @@ __all__ = ["DOUBT", "Calibration", "Embeddings", "Logistic", "calibrate", "fused
 
 Floats = NDArray[np.float64]
 
-DOUBT = 0.3
-"""Least probability that neither photo is a deepfake: chosen on validation pairs, see docs/results.md."""
+DOUBT = 0.15
+"""Least probability that neither photo is a deepfake: chosen on validation pairs, where lower values cost errors against
+impostors and higher ones let deepfakes pass at thresholds for a false match rate of 1 %; see docs/results.md."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray
     Example:
         >>> sure = Calibration(Logistic(10.0, 0.0), Logistic(1.0, 0.0))
         >>> float(fused(sure, np.array(1.0), np.array(9.0), np.array(-90.0)).round(3)), round(float(np.log(DOUBT)), 3)
-        (-1.204, -1.204)
+        (-1.897, -1.897)
     """
     if calibration is None or calibration.genuine is None:
         raise ValueError("embeddings with authenticity need a calibration of it")

@@ -7,7 +7,7 @@ best.ckpt         weights with the lowest validation EER
 last.ckpt         all that --resume needs
 metrics.csv       one row a validation
 metrics.json      the best weights' figures on the validation pairs
-calibration.json  scores to probabilities, fitted on the validation pairs
+calibration.json  scores to probabilities, and thresholds by false match rate, from the validation pairs
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from bonaface.embedding.weights import read_state_dict
 from bonaface.errors import ConfigError, ModelError
 from bonaface.files import atomic_write
 from bonaface.scoring import Calibration
+from bonaface.thresholds import validation_of
 
 __all__ = ["Run", "load_run", "train"]
 
@@ -174,12 +175,18 @@ def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: Tra
     with torch.inference_mode():
         batches = faces.val_batches(model, 64)
         parts = [model.embed({name: x.to(device) for name, x in batches[item].items()}) for item in range(len(batches))]
-    scores, calibration = faces.judged(gathered(parts))
+    embeddings = gathered(parts)
+    scores, calibration = faces.judged(embeddings)
     figures = faces.errors(scores)
     best = min(
         training.history[1:], key=lambda row: np.float32(row["val_challenge_eer"])
     )  # float32: as best.ckpt was chosen
-    _write_json(run / "calibration.json", calibration.as_dict())
+    photos = faces.table.frame.iloc[faces.val_rows]
+    rng = np.random.default_rng(config.seed)
+    validation = validation_of(
+        embeddings, photos["person"], photos["is_fake"], calibration, scores, faces.pairs["label"], rng
+    )
+    _write_json(run / "calibration.json", calibration.as_dict() | {"validation": validation.as_dict()})
     _write_json(
         run / "metrics.json",
         {
