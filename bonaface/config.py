@@ -125,11 +125,13 @@ class ModelConfig:
         identity: the network whose vectors are compared by cosine.
         authenticity: a second network that tells genuine photos from deepfakes; without it similarity is the cosine alone.
         mirror: embed each picture as it is and mirrored, and average; twice the work at test time.
+        corners: authenticity looks at the four corners of its frame beside the centre at test time, and averages; needs its crop.
     """
 
     identity: BranchConfig = field(default_factory=BranchConfig)
     authenticity: BranchConfig | None = None
     mirror: bool = False
+    corners: bool = False
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,7 @@ def parse_config(arguments: Sequence[str], prog: str = "bonaface train") -> Trai
 
 def _refuse_values_for_branches(parsed: Any) -> None:
     """``batch: 3`` passes the parser, which then fails to make a BatchConfig of it."""
-    for name in ("faces", "model", "model.identity", "batch", "loss", "optimizer"):
+    for name in ("faces", "faces.forgery", "model", "model.identity", "batch", "loss", "optimizer"):
         value = parsed.get(name)
         if not hasattr(value, "as_dict"):
             raise ConfigError(f"{name}: expected settings by name, got {value!r}")
