@@ -39,6 +39,11 @@ $(OML_VENV)/.installed: pyproject.toml
 	$(OML_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[oml]' pytest
 	touch $@
 
+# Times and memory beside scikit-learn's in the project's environment, beside OML's in OML's.
+bench: $(STAMP) $(OML_VENV)/.installed
+	$(BIN)/python benchmarks/metrics.py
+	$(OML_VENV)/bin/python benchmarks/losses.py
+
 parity: $(OML_VENV)/.installed
 	$(OML_VENV)/bin/python -m pytest -p no:cacheprovider tests/parity
 

@@ -25,7 +25,7 @@ __all__ = ["DOUBT", "Calibration", "Embeddings", "Logistic", "calibrate", "fused
 
 Floats = NDArray[np.float64]
 
-DOUBT = 0.15
+DOUBT = 0.2
 """Least probability that neither photo is a deepfake: chosen on validation pairs, where lower values cost errors against
 impostors and higher ones let deepfakes pass at thresholds for a false match rate of 1 %; see docs/results.md."""
 
@@ -125,7 +125,7 @@ def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray
     Example:
         >>> sure = Calibration(Logistic(10.0, 0.0), Logistic(1.0, 0.0))
         >>> float(fused(sure, np.array(1.0), np.array(9.0), np.array(-90.0)).round(3)), round(float(np.log(DOUBT)), 3)
-        (-1.897, -1.897)
+        (-1.609, -1.609)
     """
     if calibration is None or calibration.genuine is None:
         raise ValueError("embeddings with authenticity need a calibration of it")

@@ -62,7 +62,7 @@ def test_formula_by_hand():
     p_same, p_a, p_b = (1 / (1 + np.exp(-z)) for z in (10 * 0.5 - 4, 2 * 0.3 + 0.5, 2 * -1.5 + 0.5))
     made = similarity(Embeddings(a, np.float32([0.3])), Embeddings(b, np.float32([-1.5])), calibration)
     p_neither = p_a * p_b / (p_a * p_b + p_a * (1 - p_b) + (1 - p_a) * p_b)  # both fakes left out
-    np.testing.assert_allclose(made, np.log(p_same) + np.log(0.85 * p_neither + 0.15), rtol=1e-6)
+    np.testing.assert_allclose(made, np.log(p_same) + np.log(0.8 * p_neither + 0.2), rtol=1e-6)
 
 
 def test_authenticity_without_a_calibration_is_refused(rng):
