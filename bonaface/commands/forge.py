@@ -56,12 +56,13 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     from bonaface.faces.forgery import METHODS
     from bonaface.faces.forging import forge_tree
-    from bonaface.faces.forging_plan import Recipe
+    from bonaface.faces.forging_plan import Recipe, check_apart
     from bonaface.faces.table import read_faces
 
     methods = tuple(METHODS) if options.methods == "all" else tuple(name.strip() for name in options.methods.split(","))
     quality = _range(options.quality)
     console = Console(stderr=True)
+    check_apart(options.faces, options.out)
     table = read_faces(options.faces)
     recipe = Recipe(methods, options.per_person, options.seed, quality, options.size, options.detector)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

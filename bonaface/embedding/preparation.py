@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.config import BatchConfig, FacesConfig, TrainConfig
+from bonaface.config import BatchConfig, FacesConfig, ForgeryConfig, TrainConfig
 from bonaface.embedding.model import FaceModel
 from bonaface.errors import ConfigError
 from bonaface.faces.augmentation import Augmentation, torchvision_transforms
 from bonaface.faces.cleaning import drop_faults, find_faults
+from bonaface.faces.faults import COLUMNS, apply_faults, combined, read_faults
+from bonaface.faces.forgery_batches import BesideForgeriesSampler, ForgingBatches, check_methods, forged_classes
+from bonaface.faces.forging_plan import Recipe
+from bonaface.faces.forging_validation import with_forged_validation
 from bonaface.faces.loading import FaceStore, Preparer, TestBatches, TrainingBatches, open_store
 from bonaface.faces.sampling import BalanceSampler, PairedFakesSampler, StepSampler
 from bonaface.faces.splitting import draw_pairs, split_by_person
@@ -36,6 +40,7 @@ class TrainingFaces:
         labels: class of each row for training, -1 for the others.
         pairs: validation pairs; ``a`` and ``b`` are places in ``val_rows``, ``fake_a`` and ``fake_b`` say which are deepfakes.
         val_rows: rows that the pairs need, each once.
+        forgery: how deepfakes are made while training.
     """
 
     table: FaceTable
@@ -43,6 +48,7 @@ class TrainingFaces:
     labels: NDArray[np.int64]
     pairs: pd.DataFrame
     val_rows: NDArray[np.int64]
+    forgery: ForgeryConfig = field(default_factory=ForgeryConfig)
 
     @property
     def train_rows(self) -> NDArray[np.int64]:
@@ -60,6 +66,9 @@ class TrainingFaces:
             return BalanceSampler(self.labels[rows], batch.n_labels, batch.n_instances, seed)
         frame = self.table.frame.iloc[rows]
         person, is_fake = frame["person"].to_numpy(), frame["is_fake"].to_numpy()
+        if self.forgery.methods:
+            sizes = (batch.n_labels, batch.n_instances, batch.n_instances)
+            return BesideForgeriesSampler(person, is_fake, *sizes, self.forgery.share, seed)
         return PairedFakesSampler(person, is_fake, batch.n_labels, batch.n_instances, batch.n_instances, seed)
 
     def training_batches(
@@ -71,6 +80,23 @@ class TrainingFaces:
         augmentation = Augmentation(faces.flip, faces.degrade, torchvision_transforms(named))
         is_fake = self.table.frame["is_fake"].to_numpy(dtype=bool)
         trained = {name: branch.view for name, branch in model.trained.items()}
+        if isinstance(sampler, BesideForgeriesSampler):
+            people = self.table.frame["person"].to_numpy(dtype=object)
+            forged = forged_classes(self.labels, people, is_fake, shared=faces.fake_classes == "shared")
+            return ForgingBatches(
+                self.store,
+                self.labels,
+                is_fake,
+                self.train_rows,
+                sampler,
+                augmentation,
+                trained,
+                config.seed,
+                first,
+                count,
+                faces.forgery.methods,
+                forged,
+            )
         return TrainingBatches(
             self.store, self.labels, is_fake, self.train_rows, sampler, augmentation, trained, config.seed, first, count
         )
@@ -106,12 +132,27 @@ def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tup
             "faces.train: no training data named: set it to a folder of faces or to a CSV or parquet file"
         )
     table = read_faces(Path(faces.train))
-    if faces.faults:
-        table = drop_faults(table, pd.read_csv(faces.faults, dtype={"path": str}))
+    read = len(table)
+    table, followed, kept = _follow_list(faces.faults, table)
     faults = find_faults(table, fake_classes=faces.fake_classes, progress=progress)
+    faults = faults[~(faults["path"].isin(kept) & faults["fault"].str.startswith("duplicate"))]
     counts = ", ".join(f"{count} {fault}" for fault, count in faults["fault"].value_counts().items())
-    console.log(f"{len(table):,} pictures read from {faces.train}; left out: {counts or 'none'}")
-    return drop_faults(table, faults), faults
+    console.log(f"{read:,} pictures read from {faces.train}; left out: {counts or 'none'}")
+    if faces.faults:
+        console.log(f"{faces.faults}: {len(followed):,} suggestions followed, {len(kept):,} rejected")
+    return drop_faults(table, faults), combined([followed, faults])
+
+
+def _follow_list(csv: str | None, table: FaceTable) -> tuple[FaceTable, pd.DataFrame, set[str]]:
+    """Applies a list of faults: the table without them, the rows that were followed, the photos that a person kept."""
+    if not csv:
+        return table, pd.DataFrame(columns=COLUMNS), set()
+    listed = read_faults(Path(csv), table)
+    kept = set(listed.loc[listed["decision"] == "reject", "path"])
+    unseen = (listed["suggestion"] == "look") & (listed["decision"] != "accept")
+    followed = listed[~listed["path"].isin(kept) & ~unseen].reindex(columns=COLUMNS, fill_value="")
+    followed["confidence"] = pd.to_numeric(followed["confidence"], errors="coerce")
+    return apply_faults(table, listed), followed, kept
 
 
 def prepare(
@@ -126,6 +167,16 @@ def prepare(
     faces = config.faces
     table = split_by_person(table, faces.val_fraction, config.seed)
     detector = Path(faces.detector) if faces.detector else None
+    check_methods(faces.forgery.methods)
+    if faces.forgery.methods:
+        recipe = Recipe(
+            faces.forgery.methods,
+            faces.forgery.val_per_person,
+            config.seed,
+            size=faces.frame_size,
+            detector=detector,
+        )
+        table = with_forged_validation(table, Path(faces.cache), recipe, progress)
     store = open_store(
         table, Preparer.of(model.views, faces.frame_size, detector), Path(faces.cache), progress=progress
     )
@@ -137,7 +188,7 @@ def prepare(
         f"training: {in_training.sum():,} pictures of {people[0]:,} people in {len(set(labels.tolist()) - {-1}):,} classes; "
         f"validation: {len(pairs):,} pairs of {people[1]:,} other people"
     )
-    return TrainingFaces(table, store, labels, pairs, rows)
+    return TrainingFaces(table, store, labels, pairs, rows, faces.forgery)
 
 
 def _placed(pairs: pd.DataFrame, table: FaceTable) -> tuple[pd.DataFrame, NDArray[np.int64]]:

@@ -18,7 +18,7 @@ from bonaface.faces.forgery import METHODS, NEEDS_DONOR
 from bonaface.faces.forgery_donors import Donors, Sight
 from bonaface.faces.table import FaceTable
 
-__all__ = ["Order", "Recipe", "check_folders", "check_recipe", "commonest_side", "plan", "seed_of"]
+__all__ = ["Order", "Recipe", "check_apart", "check_folders", "check_recipe", "commonest_side", "plan", "seed_of"]
 
 _SIDES_LOOKED_AT = 500
 _SMALLEST_SIDE = 32
@@ -103,11 +103,15 @@ def check_folders(table: FaceTable, out: Path, methods: Sequence[str]) -> None:
                 f"{table.root}: person {person!r} can't be the name of a folder of photos; "
                 f"expected a name without slashes that does not begin with a dot or an underscore"
             )
-    inside = out.resolve()
-    if inside == table.root.resolve() or table.root.resolve() in inside.parents:
-        raise DataError(f"{out}: lies in the folder of the photos, {table.root}; choose a folder outside it")
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: is a file; expected an empty or a new folder")
+
+
+def check_apart(faces: Path, out: Path) -> None:
+    """Raises DataError where ``out`` lies in the folder of the photos, in which it would be taken for a person."""
+    folder, inside = faces.resolve(), out.resolve()
+    if faces.is_dir() and (inside == folder or folder in inside.parents):
+        raise DataError(f"{out}: lies in the folder of the photos, {faces}; choose a folder outside it")
 
 
 def commonest_side(table: FaceTable) -> int:
