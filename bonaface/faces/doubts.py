@@ -19,7 +19,7 @@ from bonaface.faces.table import FaceTable, FakeClasses
 
 __all__ = ["Seen", "find_doubts"]
 
-_LISTED = 0.4
+_LISTED = 0.45
 """Photos that are wrong with this probability are listed: of two that contradict each other, both."""
 _SURE = 0.9
 _GENUINE = 0.05

@@ -26,6 +26,7 @@ _MATES, _OWNERS = 5, 4
 _CERTAIN = ("unreadable", "small_class", "duplicate")
 """Nothing to see: files that aren't pictures, classes that are too small, copies of the same bytes."""
 _TARGET = re.compile(r"(?:move to|merge with) person (.+)")
+_RESEMBLES = re.compile(r", -?\d\.\d\d like (.+)")
 _COPY = re.compile(r"the same (?:file|picture) as (.+?)(?:: \d+ of 64 bits|, a (?:real photo|deepfake) of)")
 
 
@@ -58,7 +59,8 @@ def cases_of(table: FaceTable, faults: pd.DataFrame) -> list[Case]:
     """
     frame = table.frame[~table.frame["is_fake"]]
     clean = frame[~frame["path"].isin(faults["path"])]
-    by_person = {str(person): paths.tolist() for person, paths in clean.groupby("person")["path"]}
+    by_person = {str(person): paths.tolist() for person, paths in frame.groupby("person")["path"]}
+    by_person |= {str(person): paths.tolist() for person, paths in clean.groupby("person")["path"]}
     person_of = dict(zip(table.frame["path"], table.frame["person"], strict=True))
     open_ = faults[~faults["fault"].isin(_CERTAIN)]
     merged = open_["fault"] == "merge"
@@ -77,12 +79,14 @@ def _case(rows: list[int], faults: pd.DataFrame, by_person: dict[str, list[str]]
     person = person_of[path]
     target, copy = _TARGET.fullmatch(suggestion), _COPY.search(evidence)
     owners, owner = [], ""
+    target = target or _RESEMBLES.search(evidence)
     if target is not None:
         owners, owner = _some(by_person.get(target[1], []), _OWNERS), target[1]
     elif copy is not None and copy[1] in person_of:
         owners, owner = [copy[1]], copy[1]
     pictures = [str(faults["path"][row]) for row in rows[:_OWNERS]]
-    return Case(rows, pictures, _some(by_person.get(person, []), _MATES), owners, owner)
+    mates = [mate for mate in by_person.get(person, []) if mate not in pictures]
+    return Case(rows, pictures, _some(mates, _MATES), owners, owner)
 
 
 def _some(paths: list[str], count: int) -> list[str]:
