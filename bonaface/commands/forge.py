@@ -7,11 +7,16 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bonaface.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bonaface.faces.forging_plan import Recipe
+    from bonaface.faces.table import FaceTable
 
 __all__ = ["main"]
 
@@ -46,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         "--size", type=int, default=0, metavar="PX", help="side of the pictures; the photos' commonest by default"
     )
     parser.add_argument(
+        "--test-pairs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="keep a fifth of the people for OUT_DIR/test and draw N pairs of them; the others are in OUT_DIR/train then",
+    )
+    parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: %(default)s)"
     )
     return parser
@@ -54,41 +66,65 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Makes the folder and says what is in it; returns 1 where photos could not be read."""
     options = _parser().parse_args(arguments)
-    from bonaface.faces.forgery import METHODS
-    from bonaface.faces.forging import forge_tree
-    from bonaface.faces.forging_plan import Recipe, check_apart
+    from bonaface.faces.forging_pairs import apart, write_pairs
+    from bonaface.faces.forging_plan import check_apart, check_recipe
     from bonaface.faces.table import read_faces
 
+    recipe = _recipe(options)
+    check_recipe(recipe)
+    check_apart(options.faces, options.out)
+    console = Console(stderr=True)
+    table = read_faces(options.faces)
+    fakes = int(table.frame["is_fake"].sum())
+    if fakes:
+        _say(console, f"{options.faces}: its {fakes:,} deepfakes are left out")
+    if not options.test_pairs:
+        return _forge(table, options.out, recipe, options.workers, console)
+    parts = apart(table, options.seed)
+    codes = [_forge(part, options.out / name, recipe, options.workers, console) for name, part in parts.items()]
+    listed = write_pairs(options.out / "test", options.test_pairs, options.seed)
+    _say(console, f"{listed}: {options.test_pairs:,} pairs of the people in it, who are not in {options.out / 'train'}")
+    return max(codes)
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    from bonaface.faces.forgery import METHODS
+    from bonaface.faces.forging_plan import Recipe
+
+    if options.test_pairs < 0:
+        raise ConfigError(f"test-pairs: expected a whole number of at least 0, got {options.test_pairs}")
     methods = tuple(METHODS) if options.methods == "all" else tuple(name.strip() for name in options.methods.split(","))
     quality = _range(options.quality)
-    console = Console(stderr=True)
-    check_apart(options.faces, options.out)
-    table = read_faces(options.faces)
-    recipe = Recipe(methods, options.per_person, options.seed, quality, options.size, options.detector)
+    return Recipe(methods, options.per_person, options.seed, quality, options.size, options.detector)
+
+
+def _forge(table: FaceTable, out: Path, recipe: Recipe, workers: int, console: Console) -> int:
+    from bonaface.faces.forging import forge_tree
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     begun = time.monotonic()
     with Progress(*columns, console=console) as progress:
-        forged = forge_tree(table, options.out, recipe, options.workers, progress)
-
-    def say(sentence: str) -> None:
-        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-    fakes = int(table.frame["is_fake"].sum())
-    if fakes:
-        say(f"{options.faces}: its {fakes:,} deepfakes were left out")
+        forged = forge_tree(table, out, recipe, workers, progress)
     for why in forged.left_out.values():
-        say(f"left out: {why}")
+        _say(console, f"left out: {why}")
     if forged.lonely:
-        say(
-            f"people with a single photo: {forged.lonely:,}; two photos of a person are needed to learn who is the same"
+        _say(
+            console,
+            f"people with a single photo: {forged.lonely:,}; two of a person are needed to learn who is the same",
         )
     kept = f", {forged.kept:,} of them from an earlier run" if forged.kept else ""
     by_method = ", ".join(f"{name} {forged.methods[name]:,}" for name in recipe.methods if name in forged.methods)
-    say(
-        f"{options.out}: {forged.photos:,} photos and {sum(forged.methods.values()):,} deepfakes of {forged.people:,} people"
-        f"{kept} ({by_method}), in {time.monotonic() - begun:.0f} s"
+    people = "1 person" if forged.people == 1 else f"{forged.people:,} people"
+    _say(
+        console,
+        f"{out}: {forged.photos:,} photos and {sum(forged.methods.values()):,} deepfakes of {people}{kept} "
+        f"({by_method}), in {time.monotonic() - begun:.0f} s",
     )
     return 1 if forged.left_out else 0
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from bonaface.faces.forging import forge_tree
 from bonaface.faces.forging_plan import Recipe, seed_of
 from bonaface.faces.forging_validation import with_forged_validation
 from bonaface.faces.pack import unpack_demo
+from bonaface.faces.pair_lists import read_pair_list
 from bonaface.faces.table import read_faces
 
 SIDE = 64
@@ -236,7 +237,7 @@ def test_one_person_is_enough_without_swaps_and_the_command_says_what_it_made(
         "1",
     ]
     assert main(words) == 0
-    assert "3 photos and 5 deepfakes of 1 people (reenact" in capsys.readouterr().err
+    assert "3 photos and 5 deepfakes of 1 person (reenact" in capsys.readouterr().err
     (one / "person 0" / "empty.jpg").write_bytes(b"")
     assert main([*words[:2], str(tmp_path / "again"), *words[3:]]) == 1
     assert "empty.jpg: is empty" in capsys.readouterr().err
@@ -343,3 +344,23 @@ def test_validation_people_get_deepfakes_once(split: Callable[[], object], tmp_p
     assert again.frame.equals(made.frame)
     assert digests(tmp_path / "cache") == kept
     assert with_forged_validation(made, tmp_path / "cache", recipe) is made
+
+
+def test_test_pairs_are_of_people_who_are_not_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faces = write_tree(tmp_path / "faces", people=10)
+    words = ["forge", str(faces), str(tmp_path / "out"), "--per-person", "4", "--test-pairs", "40", "--workers", "1"]
+    assert main(words) == 0
+    assert "test/pairs.csv: 40 pairs" in capsys.readouterr().err.replace("\\", "/")
+    train, test = (set(read_faces(tmp_path / "out" / part).frame["person"]) for part in ("train", "test"))
+    assert (len(train), len(test), train & test) == (8, 2, set())
+    pairs, labels = read_pair_list(tmp_path / "out" / "test" / "pairs.csv")
+    assert labels["kind"].value_counts().to_dict() == {"same": 16, "impostor": 10, "own_fake": 10, "other_fake": 4}
+    meta = json.loads((tmp_path / "out" / "test" / "meta.json").read_text())
+    for (a, b), (_, label) in zip(pairs.frame[["path_0", "path_1"]].to_numpy(), labels.iterrows(), strict=True):
+        fakes = [bool(meta[path.removeprefix("images/")]) for path in (a, b)]
+        assert label["label"] == int(label["person_0"] == label["person_1"] and not any(fakes))
+        assert [bool(label["method_0"]), bool(label["method_1"])] == fakes
+    before = digests(tmp_path / "out")
+    assert main(words) == 0
+    assert "56 of them from an earlier run" in capsys.readouterr().err
+    assert digests(tmp_path / "out") == before

@@ -1,0 +1,56 @@
+"""Test pairs of the four kinds, drawn from a forged folder of people who are not trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bonaface.faces.splitting import draw_pairs, split_by_person
+from bonaface.faces.table import FaceTable, read_faces
+from bonaface.files import atomic_write
+
+__all__ = ["apart", "write_pairs"]
+
+_TEST_SHARE = 0.2
+
+
+def apart(table: FaceTable, seed: int) -> dict[str, FaceTable]:
+    """A fifth of the people for ``test``, the others for ``train``; a table that comes with splits keeps them.
+
+    Raises:
+        DataError: if there are fewer than three people.
+    """
+    whole = split_by_person(table, _TEST_SHARE, seed)
+    in_test = (whole.frame["split"] == "val").to_numpy()
+    parts = {"train": whole.take(~in_test), "test": whole.take(in_test)}
+    return {name: FaceTable(part.root, part.frame.assign(split="")) for name, part in parts.items()}
+
+
+def write_pairs(folder: Path, count: int, seed: int) -> Path:
+    """Draws pairs from a folder that forge_tree made, in the challenge's shares of kinds, and lists them in pairs.csv.
+
+    Args:
+        folder: with meta.json and forgeries.csv.
+        count: number of pairs.
+        seed: of the draw.
+
+    Returns:
+        The CSV: path_0, path_1, label, kind, person_0, person_1, method_0, method_1 (empty for photos).
+
+    Raises:
+        DataError: if no person has two photos.
+        ConfigError: if the count is below the number of kinds.
+    """
+    table = read_faces(folder)
+    pairs = draw_pairs(table, count, seed, np.ones(len(table), dtype=bool))
+    paths = table.frame["path"]
+    methods = paths.map(pd.read_csv(folder / "forgeries.csv").set_index("path")["method"]).fillna("")
+    columns = {f"path_{side}": paths.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
+    columns |= {name: pairs[name].to_numpy() for name in ("label", "kind", "person_0", "person_1")}
+    columns |= {f"method_{side}": methods.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
+    listed = folder / "pairs.csv"
+    with atomic_write(listed) as temporary:
+        pd.DataFrame(columns).to_csv(temporary, index=False)
+    return listed
