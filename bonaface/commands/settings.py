@@ -23,7 +23,7 @@ _WRONG_UNION = re.compile(
     r"Does not validate against any of the Union subtypes Subtypes: \[(.+?)\] .*Given value: (.*)"
 )
 _UNKNOWN = re.compile(
-    r"(?:Group '(?P<group>.+)' does not accept option|unrecognized arguments:) '?(?P<name>[^'=]+)'?.*"
+    r"(?:Group '(?P<group>.+)' does not accept option|unrecognized arguments:|Option) '?(?P<name>[^'=]+)'?.*"
 )
 
 

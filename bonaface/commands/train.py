@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = Path(config.out) / config.name / "config.yaml"
         if not settings.exists():
             raise
-        said = f"bonaface train: interrupted; go on by bonaface train --config {settings} --resume"
+        said = f"bonaface train: interrupted; go on by bonaface train --config {shlex.quote(str(settings))} --resume"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
         return 130
     figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
