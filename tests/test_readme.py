@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -26,17 +27,33 @@ def blocks(*languages: str) -> list[tuple[str, str]]:
     return found
 
 
+def indented() -> list[tuple[str, str]]:
+    """Runs of lines that are indented by four spaces: Markdown's other way to write code."""
+    found = []
+    for page in PAGES:
+        text = _BLOCK.sub(lambda block: "\n" * block[0].count("\n"), page.read_text(encoding="utf-8"))
+        for block in re.finditer(r"(?:^ {4}.*\n)+", text, re.MULTILINE):
+            line = text[: block.start()].count("\n") + 1
+            found.append((f"{page.relative_to(ROOT)}:{line}", textwrap.dedent(block[0])))
+    return found
+
+
 def command_lines() -> list[tuple[str, str]]:
-    """Lines of console blocks that call bonaface, continued lines joined, prompts taken off."""
+    """Lines that call bonaface, continued lines joined, prompts taken off."""
     return [
         (where, line)
-        for where, text in blocks("console", "bash", "sh", "shell")
+        for where, text in (*blocks("console", "bash", "sh", "shell"), *indented())
         for line in (each.removeprefix("$ ") for each in text.replace("\\\n", " ").splitlines())
-        if re.match(r"(\S*/)?bonaface \w", line)
+        if re.match(r"(\S*/)?bonaface [a-z]", line)
     ]
 
 
-@pytest.mark.parametrize(("where", "code"), [pytest.param(*block, id=block[0]) for block in blocks("python")])
+def python_examples() -> list[tuple[str, str]]:
+    """Blocks marked as Python, and indented ones that import bonaface."""
+    return [*blocks("python"), *(block for block in indented() if re.match(r"(from|import) bonaface\b", block[1]))]
+
+
+@pytest.mark.parametrize(("where", "code"), [pytest.param(*block, id=block[0]) for block in python_examples()])
 def test_python_examples_run(where, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, where, "exec"), {"__name__": "__example__"})  # noqa: S102 - our own pages
@@ -55,6 +72,11 @@ def test_command_lines_name_commands_and_options_that_exist(where, line, capsys)
     for option in (word.partition("=")[0] for word in words if word.startswith("--")):
         # Options of a part that may be null, such as model.authenticity.backbone, aren't listed one by one.
         assert option in help_text or option.rpartition(".")[0] in help_text, f"{where}: {option}"
+
+
+def test_the_pages_show_commands():
+    """The tests above find what the pages show."""
+    assert {"train", "submit", "evaluate"} <= {shlex.split(line, comments=True)[1] for _, line in command_lines()}
 
 
 def test_links_lead_somewhere():
