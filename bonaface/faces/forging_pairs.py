@@ -37,7 +37,7 @@ def write_pairs(folder: Path, count: int, seed: int) -> Path:
         seed: of the draw.
 
     Returns:
-        The CSV: path_0, path_1, label, kind, person_0, person_1, method_0, method_1 (empty for photos).
+        The CSV: path_0, path_1, label, kind, person_0, person_1, method_0, method_1 (``real`` for photos).
 
     Raises:
         DataError: if no person has two photos.
@@ -46,7 +46,7 @@ def write_pairs(folder: Path, count: int, seed: int) -> Path:
     table = read_faces(folder)
     pairs = draw_pairs(table, count, seed, np.ones(len(table), dtype=bool))
     paths = table.frame["path"]
-    methods = paths.map(pd.read_csv(folder / "forgeries.csv").set_index("path")["method"]).fillna("")
+    methods = paths.map(pd.read_csv(folder / "forgeries.csv").set_index("path")["method"]).fillna("real")
     columns = {f"path_{side}": paths.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
     columns |= {name: pairs[name].to_numpy() for name in ("label", "kind", "person_0", "person_1")}
     columns |= {f"method_{side}": methods.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}

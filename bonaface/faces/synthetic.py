@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def make_people(
         if side == "train":
             _write_train(out / side, pictures)
         else:
-            _write_test(out / side, pictures, pairs, np.random.default_rng([seed, 4]))
+            _write_test(out / side, list(pictures), pairs, np.random.default_rng([seed, 4]))
 
 
 def _find_people(source: SyntheticPeople, people: int, photos: int, console: Console | None) -> list[list[Photo]]:
@@ -117,14 +117,14 @@ def _find_people(source: SyntheticPeople, people: int, photos: int, console: Con
     return albums
 
 
-def _make_pictures(albums: Sequence[list[Photo]], side: int, fakes: int, seed: int, size: int) -> list[Picture]:
-    """Every person's real photos and deepfakes, encoded."""
-    pictures: list[Picture] = []
+def _make_pictures(albums: Sequence[list[Photo]], side: int, fakes: int, seed: int, size: int) -> Iterator[Picture]:
+    """Every person's real photos and deepfakes, encoded, person by person: few of them need to be in memory at a time."""
     for index, album in enumerate(albums):
         random = np.random.default_rng([seed, 2, side, index])
         person = f"{index:04d}"
+        numbers = itertools.count()
         for photo in album:
-            pictures.append(Picture(person, len(pictures), "", finish(frame(photo, random, size)[0], random)))
+            yield Picture(person, next(numbers), "", finish(frame(photo, random, size)[0], random))
         methods = [FORGERIES[k] for k in random.permutation(len(FORGERIES))]
         for method in itertools.islice(itertools.cycle(methods), fakes):
             photo = album[int(random.integers(len(album)))]
@@ -133,15 +133,7 @@ def _make_pictures(albums: Sequence[list[Photo]], side: int, fakes: int, seed: i
             if method in NEEDS_DONOR:
                 donor, donor_points = frame(_donor(photo, albums, index, random), random, size)
             forged = forge(face, donor, method, random, points, donor_points)
-            pictures.append(Picture(person, len(pictures), method, finish(forged, random)))
-    return _renumbered(pictures)
-
-
-def _renumbered(pictures: list[Picture]) -> list[Picture]:
-    counters: dict[str, itertools.count[int]] = {}
-    return [
-        Picture(p.person, next(counters.setdefault(p.person, itertools.count())), p.method, p.jpeg) for p in pictures
-    ]
+            yield Picture(person, next(numbers), method, finish(forged, random))
 
 
 def _donor(photo: Photo, albums: Sequence[list[Photo]], own: int, random: np.random.Generator) -> Photo:
@@ -183,7 +175,7 @@ def finish(image: NDArray[np.uint8], random: np.random.Generator) -> bytes:
     return cv2.imencode(".jpg", encoded, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def _write_train(out: Path, pictures: Sequence[Picture]) -> None:
+def _write_train(out: Path, pictures: Iterable[Picture]) -> None:
     meta = {}
     for picture in pictures:
         name = f"{picture.person}/{picture.number}.jpg"
@@ -197,7 +189,8 @@ def _write_test(out: Path, pictures: Sequence[Picture], count: int, random: np.r
     for side in (0, 1):
         for pair, position in zip(table["pair_id"], table[f"position_{side}"], strict=True):
             _write(out / "images" / pair / f"{side}.jpg", pictures[position].jpeg)
-    _write(out / "labels.csv", table[_LABEL_COLUMNS].to_csv(index=False).encode())
+    methods = {name: table[name].replace("", "real") for name in ("method_0", "method_1")}
+    _write(out / "labels.csv", table[_LABEL_COLUMNS].assign(**methods).to_csv(index=False).encode())
 
 
 def draw_test_pairs(pictures: Sequence[Picture], count: int, random: np.random.Generator) -> pd.DataFrame:

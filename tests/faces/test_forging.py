@@ -359,7 +359,8 @@ def test_test_pairs_are_of_people_who_are_not_trained_on(tmp_path: Path, capsys:
     for (a, b), (_, label) in zip(pairs.frame[["path_0", "path_1"]].to_numpy(), labels.iterrows(), strict=True):
         fakes = [bool(meta[path.removeprefix("images/")]) for path in (a, b)]
         assert label["label"] == int(label["person_0"] == label["person_1"] and not any(fakes))
-        assert [bool(label["method_0"]), bool(label["method_1"])] == fakes
+        assert [label["method_0"] != "real", label["method_1"] != "real"] == fakes
+        assert {label["method_0"], label["method_1"]} <= {"real", *METHODS}
     before = digests(tmp_path / "out")
     assert main(words) == 0
     assert "56 of them from an earlier run" in capsys.readouterr().err
