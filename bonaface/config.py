@@ -6,6 +6,7 @@ Lower layers never see this tree: a stage's entry takes its branch apart and pas
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,12 +244,24 @@ class TrainConfig:
             ("faces.forgery.share", self.faces.forgery.share, 0.0, 1.0),
             ("loss.smoothing", self.loss.smoothing, 0.0, 0.5),
             ("optimizer.warmup", self.optimizer.warmup, 0.0, 1.0),
+            ("optimizer.lr", self.optimizer.lr, 0.0, math.inf),
+            ("optimizer.weight_decay", self.optimizer.weight_decay, 0.0, math.inf),
+            ("optimizer.clip", self.optimizer.clip, 0.0, math.inf),
         ):
             if not low <= value <= high:
                 raise ConfigError(f"{name}: expected a number from {low:g} to {high:g}, got {value:g}")
         for name, count, least in (
             ("faces.val_pairs", self.faces.val_pairs, 4),
             ("faces.frame_size", self.faces.frame_size, 16),
+            ("faces.workers", self.faces.workers, 0),
+            ("seed", self.seed, 0),
+            ("patience", self.patience, 0),
+            *(
+                (f"model.{branch}.{setting}", given, 1)
+                for branch in ("identity", "authenticity")
+                for setting in ("dim", "size")
+                if (given := getattr(getattr(self.model, branch), setting, None)) is not None
+            ),
             ("faces.forgery.val_per_person", self.faces.forgery.val_per_person, 1),
             ("batch.n_labels", self.batch.n_labels, 2),
             ("batch.n_instances", self.batch.n_instances, 1),

@@ -38,6 +38,7 @@ class TrainingProgress(Callback):
             TextColumn("{task.fields[seen]}"),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
+            disable=not console.is_terminal,
         )
         self._loss = self._active = self._speed = math.nan
         self._last = self._shown = 0.0

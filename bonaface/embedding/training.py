@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bonaface.config import LossConfig, OptimizerConfig, TrainConfig
+from bonaface.embedding.checkpoints import WholeCheckpoints
+from bonaface.embedding.interrupt import Interrupt
 from bonaface.embedding.losses import LOSSES, LossValue, authenticity
 from bonaface.embedding.model import FaceModel
 from bonaface.embedding.preparation import TrainingFaces
@@ -243,7 +245,8 @@ def fit(
     training = FaceTraining(model.to(memory_format=torch.channels_last), faces, config)
     best = ModelCheckpoint(run, "best", monitor=_MONITOR, save_weights_only=True, enable_version_counter=False)
     last = ModelCheckpoint(run, "last", monitor=None, enable_version_counter=False)
-    callbacks: list[Callback] = [TrainingProgress(console, run / "metrics.csv"), best, last]
+    interrupt = Interrupt()
+    callbacks: list[Callback] = [TrainingProgress(console, run / "metrics.csv"), best, last, interrupt]
     if config.patience:
         callbacks.insert(1, Patience(_MONITOR, patience=config.patience, mode="min"))
     trainer = L.Trainer(
@@ -257,13 +260,15 @@ def fit(
         num_sanity_val_steps=0,
         deterministic="warn",
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     checkpoint = run / "last.ckpt"
     try:
-        trainer.fit(training, ckpt_path=checkpoint if resume and checkpoint.exists() else None, weights_only=True)
+        with interrupt.listening():
+            trainer.fit(training, ckpt_path=checkpoint if resume and checkpoint.exists() else None, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from stop
     return training

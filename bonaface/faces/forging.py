@@ -19,6 +19,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +200,11 @@ def _workers(count: int) -> Iterator[Callable[..., Iterator[_R]]]:
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_quiet_worker)
     try:
         yield functools.partial(pool.map, chunksize=4)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process was killed, as happens where memory runs out; what is made is kept: "
+            "repeat the command with fewer --workers"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

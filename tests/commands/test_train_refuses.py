@@ -27,7 +27,7 @@ def refused(say, words: Words, tmp_path: Path) -> Callable[..., str]:
         said = say("train", *words(**settings), *more)
         assert said.code == 2, said.err
         *events, error = said.lines
-        assert all(re.match(r"\d\d:\d\d:\d\d |$", line) for line in events), said.err
+        assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in events), said.err
         assert error.startswith("bonaface train: ")
         assert said.out == ""
         assert files_below(tmp_path) == before
@@ -182,6 +182,11 @@ def test_a_config_file_that_is_a_folder(refused, tmp_path):
         ({"faces.val_fraction": 1.5}, "faces.val_fraction: expected a number"),
         ({"name": "../up"}, "name: expected the name of one folder"),
         ({"steps": 0}, "steps: expected at least 1, got 0"),
+        ({"faces.workers": -1}, "faces.workers: expected at least 0, got -1"),
+        ({"seed": -1}, "seed: expected at least 0, got -1"),
+        ({"optimizer.lr": -0.1}, "optimizer.lr: expected a number from 0 to inf, got -0.1"),
+        ({"model.identity.dim": 0}, "model.identity.dim: expected at least 1, got 0"),
+        ({"model.identity.size": 0}, "model.identity.size: expected at least 1, got 0"),
         ({"batch.n_instances": 1}, "n_instances: expected a whole number of at least 2, got 1"),
         ({"loss.margin": "null"}, "loss.margin: triplet needs a margin such as 0.5"),
         ({"loss.margin": -1}, "margin"),
