@@ -33,6 +33,8 @@ __all__ = [
     "rocch_eer_from_counts",
 ]
 
+_REAL = ("real", "")
+
 
 def challenge_eer(same: ArrayLike, different: ArrayLike) -> float:
     """Equal error rate as the Kryptonite ML Challenge counts it.
@@ -174,11 +176,11 @@ def eer_by_method(
 
 
 def methods_of(kinds: NDArray[np.str_], method_0: ArrayLike, method_1: ArrayLike) -> NDArray[np.str_]:
-    """Name the method of forgery of each pair: the first of its two that is not ``"real"``.
+    """Name the method of forgery of each pair: the first of its two that is not ``"real"`` or empty.
 
     Args:
         kinds: one of ``KINDS`` for each pair, shape ``(n,)``.
-        method_0: how the first picture was forged or ``"real"``, shape ``(n,)``.
+        method_0: how the first picture was forged, ``"real"`` or empty, shape ``(n,)``.
         method_1: the same for the second picture.
 
     Raises:
@@ -187,8 +189,8 @@ def methods_of(kinds: NDArray[np.str_], method_0: ArrayLike, method_1: ArrayLike
     first, second = np.asarray(method_0).astype(str), np.asarray(method_1).astype(str)
     if first.shape != kinds.shape or second.shape != kinds.shape:
         raise DataError(f"method: expected one a pair, shape {kinds.shape}, got {first.shape} and {second.shape}")
-    methods = np.where(first != "real", first, second)
-    unnamed = np.flatnonzero((kinds == "own_fake") & (methods == "real"))
+    methods = np.where(np.isin(first, _REAL), second, first)
+    unnamed = np.flatnonzero((kinds == "own_fake") & np.isin(methods, _REAL))
     if len(unnamed):
         raise DataError(f"method: the own_fake pair at position {unnamed[0]} has two real pictures; expected a method")
     return methods
