@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,8 @@ def _load_pretrained(net: nn.Module, timm_name: str, label: str) -> None:
         fit_state_dict(net, read_state_dict(given), f"{label}, {given}")
         return
     try:
+        # Where there is no network its retries are announced one by one, and the error below says it all.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         fetched = timm.create_model(timm_name, pretrained=True, num_classes=0)
     except Exception as error:
         hub = getattr(net, "pretrained_cfg", {}).get("hf_hub_id") or timm_name
