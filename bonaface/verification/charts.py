@@ -109,7 +109,7 @@ def histogram_chart(
         counts = np.histogram(shown[mask], edges)[0]
         base = float(kinds - 1 - series)
         chart.steps(edges, counts / max(1, counts.max()), series, base, 0.72)
-        chart.text(high - 0.01 * (high - low), base + 0.8, f"{KIND_NAMES.get(kind, kind)} ({mask.sum():,})")
+        chart.text(low + 0.01 * (high - low), base + 0.8, f"{KIND_NAMES.get(kind, kind)} ({mask.sum():,})")
     for row, (threshold, text) in enumerate(sorted(thresholds)):
         if low <= threshold <= high:
             chart.upright(threshold, text, row % 4)

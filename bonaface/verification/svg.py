@@ -103,10 +103,10 @@ class Chart:
         )
 
     def text(self, x: float, y: float, text: str) -> None:
-        """A text that ends at a place given in the axes' units."""
+        """A text that starts at a place given in the axes' units."""
         self._marks.append(
             f'<text class="note" x="{float(self._across([x])[0]):.1f}" y="{float(self._up([y])[0]):.1f}" '
-            f'text-anchor="end">{escape(text)}</text>'
+            f'text-anchor="start">{escape(text)}</text>'
         )
 
     def svg(self) -> str:
