@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.commands.options import ProgressConsole
+from bonaface.commands.options import ProgressConsole, add_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,12 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where embeddings are kept, so that the command goes on after an interruption (default: %(default)s)",
     )
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="where the network runs (default: %(default)s)",
-    )
+    add_device(parser)
     return parser
 
 

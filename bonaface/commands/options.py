@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-__all__ = ["ProgressConsole", "add_model"]
+__all__ = ["ProgressConsole", "add_device", "add_model"]
 
 
 class ProgressConsole(Console):
@@ -35,6 +35,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         metavar="ONNX",
         help="YuNet file that aligns faces for an ONNX network; a run brings its own",
     )
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device``."""
     parser.add_argument(
         "--device",
         choices=["auto", "cpu", "cuda"],

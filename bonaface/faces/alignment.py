@@ -158,6 +158,16 @@ class Aligner:
         """The chosen face: box (4), points (10), score, in px of ``image``; None where there is none."""
         if self.detector is None:
             return None
+        faces, shape, border, scale = self._search(image)
+        if not len(faces):
+            return None
+        face = _largest_near_centre(faces, shape)
+        face[[0, 1, *range(4, 14)]] -= border
+        face[:14] /= scale
+        return face
+
+    def _search(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[int, ...], int, float]:
+        """Every face ``(n, 15)``, in px of the picture that was searched: its shape, its border, its scale to ``image``."""
         scale = min(1.0, _DETECTION_SIDE / max(image.shape[:2]))
         height, width = (max(1, round(scale * side)) for side in image.shape[:2])
         small = image if scale == 1.0 else shrink(image, height, width)
@@ -166,11 +176,8 @@ class Aligner:
             padded = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
             faces = self._detect(np.asarray(padded, dtype=np.uint8))
             if len(faces):
-                face = _largest_near_centre(faces, padded.shape[:2])
-                face[[0, 1, *range(4, 14)]] -= border
-                face[:14] /= scale
-                return face
-        return None
+                break
+        return faces, padded.shape[:2], border, scale
 
     def _detect(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         detector = self._detector()

@@ -20,7 +20,7 @@ from bonaface.faces.augmentation import Augmentation
 from bonaface.faces.forgery import METHODS, NEEDS_DONOR, forge
 from bonaface.faces.forgery_blending import MEAN_POINTS
 from bonaface.faces.forgery_camera import Camera, Framed
-from bonaface.faces.loading import Batch, FaceStore, TrainingBatches
+from bonaface.faces.loading import Batch, FaceStore, TrainingBatches, stacked
 from bonaface.faces.sampling import PairedFakesSampler
 from bonaface.faces.views import View
 
@@ -191,7 +191,7 @@ class ForgingBatches(TrainingBatches):
             if donors is None:  # every view shows the same swap
                 donors = self._donors(framed, step)
             made = [self._made(framed, place, donors[place], step, forging[place]) for place in range(len(rows))]
-            pictures[name] = _stacked(
+            pictures[name] = stacked(
                 self.augmentation(picture, view, self._random(step, place)) for place, picture in enumerate(made)
             )
         labels = np.where(forging, self.forged[rows], self.labels[rows])
@@ -242,7 +242,3 @@ def _middle(image: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
         (0, 1)
     )
     return middle
-
-
-def _stacked(pictures: Any) -> torch.Tensor:
-    return torch.from_numpy(np.stack(list(pictures))).permute(0, 3, 1, 2)  # (n, 3, h, w), channels last in memory

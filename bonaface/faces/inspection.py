@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.errors import DataError
-from bonaface.faces.alignment import Aligner, shrink
+from bonaface.faces.alignment import Aligner
 from bonaface.faces.decoding import decode_bytes
 from bonaface.faces.perceptual import perceptual_hash
 
 __all__ = ["FaceCounter", "Inspection", "inspect"]
 
-_DETECTION_SIDE = 640
 _LEAST_AREA = 0.25
 """A face counts beside the largest one if its box has this share of the largest's area: passers-by don't."""
 
@@ -57,16 +55,11 @@ class FaceCounter(Aligner):
         Args:
             image: RGB, shape ``(h, w, 3)``, uint8.
         """
-        scale = min(1.0, _DETECTION_SIDE / max(image.shape[:2]))
-        height, width = (max(1, round(scale * side)) for side in image.shape[:2])
-        small = image if scale == 1.0 else shrink(image, height, width)
-        for border in (0, max(small.shape[:2]) // 4):
-            padded = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
-            faces = self._detect(np.asarray(padded, dtype=np.uint8))
-            if len(faces):
-                area = faces[:, 2] * faces[:, 3]
-                return int((area >= _LEAST_AREA * area.max()).sum())
-        return 0
+        faces, *_ = self._search(image)
+        if not len(faces):
+            return 0
+        area = faces[:, 2] * faces[:, 3]
+        return int((area >= _LEAST_AREA * area.max()).sum())
 
 
 def inspect(

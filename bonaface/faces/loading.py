@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from bonaface.faces.sampling import StepSampler
 from bonaface.faces.table import FaceTable
 from bonaface.faces.views import View, square
 
-__all__ = ["Batch", "FaceStore", "Preparer", "TestBatches", "TrainingBatches", "open_store"]
+__all__ = ["Batch", "FaceStore", "Preparer", "TestBatches", "TrainingBatches", "open_store", "stacked"]
 
 _VERSION = 1
 
@@ -247,7 +247,7 @@ class TrainingBatches(Dataset[Batch]):
         step = self.first + item
         rows = self.rows[self.sampler.batch(step)]
         pictures = {
-            name: _stacked(
+            name: stacked(
                 self.augmentation(self.store.picture(row, view), view, np.random.default_rng([self.seed, step, place]))
                 for place, row in enumerate(rows)
             )
@@ -275,11 +275,12 @@ class TestBatches(Dataset[dict[str, Tensor]]):
             raise IndexError(item)
         part = self.rows[item * self.size : (item + 1) * self.size]
         return {
-            name: _stacked(view.at_test(self.store.picture(row, view)) for row in part)
+            name: stacked(view.at_test(self.store.picture(row, view)) for row in part)
             for name, view in self.views.items()
         }
 
 
-def _stacked(pictures: Iterator[NDArray[np.uint8]]) -> Tensor:
+def stacked(pictures: Iterable[NDArray[np.uint8]]) -> Tensor:
+    """One tensor of many pictures ``(h, w, 3)``: uint8 ``(n, 3, h, w)``."""
     array = np.stack(list(pictures))  # (n, h, w, 3)
     return torch.from_numpy(array).permute(0, 3, 1, 2)  # (n, 3, h, w), channels last in memory
