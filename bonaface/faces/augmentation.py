@@ -75,13 +75,13 @@ def torchvision_transforms(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tu
 
 
 def degrade(picture: Picture, generator: np.random.Generator) -> Picture:
-    """Random brightness and contrast, rescaling, blur, noise and JPEG: what happens to a photo between cameras and users.
+    """What happens to a photo between cameras and users, at random.
 
-    Each step is taken or not by itself, in this order, which is that of a photo's life.
+    Light, loss of colour, another framing, rescaling, blur, sharpening, noise and JPEG: each is taken or not by itself, in this
+    order, which is that of a photo's life.
     """
-    taken = generator.random(5) < (0.4, 0.35, 0.3, 0.35, 0.6)
-    steps = (_light, _rescale, _blur, _noise, _jpeg)
-    for step, take in zip(steps, taken, strict=True):
+    taken = generator.random(len(_LIFE)) < tuple(_LIFE.values())
+    for step, take in zip(_LIFE, taken, strict=True):
         if take:
             picture = step(np.ascontiguousarray(picture), generator)
     return picture
@@ -93,9 +93,22 @@ def _light(picture: Picture, generator: np.random.Generator) -> Picture:
     return np.asarray(curve[picture])
 
 
+def _grey(picture: Picture, generator: np.random.Generator) -> Picture:
+    return np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+def _reframe(picture: Picture, generator: np.random.Generator) -> Picture:
+    """Nearer or farther, and a little turned: other crops than the data's."""
+    h, w = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D((w / 2, h / 2), generator.uniform(-8, 8), generator.uniform(0.85, 1.25))
+    filtering = int(generator.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    moved = cv2.warpAffine(picture, matrix, (w, h), flags=filtering, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(moved, dtype=np.uint8)
+
+
 def _rescale(picture: Picture, generator: np.random.Generator) -> Picture:
     h, w = picture.shape[:2]
-    factor = generator.uniform(0.5, 0.95)
+    factor = generator.uniform(0.4, 0.95)
     down, up = generator.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC], 2)
     small = cv2.resize(picture, (round(w * factor), round(h * factor)), interpolation=int(down))
     return np.asarray(cv2.resize(small, (w, h), interpolation=int(up)), dtype=np.uint8)
@@ -103,6 +116,12 @@ def _rescale(picture: Picture, generator: np.random.Generator) -> Picture:
 
 def _blur(picture: Picture, generator: np.random.Generator) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.2)), dtype=np.uint8)
+
+
+def _sharpen(picture: Picture, generator: np.random.Generator) -> Picture:
+    soft = cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.7, 1.5))
+    amount = generator.uniform(0.2, 1.0)
+    return np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), dtype=np.uint8)
 
 
 def _noise(picture: Picture, generator: np.random.Generator) -> Picture:
@@ -115,3 +134,16 @@ def _jpeg(picture: Picture, generator: np.random.Generator) -> Picture:
     _, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
     return np.ascontiguousarray(decoded[:, :, ::-1])
+
+
+_LIFE = {
+    _light: 0.4,
+    _grey: 0.08,
+    _reframe: 0.25,
+    _rescale: 0.35,
+    _blur: 0.25,
+    _sharpen: 0.2,
+    _noise: 0.3,
+    _jpeg: 0.6,
+}
+"""How likely each step of ``degrade`` is."""
