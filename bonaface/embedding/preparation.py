@@ -20,7 +20,8 @@ from bonaface.faces.faults import COLUMNS, apply_faults, combined, read_faults
 from bonaface.faces.forgery_batches import BesideForgeriesSampler, ForgingBatches, check_methods, forged_classes
 from bonaface.faces.forging_plan import Recipe
 from bonaface.faces.forging_validation import with_forged_validation
-from bonaface.faces.loading import FaceStore, Preparer, TestBatches, TrainingBatches, open_store
+from bonaface.faces.loading import FaceStore, TestBatches, TrainingBatches, open_store
+from bonaface.faces.preparing import Preparer
 from bonaface.faces.sampling import BalanceSampler, PairedFakesSampler, StepSampler
 from bonaface.faces.splitting import draw_pairs, split_by_person
 from bonaface.faces.table import FaceTable, class_labels, read_faces

@@ -19,7 +19,7 @@ from bonaface.embedding.run import load_run
 from bonaface.embedding.training import gathered
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.faces.decoding import decode_bytes
-from bonaface.faces.loading import Preparer
+from bonaface.faces.preparing import Preparer
 from bonaface.faces.views import View
 from bonaface.scoring import Calibration, Embeddings
 

@@ -16,8 +16,8 @@ from bonaface.embedding.model import FaceModel
 from bonaface.embedding.training import gathered
 from bonaface.errors import DataError
 from bonaface.faces.decoding import decode
-from bonaface.faces.loading import Preparer
 from bonaface.faces.pairs import PairTable
+from bonaface.faces.preparing import Preparer
 from bonaface.metrics.scores import checked_two, count_scores, roc_errors
 from bonaface.scoring import Calibration, Embeddings, similarity
 from bonaface.verification.attacks import attack

@@ -12,7 +12,8 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.faces.alignment import Aligner
 from bonaface.faces.augmentation import Augmentation
 from bonaface.faces.decoding import decode
-from bonaface.faces.loading import Batch, Preparer, TestBatches, TrainingBatches, open_store
+from bonaface.faces.loading import Batch, TestBatches, TrainingBatches, open_store
+from bonaface.faces.preparing import Preparer
 from bonaface.faces.sampling import BalanceSampler
 from bonaface.faces.table import FaceTable, read_faces
 from bonaface.faces.views import View, centre_crop, square

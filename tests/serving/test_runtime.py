@@ -8,7 +8,7 @@ from bonaface.config import BranchConfig, ModelConfig
 from bonaface.embedding.model import build_model
 from bonaface.errors import ConfigError, ModelError
 from bonaface.faces.decoding import decode
-from bonaface.faces.loading import Preparer
+from bonaface.faces.preparing import Preparer
 from bonaface.serving import runtime
 from bonaface.serving.runtime import Embedder, load_embedder
 

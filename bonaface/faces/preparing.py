@@ -1,0 +1,72 @@
+"""From a decoded photo to the pictures that networks look at; nothing here needs torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.faces.alignment import Aligner
+from bonaface.faces.views import View, square
+
+__all__ = ["Preparer"]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """From a decoded photo to the pictures that views are cut from.
+
+    Args:
+        kinds: which of ``frame`` and ``aligned`` are wanted.
+        frame_size: side of the frame in pixels.
+        aligned_size: side of the aligned face in pixels.
+        detector: YuNet ONNX file, or None for centre crops.
+    """
+
+    kinds: tuple[str, ...]
+    frame_size: int
+    aligned_size: int = 112
+    detector: Path | None = None
+    aligner: Aligner = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Opens the detector once."""
+        object.__setattr__(self, "aligner", Aligner(self.detector, self.aligned_size))
+
+    @classmethod
+    def of(cls, views: Mapping[str, View], frame_size: int, detector: Path | None) -> Preparer:
+        """What the views of a model need.
+
+        Raises:
+            ConfigError: if a crop does not fit the frame.
+        """
+        for view in views.values():
+            view.check(frame_size)
+        sizes = [view.size for view in views.values() if view.kind == "aligned"]
+        kinds = tuple(sorted({view.kind for view in views.values()}))
+        return cls(kinds, frame_size, max(sizes, default=112), detector)
+
+    def size(self, kind: str) -> int:
+        """Side in pixels of the pictures of a kind."""
+        return self.frame_size if kind == "frame" else self.aligned_size
+
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        """Pictures by kind, each ``(size, size, 3)``."""
+        made = {}
+        if "frame" in self.kinds:
+            made["frame"] = square(image, self.frame_size)
+        if "aligned" in self.kinds:
+            made["aligned"] = self.aligner.align(image).image
+        return made
+
+    def fingerprint(self) -> str:
+        """Changes whenever the pictures would."""
+        detector = self.detector.read_bytes() if self.detector and "aligned" in self.kinds else b""
+        text = f"{_VERSION} {self.kinds} {self.frame_size} {self.aligned_size}".encode()
+        return hashlib.blake2b(text + detector, digest_size=16).hexdigest()
