@@ -17,11 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DOUBT", "Calibration", "Embeddings", "Logistic", "calibrate", "fused", "similarity"]
+__all__ = ["DOUBT", "Calibration", "Embeddings", "Logistic", "calibrate", "fit_logistic", "fused", "similarity"]
 
 Floats = NDArray[np.float64]
 
@@ -157,40 +155,65 @@ def calibrate(
     against = impostor if impostor.any() else ~same
     if not same.any() or not against.any():
         raise ValueError("calibration needs pairs of the same person and pairs of different people")
-    who, mislabelled = _fit(cosine[same], cosine[against], noise=True)
+    who, mislabelled = fit_logistic(cosine[same], cosine[against], noise=True)
     genuine = None
     if a.authenticity is not None and b.authenticity is not None:
         log_odds = np.concatenate([a.authenticity, b.authenticity])
         forged = np.concatenate([fake_a, fake_b]).astype(bool)
-        genuine = _fit(log_odds[~forged], log_odds[forged], noise=False)[0] if forged.any() else Logistic(1.0, 0.0)
+        genuine = Logistic(1.0, 0.0)
+        if forged.any():
+            genuine, _ = fit_logistic(log_odds[~forged], log_odds[forged], noise=False)
     return Calibration(who, genuine, mislabelled)
 
 
-def _fit(positive: NDArray[Any], negative: NDArray[Any], noise: bool) -> tuple[Logistic, float]:
-    """Logistic regression by maximum likelihood, both classes weighing the same, and the share of false positives' labels.
+def fit_logistic(positive: ArrayLike, negative: ArrayLike, noise: bool) -> tuple[Logistic, float]:
+    """Logistic regression by maximum likelihood, both classes weighing the same, that sees through wrong labels.
 
     Face data is never clean: where a share ``e`` of the positives are really negatives, positives have the density
     ``(1 - e) f1 + e f0``, and with the log-likelihood ratio ``l = log f1 / f0`` linear in the score, a score's posterior is
     ``((1 - e) exp(l) + e) / ((1 - e) exp(l) + e + 1)``. Without that term a tenth of wrong labels would flatten the slope and make
     identity count for too little beside authenticity. With ``e = 0`` it is plain logistic regression.
+
+    Args:
+        positive: scores of the one class, shape ``(n,)``, n >= 1. Higher is more positive.
+        negative: scores of the other, shape ``(m,)``, m >= 1; their labels are right.
+        noise: whether some of the positives may be negatives.
+
+    Returns:
+        The score's log-likelihood ratio, its slope positive, and the share ``e`` in [0, 0.5]; 0 without ``noise``.
+
+    Example:
+        >>> scores = np.random.default_rng(0).normal(size=(2, 9000)) + [[1], [-1]]  # their ratio is 2 x
+        >>> scores[0, :900] -= 2
+        >>> found, share = fit_logistic(*scores, noise=True)
+        >>> round(found.slope), round(share, 1)
+        (2, 0.1)
     """
-    scores = np.concatenate([positive, negative]).astype(np.float64)
+    from scipy.optimize import minimize  # takes a quarter of a second to import, and most commands fit nothing
+
+    ones, zeros = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
+    scores = np.concatenate([ones, zeros])
     centre, scale = float(scores.mean()), float(scores.std()) or 1.0
-    x = (scores - centre) / scale
-    target = np.concatenate([np.ones(len(positive)), np.zeros(len(negative))])
-    weight = np.where(target == 1, 0.5 / len(positive), 0.5 / len(negative))
+    ones, zeros = (ones - centre) / scale, (zeros - centre) / scale
 
     def loss(parameters: Floats) -> float:
-        log_ratio = np.exp(parameters[0]) * x + parameters[1]
-        share = 0.5 * expit(parameters[2]) if noise else 0.0
-        mixed = np.logaddexp(
-            np.log1p(-share) + log_ratio, np.log(share) if share else -np.inf
-        )  # log of (1 - e) exp(l) + e
-        posterior = -np.logaddexp(0.0, -np.where(target == 1, mixed, -mixed))
-        return float(-(weight * posterior).sum() + 1e-4 * parameters[0] ** 2)
+        slope, bias, share = np.exp(parameters[0]), parameters[1], _share(parameters[2]) if noise else 0.0
+        log_share = np.log(share) if share else -np.inf
+
+        def mixed(x: Floats) -> Floats:  # log of (1 - e) exp(l) + e
+            ratio: Floats = np.logaddexp(np.log1p(-share) + slope * x + bias, log_share)
+            return ratio
+
+        wrong = np.logaddexp(0.0, -mixed(ones)).mean() + np.logaddexp(0.0, mixed(zeros)).mean()
+        return float(0.5 * wrong + 1e-4 * parameters[0] ** 2)
 
     found = minimize(
         loss, np.array([0.5, 0.0, -3.0]), method="Nelder-Mead", options={"maxiter": 2000, "xatol": 1e-5, "fatol": 1e-9}
     ).x
     slope = float(np.exp(found[0])) / scale
-    return Logistic(slope, float(found[1]) - slope * centre), float(0.5 * expit(found[2])) if noise else 0.0
+    return Logistic(slope, float(found[1]) - slope * centre), _share(found[2]) if noise else 0.0
+
+
+def _share(parameter: float) -> float:
+    """Half a logistic function: any number to a share in [0, 0.5]."""
+    return float(0.5 * np.exp(-np.logaddexp(0.0, -parameter)))

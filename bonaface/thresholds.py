@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
 
 from bonaface.errors import DataError
 from bonaface.metrics import FMRS
 from bonaface.metrics.operating import allowed_matches
 from bonaface.metrics.resampling import person_weights
-from bonaface.scoring import Calibration, Embeddings, Logistic, fused
+from bonaface.scoring import Calibration, Embeddings, Logistic, fit_logistic, fused
 
 __all__ = [
     "Threshold",
@@ -88,6 +87,8 @@ class Validation:
 def fit_llr(similarity: ArrayLike, label: ArrayLike) -> Logistic:
     """Similarity to log-likelihood ratio, by logistic regression with both classes weighing the same.
 
+    Pairs called 1 may in part be none, where photos lie in the wrong person's folder: see :func:`~bonaface.scoring.fit_logistic`.
+
     Args:
         similarity: shape ``(n,)``. Higher is more alike.
         label: 1 for two real photos of one person, 0 otherwise, shape ``(n,)``; both occur.
@@ -102,11 +103,8 @@ def fit_llr(similarity: ArrayLike, label: ArrayLike) -> Logistic:
         >>> bool(llr.log_odds([0.9])[0] > 0 > llr.log_odds([0.1])[0])
         True
     """
-    scores = np.asarray(similarity, dtype=np.float64)
-    centre, scale = float(scores.mean()), float(scores.std()) or 1.0
-    model = LogisticRegression(C=100.0, class_weight="balanced").fit((scores[:, None] - centre) / scale, label)
-    slope = max(float(model.coef_[0, 0]), 1e-6) / scale
-    return Logistic(slope, float(model.intercept_[0]) - slope * centre)
+    scores, mated = np.asarray(similarity, dtype=np.float64), np.asarray(label) == 1
+    return fit_logistic(scores[mated], scores[~mated], noise=True)[0]
 
 
 def threshold_at(impostor: Floats, fmr: float, weights: NDArray[np.int64] | None = None, total: float = 0.0) -> float:

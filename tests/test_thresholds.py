@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.metrics import fnmr_at_fmr
@@ -70,6 +70,21 @@ def test_likelihood_ratios_of_two_normal_distributions(rng: np.random.Generator)
     llr = fit_llr(scores, np.repeat([1, 0], [20000, 5000]))
     assert llr.slope == pytest.approx(2, abs=0.1)
     assert llr.bias == pytest.approx(0, abs=0.1)
+
+
+@given(share=st.floats(0, 0.35), slope=st.floats(1.5, 6), seed=st.integers(0, 999))
+@settings(max_examples=8, deadline=None)
+def test_wrong_labels_of_same_pairs_leave_the_slope(share: float, slope: float, seed: int) -> None:
+    # N(s / 2, 1) against N(-s / 2, 1): the log-likelihood ratio is s x.
+    rng = np.random.default_rng(seed)
+    same, other = rng.normal(slope / 2, 1, 6000), rng.normal(-slope / 2, 1, 6000)
+    label = np.repeat([1, 0], 6000)
+    clean = fit_llr(np.concatenate([same, other]), label)
+    same[: int(share * 6000)] -= slope
+    noisy = fit_llr(np.concatenate([same, other]), label)
+    assert clean.slope == pytest.approx(slope, rel=0.15)
+    assert noisy.slope == pytest.approx(clean.slope, rel=0.2)
+    assert noisy.bias == pytest.approx(clean.bias, abs=0.2 * slope)
 
 
 def test_what_a_run_stores_survives_json(rng: np.random.Generator) -> None:
