@@ -1,6 +1,8 @@
 import json
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,13 @@ import pandas as pd
 import pytest
 
 from bonaface.errors import DataError
-from bonaface.faces.faults import read_faults, write_faults
+from bonaface.faces.faults import apply_faults, read_faults, write_faults
 from bonaface.faces.table import FaceTable, read_faces
 from bonaface.verification.fault_sheet import cases_of, write_sheet
 
 Maker = Callable[..., Path]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the sheet is not judged by keyboard")
 
 
 @pytest.fixture
@@ -92,3 +96,87 @@ def test_a_list_of_another_folder(table: FaceTable, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not in"):
         write_sheet(table, tmp_path / "faults.csv", tmp_path / "sheet.html")
     assert not (tmp_path / "sheet.html").exists()
+
+
+@contextmanager
+def opened(sheet: Path, scheme: str = "light", width: int = 1100) -> Iterator[Any]:
+    """The sheet in a browser that must have nothing to complain of and load nothing."""
+    browsers = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    said: list[str] = []
+    asked: list[str] = []
+    with browsers.sync_playwright() as playwright:
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(sheet.as_uri())
+        yield page
+        browser.close()
+    assert said == []
+    assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {sheet.as_uri()}
+
+
+def save(page: Any, to: Path) -> Path:
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.suggested_filename == "faults.csv"
+    download.value.save_as(to)
+    return to
+
+
+@needs_browser
+def test_judged_by_keyboard_and_read_back(table: FaceTable, csv: Path, tmp_path: Path) -> None:
+    before = pd.read_csv(csv, dtype=str, keep_default_na=False).assign(note='häßlich, "so"\nund so')
+    before.to_csv(csv, index=False)
+    write_sheet(table, csv, tmp_path / "sheet.html")
+    with opened(tmp_path / "sheet.html") as page:
+        untouched = read_faults(save(page, tmp_path / "untouched.csv"), table)
+        for key in "arkuja":  # accept, reject, back, undo that, next, accept
+            page.keyboard.press(key)
+        assert page.inner_text("#count") == "2 of 5 decided"
+        classes = [" ".join(sorted((each or "").split())) for each in page.evaluate(CLASSES)]
+        assert classes == ["accept", "", "accept", "current", ""]
+        page.keyboard.press("r")
+        page.keyboard.press("Control+a")  # the browser's own, no decision
+        page.reload()
+        assert page.inner_text("#count") == "3 of 5 decided"
+        judged = read_faults(save(page, tmp_path / "judged.csv"), table)
+    pd.testing.assert_frame_equal(untouched, before)
+    decisions = dict(zip(judged["path"], judged["decision"], strict=True))
+    assert {path: decision for path, decision in decisions.items() if decision} == {
+        "<script>/<script>_0001.jpg": "accept",
+        "Bob/Bob_0002.jpg": "accept",
+        "Ann/Ann_0002.jpg": "reject",
+    }
+    pd.testing.assert_frame_equal(judged.assign(decision=""), before)
+    kept = apply_faults(table, judged).frame.set_index("path")["person"]
+    assert kept["Ann/Ann_0002.jpg"] == "Ann"
+    assert kept["Cyd/Cyd_0001.jpg"] == "Ann"
+    assert not {"<script>/<script>_0001.jpg", "Bob/Bob_0002.jpg"} & set(kept.index)
+
+
+CLASSES = "[...document.querySelectorAll('article')].map(each => each.className)"
+
+
+@needs_browser
+def test_two_folders_of_one_person_are_decided_at_once_by_mouse(table: FaceTable, csv: Path, tmp_path: Path) -> None:
+    write_sheet(table, csv, tmp_path / "sheet.html")
+    with opened(tmp_path / "sheet.html") as page:
+        page.locator("article", has_text="merge with person Ann").get_by_role("button", name="Reject").click()
+        judged = read_faults(save(page, tmp_path / "judged.csv"), table)
+    assert judged.loc[judged["decision"] == "reject", "path"].tolist() == ["Cyd/Cyd_0001.jpg", "Cyd/Cyd_0002.jpg"]
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_look_on_a_phone(table: FaceTable, csv: Path, tmp_path: Path, scheme: str) -> None:
+    write_sheet(table, csv, tmp_path / "sheet.html")
+    with opened(tmp_path / "sheet.html", scheme, width=390) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.keyboard.press("End")
+        assert set(page.evaluate("[...document.images].map(each => each.naturalWidth)")) == {96}
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.screenshot(path=tmp_path / "sheet.png", full_page=True)
+    assert (sum(map(int, background[4:-1].split(","))) < 384) == (scheme == "dark")
