@@ -50,13 +50,16 @@ class ForgeryConfig:
     """Deepfakes made while training, so that the data needs none; for the sampler beside_fakes.
 
     Args:
-        methods: ways to forge: self_blend, swap_alpha, swap_poisson, swap_multiband, reenact, rerender; none by default.
+        methods: ways to forge, each as likely as the others (one named twice twice as likely): self_blend, swap_alpha,
+            swap_poisson, swap_multiband, reenact, rerender, autoencode; none by default.
         share: share of the deepfakes in a batch that is forged, in [0, 1], of people whose own the data has; of others all are.
+        camera: share of the people in a batch whose pictures are framed anew before anything is forged, in [0, 1].
         val_per_person: deepfakes forged of each validation person, where the data has none of any of them.
     """
 
     methods: tuple[str, ...] = ()
     share: float = 0.5
+    camera: float = 0.5
     val_per_person: int = 4
 
 
@@ -65,9 +68,11 @@ class FacesConfig:
     """The pictures, and what is done to them before a network sees them.
 
     Args:
-        train: folder of faces (the challenge's layout or one folder a person), or a CSV/parquet file in OML's format.
+        train: folder of faces (the challenge's layout or one folder a person), or a CSV/parquet file in OML's format; or a list
+            of several, of which each batch then holds equally many people.
         fake_classes: own: the deepfakes of each person are a class of their own; shared: one class for all; dropped: not used.
-        faults: CSV that bonaface clean wrote: its rows are left out or relabelled, as their suggestions say.
+        faults: CSV that bonaface clean wrote: its rows are left out or relabelled, as their suggestions say; where train is a
+            list, one for each, null or "" for none.
         val_fraction: share of the people, in (0, 1), whose photos are kept for validation.
         val_pairs: number of validation pairs drawn, of the four kinds together.
         frame_size: side in pixels of the square a picture is kept at; a picture of this size is not resampled.
@@ -80,9 +85,9 @@ class FacesConfig:
         forgery: deepfakes made while training.
     """
 
-    train: str = ""
+    train: str | tuple[str, ...] = ""
     fake_classes: Literal["own", "shared", "dropped"] = "own"
-    faults: str | None = None
+    faults: str | tuple[str | None, ...] | None = None
     val_fraction: float = 0.1
     val_pairs: int = 2000
     frame_size: int = 160
@@ -93,6 +98,21 @@ class FacesConfig:
     transforms: tuple[TransformConfig, ...] = ()
     workers: int = 1
     forgery: ForgeryConfig = field(default_factory=ForgeryConfig)
+
+    @property
+    def sources(self) -> tuple[tuple[str, str | None], ...]:
+        """Each source of pictures and the list of its faults.
+
+        Raises:
+            ConfigError: if there are not as many lists as sources.
+        """
+        named = (self.train,) if isinstance(self.train, str) else self.train
+        lists = (self.faults,) if self.faults is None or isinstance(self.faults, str) else self.faults
+        if lists == (None,):
+            lists *= len(named)
+        if len(lists) != len(named):
+            raise ConfigError(f"faces.faults: expected one for each of {len(named)} in faces.train, got {len(lists)}")
+        return tuple((where, csv or None) for where, csv in zip(named, lists, strict=True))
 
 
 @dataclass(frozen=True)
@@ -242,6 +262,7 @@ class TrainConfig:
             ("faces.flip", self.faces.flip, 0.0, 1.0),
             ("faces.degrade", self.faces.degrade, 0.0, 1.0),
             ("faces.forgery.share", self.faces.forgery.share, 0.0, 1.0),
+            ("faces.forgery.camera", self.faces.forgery.camera, 0.0, 1.0),
             ("loss.smoothing", self.loss.smoothing, 0.0, 0.5),
             ("optimizer.warmup", self.optimizer.warmup, 0.0, 1.0),
             ("optimizer.lr", self.optimizer.lr, 0.0, math.inf),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +25,9 @@ from bonaface.faces.forging_plan import Recipe
 from bonaface.faces.forging_validation import with_forged_validation
 from bonaface.faces.loading import FaceStore, TestBatches, TrainingBatches, open_store
 from bonaface.faces.preparing import Preparer
-from bonaface.faces.sampling import BalanceSampler, PairedFakesSampler, StepSampler
+from bonaface.faces.sampling import BalanceSampler, EachSource, PairedFakesSampler, StepSampler
 from bonaface.faces.splitting import draw_pairs, split_by_person
-from bonaface.faces.table import FaceTable, class_labels, read_faces
+from bonaface.faces.table import FaceTable, class_labels, merged, read_faces
 from bonaface.metrics import eers_by_kind
 from bonaface.scoring import Calibration, Embeddings, calibrate, similarity
 
@@ -41,6 +44,8 @@ class TrainingFaces:
         labels: class of each row for training, -1 for the others.
         pairs: validation pairs; ``a`` and ``b`` are places in ``val_rows``, ``fake_a`` and ``fake_b`` say which are deepfakes.
         val_rows: rows that the pairs need, each once.
+        source: which of ``names`` each row comes from, shape ``(n,)``.
+        names: of the sources of pictures.
         forgery: how deepfakes are made while training.
     """
 
@@ -49,6 +54,8 @@ class TrainingFaces:
     labels: NDArray[np.int64]
     pairs: pd.DataFrame
     val_rows: NDArray[np.int64]
+    source: NDArray[np.int64]
+    names: tuple[str, ...]
     forgery: ForgeryConfig = field(default_factory=ForgeryConfig)
 
     @property
@@ -57,12 +64,23 @@ class TrainingFaces:
         return np.flatnonzero(self.labels >= 0)
 
     def sampler(self, batch: BatchConfig, seed: int) -> StepSampler:
-        """The sampler over the places of ``train_rows``.
+        """The sampler over the places of ``train_rows``; of several sources each fills an equal part of a batch.
 
         Raises:
-            ConfigError: if a batch needs more classes or people than there are.
+            ConfigError: if a batch needs more classes or people than there are, or can't be shared out evenly.
         """
-        rows = self.train_rows
+        rows, count = self.train_rows, len(self.names)
+        if batch.n_labels % count:
+            raise ConfigError(
+                f"batch.n_labels: expected a multiple of {count}, the number of sources in faces.train, got {batch.n_labels}"
+            )
+        places = [np.flatnonzero(self.source[rows] == number) for number in range(count)]
+        share = dataclasses.replace(batch, n_labels=batch.n_labels // count)
+        samplers = [self._sampler(rows[own], share, seed) for own in places]
+        return samplers[0] if count == 1 else EachSource(samplers, places)
+
+    def _sampler(self, rows: NDArray[np.int64], batch: BatchConfig, seed: int) -> StepSampler:
+        """A sampler over the places of ``rows``."""
         if batch.sampler == "balance":
             return BalanceSampler(self.labels[rows], batch.n_labels, batch.n_instances, seed)
         frame = self.table.frame.iloc[rows]
@@ -81,7 +99,7 @@ class TrainingFaces:
         augmentation = Augmentation(faces.flip, faces.degrade, torchvision_transforms(named))
         is_fake = self.table.frame["is_fake"].to_numpy(dtype=bool)
         trained = {name: branch.view for name, branch in model.trained.items()}
-        if isinstance(sampler, BesideForgeriesSampler):
+        if faces.forgery.methods:
             people = self.table.frame["person"].to_numpy(dtype=object)
             forged = forged_classes(self.labels, people, is_fake, shared=faces.fake_classes == "shared")
             return ForgingBatches(
@@ -95,7 +113,9 @@ class TrainingFaces:
                 config.seed,
                 first,
                 count,
+                (config.batch.n_instances, config.batch.n_instances),
                 faces.forgery.methods,
+                faces.forgery.camera,
                 forged,
             )
         return TrainingBatches(
@@ -118,29 +138,39 @@ class TrainingFaces:
         return TestBatches(self.store, self.val_rows, model.views, size)
 
 
-def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tuple[FaceTable, pd.DataFrame]:
-    """Reads the table and leaves out unreadable files, duplicates and classes too small to train on.
+def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tuple[list[FaceTable], pd.DataFrame]:
+    """Reads each source and leaves out unreadable files, duplicates and classes too small to train on.
 
     Returns:
-        The table without them, and the faults: path, fault, evidence, suggestion, confidence.
+        The tables without them, and the faults: path, fault, evidence, suggestion, confidence.
 
     Raises:
-        DataError: if the folder is no known layout or holds nothing to train on.
+        DataError: if a folder is no known layout or holds nothing to train on.
         ConfigError: if no folder is named.
     """
-    if not faces.train:
+    if not faces.train or not all(where for where, _ in faces.sources):
         raise ConfigError(
             "faces.train: no training data named: set it to a folder of faces or to a CSV or parquet file"
         )
-    table = read_faces(Path(faces.train))
+    cleaned = [_clean_source(where, csv, faces, console, progress) for where, csv in faces.sources]
+    if len(cleaned) == 1:
+        return [cleaned[0][0]], cleaned[0][1]
+    found = [faults.assign(path=[str(table.root / path) for path in faults["path"]]) for table, faults in cleaned]
+    return [table for table, _ in cleaned], combined(found)
+
+
+def _clean_source(
+    where: str, csv: str | None, faces: FacesConfig, console: Console, progress: Progress
+) -> tuple[FaceTable, pd.DataFrame]:
+    table = read_faces(Path(where))
     read = len(table)
-    table, followed, kept = _follow_list(faces.faults, table)
+    table, followed, kept = _follow_list(csv, table)
     faults = find_faults(table, fake_classes=faces.fake_classes, progress=progress)
     faults = faults[~(faults["path"].isin(kept) & faults["fault"].str.startswith("duplicate"))]
     counts = ", ".join(f"{count} {fault}" for fault, count in faults["fault"].value_counts().items())
-    console.log(f"{read:,} pictures read from {faces.train}; left out: {counts or 'none'}")
-    if faces.faults:
-        console.log(f"{faces.faults}: {len(followed):,} suggestions followed, {len(kept):,} rejected")
+    console.log(f"{read:,} pictures read from {where}; left out: {counts or 'none'}")
+    if csv:
+        console.log(f"{csv}: {len(followed):,} suggestions followed, {len(kept):,} rejected")
     return drop_faults(table, faults), combined([followed, faults])
 
 
@@ -157,27 +187,20 @@ def _follow_list(csv: str | None, table: FaceTable) -> tuple[FaceTable, pd.DataF
 
 
 def prepare(
-    config: TrainConfig, table: FaceTable, model: FaceModel, console: Console, progress: Progress
+    config: TrainConfig, tables: Sequence[FaceTable], model: FaceModel, console: Console, progress: Progress
 ) -> TrainingFaces:
-    """Splits, draws the validation pairs, and decodes every picture once.
+    """Splits each source, draws the validation pairs, and decodes every picture once.
 
     Raises:
         DataError: if the split or the pairs can't be had.
         ConfigError: if a view does not fit the frame.
     """
     faces = config.faces
-    table = split_by_person(table, faces.val_fraction, config.seed)
-    detector = Path(faces.detector) if faces.detector else None
     check_methods(faces.forgery.methods)
-    if faces.forgery.methods:
-        recipe = Recipe(
-            faces.forgery.methods,
-            faces.forgery.val_per_person,
-            config.seed,
-            size=faces.frame_size,
-            detector=detector,
-        )
-        table = with_forged_validation(table, Path(faces.cache), recipe, progress)
+    detector = Path(faces.detector) if faces.detector else None
+    split = [_split(each, config, detector, progress) for each in tables]
+    names = _names_of(split)
+    table = merged(split, names)
     store = open_store(
         table, Preparer.of(model.views, faces.frame_size, detector), Path(faces.cache), progress=progress
     )
@@ -189,7 +212,26 @@ def prepare(
         f"training: {in_training.sum():,} pictures of {people[0]:,} people in {len(set(labels.tolist()) - {-1}):,} classes; "
         f"validation: {len(pairs):,} pairs of {people[1]:,} other people"
     )
-    return TrainingFaces(table, store, labels, pairs, rows, faces.forgery)
+    source = np.repeat(np.arange(len(split)), [len(each) for each in split])
+    return TrainingFaces(table, store, labels, pairs, rows, source, names, faces.forgery)
+
+
+def _names_of(tables: Sequence[FaceTable]) -> tuple[str, ...]:
+    """What tells the sources' folders apart."""
+    roots = [str(table.root.absolute()) for table in tables]
+    common = os.path.commonpath(roots)
+    return tuple(os.path.relpath(root, common) for root in roots)
+
+
+def _split(table: FaceTable, config: TrainConfig, detector: Path | None, progress: Progress) -> FaceTable:
+    """A source with people set apart for validation, and deepfakes of these where it has none."""
+    faces = config.faces
+    table = split_by_person(table, faces.val_fraction, config.seed)
+    if not faces.forgery.methods:
+        return table
+    methods = tuple(dict.fromkeys(faces.forgery.methods))
+    recipe = Recipe(methods, faces.forgery.val_per_person, config.seed, size=faces.frame_size, detector=detector)
+    return with_forged_validation(table, Path(faces.cache), recipe, progress)
 
 
 def _placed(pairs: pd.DataFrame, table: FaceTable) -> tuple[pd.DataFrame, NDArray[np.int64]]:

@@ -85,8 +85,8 @@ def train(config: TrainConfig, console: Console, resume: bool = False) -> Path:
     if resume and (run / "last.ckpt").exists():
         _refuse_other_weights(_weights(run / "last.ckpt"), model, run / "last.ckpt")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        table, faults = clean_faces(config.faces, console, progress)
-        faces = prepare(config, table, model, console, progress)
+        tables, faults = clean_faces(config.faces, console, progress)
+        faces = prepare(config, tables, model, console, progress)
         faces.sampler(config.batch, config.seed)  # refuses a batch that the people don't suffice for
     with _kept_if_trained(run):
         _keep_files(config, run / "files")

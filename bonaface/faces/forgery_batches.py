@@ -1,8 +1,9 @@
 """Deepfakes made while training: each beside its own photo in the batch, so that no deepfake data set is needed.
 
 A batch holds n_real photos of each person, then n_fake deepfakes of the same person. A deepfake that the data does not
-have is forged from one of these photos; the swaps take their donor from the batch's other people. Photos and forgeries go
-through one camera (forgery_camera): pictures of the frame are framed anew, and all are coded as JPEG and read back.
+have is forged from one of these photos; the swaps take their donor from the batch's other people. Photos and forgeries of
+one person go through one camera (forgery_camera): a share of the people's frames is framed anew, and where anything of a person
+is forged, all are coded as JPEG and read back.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bonaface.faces.forgery import METHODS, NEEDS_DONOR, forge
 from bonaface.faces.forgery_blending import MEAN_POINTS
 from bonaface.faces.forgery_camera import Camera, Framed
 from bonaface.faces.loading import Batch, FaceStore, TrainingBatches, stacked
-from bonaface.faces.sampling import PairedFakesSampler
+from bonaface.faces.sampling import PairedFakesSampler, StepSampler
 from bonaface.faces.views import View
 
 __all__ = ["BesideForgeriesSampler", "ForgingBatches", "check_methods", "forged_classes"]
@@ -30,7 +31,7 @@ _QUALITY = (60, 98)
 _DONORS_LOOKED_AT = 6
 _TEMPLATE_SIZE = 112
 # Streams of a place's generator beside [seed, step, place], which augments.
-_FRAMING, _FORGING, _DEVELOPING = 1, 2, 3
+_FRAMING, _FORGING, _DEVELOPING, _CAMERA = 1, 2, 3, 4
 
 
 def check_methods(methods: tuple[str, ...]) -> None:
@@ -152,7 +153,9 @@ class ForgingBatches(TrainingBatches):
         seed: of forgeries and augmentation.
         first: step of the first item.
         count: number of items.
-        methods: names of forgery.METHODS, each as likely as the others.
+        group: photos of a person in a batch, and places for deepfakes after them.
+        methods: names of forgery.METHODS, each as likely as the others; one that is named twice is twice as likely.
+        camera: share of the people whose pictures are framed anew before anything is forged, in [0, 1].
         forged: class of a forgery of each row of the store, see :func:`forged_classes`.
     """
 
@@ -162,19 +165,22 @@ class ForgingBatches(TrainingBatches):
         labels: NDArray[np.int64],
         is_fake: NDArray[np.bool_],
         rows: NDArray[np.int64],
-        sampler: BesideForgeriesSampler,
+        sampler: StepSampler,
         augmentation: Augmentation,
         views: Mapping[str, View],
         seed: int,
         first: int,
         count: int,
+        group: tuple[int, int],
         methods: tuple[str, ...],
+        camera: float,
         forged: NDArray[np.int64],
     ) -> None:
         super().__init__(store, labels, is_fake, rows, sampler, augmentation, views, seed, first, count)
         check_methods(methods)
-        self.beside = sampler
+        self.n_real, self.group = group[0], sum(group)
         self.methods = methods
+        self.camera = camera
         self.forged = forged
 
     def __getitem__(self, item: int) -> Batch:
@@ -182,15 +188,18 @@ class ForgingBatches(TrainingBatches):
             raise IndexError(item)
         step = self.first + item
         rows = self.rows[self.sampler.batch(step)]
-        group = self.beside.n_real + self.beside.n_fake
-        forging = (np.arange(len(rows)) % group >= self.beside.n_real) & ~self.is_fake[rows]  # (n,)
+        forging = (np.arange(len(rows)) % self.group >= self.n_real) & ~self.is_fake[rows]  # (n,)
+        developed = np.repeat(forging.reshape(-1, self.group).any(axis=1), self.group)  # (n,)
         donors: NDArray[np.int64] | None = None
         pictures = {}
         for name, view in self.views.items():
             framed = [self._framed(row, view, step, place) for place, row in enumerate(rows)]
             if donors is None:  # every view shows the same swap
                 donors = self._donors(framed, step)
-            made = [self._made(framed, place, donors[place], step, forging[place]) for place in range(len(rows))]
+            made = [
+                self._made(framed, place, donors[place], step, forging[place], developed[place])
+                for place in range(len(rows))
+            ]
             pictures[name] = stacked(
                 self.augmentation(picture, view, self._random(step, place)) for place, picture in enumerate(made)
             )
@@ -206,13 +215,15 @@ class ForgingBatches(TrainingBatches):
         if view.kind == "aligned":  # the warp onto the template has resampled it already
             return Framed(np.asarray(picture), ARCFACE_TEMPLATE * np.float32(size / _TEMPLATE_SIZE))
         points = MEAN_POINTS * np.float32(size)
+        if self._random(step, place // self.group, _CAMERA).random() >= self.camera:
+            return Framed(np.asarray(picture), points)
         return Camera(size, _QUALITY).frame(np.asarray(picture), points, self._random(step, place, _FRAMING))
 
     def _donors(self, framed: list[Framed], step: int) -> NDArray[np.int64]:
         """For each place that of a photo of another person, the most alike in colour of a few."""
         places = np.arange(len(framed))
-        group = self.beside.n_real + self.beside.n_fake
-        photos = places[places % group < self.beside.n_real]
+        group = self.group
+        photos = places[places % group < self.n_real]
         tones = np.array([_middle(each.image) for each in framed])  # (n, 3)
         donors = np.empty(len(framed), np.int64)
         for place in places:
@@ -221,7 +232,9 @@ class ForgingBatches(TrainingBatches):
             donors[place] = drawn[np.argmin(np.abs(tones[drawn] - tones[place]).sum(axis=1))] if len(drawn) else place
         return donors
 
-    def _made(self, framed: list[Framed], place: int, donor: int, step: int, forging: bool) -> NDArray[np.uint8]:
+    def _made(
+        self, framed: list[Framed], place: int, donor: int, step: int, forging: bool, developed: bool
+    ) -> NDArray[np.uint8]:
         face = framed[place]
         image = face.image
         if forging:
@@ -232,7 +245,9 @@ class ForgingBatches(TrainingBatches):
                 image = forge(image, other.image, method, random, face.points, other.points)
             else:
                 image = forge(image, None, method, random, face.points)
-        return Camera(len(image), _QUALITY).develop(image, self._random(step, place, _DEVELOPING))
+        return (
+            Camera(len(image), _QUALITY).develop(image, self._random(step, place, _DEVELOPING)) if developed else image
+        )
 
 
 def _middle(image: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:

@@ -13,7 +13,7 @@ Example:
     True
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bonaface.errors import ConfigError, DataError
 
-__all__ = ["BalanceSampler", "PairedFakesSampler", "StepBatches", "StepSampler"]
+__all__ = ["BalanceSampler", "EachSource", "PairedFakesSampler", "StepBatches", "StepSampler"]
 
 
 class StepSampler(Protocol):
@@ -165,6 +165,26 @@ class PairedFakesSampler:
             for rows, count in ((self._real, self._n_real), (self._fake, self._n_fake))
         )
         return np.concatenate(list(picked))
+
+
+class EachSource:
+    """Batches that hold as much of each source as of any other, however many people each has: a StepSampler.
+
+    Args:
+        samplers: one for each source.
+        places: for each source, the rows that its sampler's numbers stand for.
+    """
+
+    def __init__(self, samplers: Sequence[StepSampler], places: Sequence[NDArray[np.int64]]) -> None:
+        self._parts = list(zip(samplers, places, strict=True))
+
+    def __len__(self) -> int:
+        """Batches in one sampler epoch: that of the source with the most people."""
+        return max(len(sampler) for sampler, _ in self._parts)
+
+    def batch(self, step: int) -> NDArray[np.int64]:
+        """Rows of the batch of ``step``: the first source's, then the next one's."""
+        return np.concatenate([places[sampler.batch(step)] for sampler, places in self._parts])
 
 
 class _Draw:

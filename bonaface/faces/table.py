@@ -1,5 +1,6 @@
 """One row per photo: the table that every layout becomes, and the classes that training makes of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from bonaface.errors import ConfigError, DataError
 from bonaface.faces import layouts
 
-__all__ = ["FaceTable", "FakeClasses", "class_labels", "read_faces"]
+__all__ = ["FaceTable", "FakeClasses", "class_labels", "merged", "read_faces"]
 
 FakeClasses = Literal["own", "shared", "dropped"]
 
@@ -100,6 +101,33 @@ def read_faces(where: Path) -> FaceTable:
             f"{where}: person {only_fakes[0]}{more} deepfakes only; expected at least one real photo of each person"
         )
     return FaceTable(where if where.is_dir() else where.parent, frame)
+
+
+def merged(tables: Sequence[FaceTable], names: Sequence[str]) -> FaceTable:
+    """Several sources as one table: people keep apart, ``<name>/<person>``, and paths are absolute.
+
+    Args:
+        tables: one for each source.
+        names: of the sources, all different.
+
+    Returns:
+        A single table as it is; of several, their rows one after another.
+
+    Example:
+        >>> one = FaceTable(Path("/x"), pd.DataFrame([("a/0.jpg", "a", False, "")], columns=_COLUMNS))
+        >>> merged([one, FaceTable(Path("/y"), one.frame)], ["x", "y"]).frame["person"].tolist()
+        ['x/a', 'y/a']
+    """
+    if len(tables) == 1:
+        return tables[0]
+    frames = [
+        table.frame.assign(
+            path=[(table.root / path).absolute().as_posix() for path in table.frame["path"]],
+            person=[f"{name}/{person}" for person in table.frame["person"]],
+        )
+        for table, name in zip(tables, names, strict=True)
+    ]
+    return FaceTable(tables[0].root, pd.concat(frames, ignore_index=True))
 
 
 def class_labels(table: FaceTable, fake_classes: FakeClasses) -> NDArray[np.int64]:
