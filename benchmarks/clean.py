@@ -1,11 +1,12 @@
-"""How well wrong labels are found, and how the search grows.
+"""How well wrong labels and people in two folders are found, and how the search grows.
 
     python benchmarks/clean.py search --photos 100000 --people 5000
     python benchmarks/clean.py planted FACES_DIR --model ONNX --detector ONNX [--without FAULTS.csv] [--seeds 3]
 
 ``planted`` takes a folder of real faces, leaves out what a list of faults calls mislabelled (it would count as a false alarm), puts
 photos into wrong folders in several ways, and compares with the plain rule: the best similarity to another photo of
-the folder is below 0.30.
+the folder is below 0.30. Then it splits people into two folders, and counts how many pairs of folders are named that are one
+person's, and how many of those there are.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.faces.inspection import inspect
+from bonaface.faces.merging import merge_targets
 from bonaface.faces.mislabelled import judge_labels
 from bonaface.faces.search import nearest
 from bonaface.faces.table import read_faces
@@ -32,6 +34,8 @@ Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Planted = tuple[Vectors, Labels, NDArray[np.bool_]]
 """Embeddings, whose name they bear, and which of them is wrong."""
+Split = tuple[Vectors, Labels, Labels]
+"""Embeddings, whose folder they are in, and which person each folder really is."""
 
 
 def renumbered(person: Labels) -> Labels:
@@ -39,11 +43,13 @@ def renumbered(person: Labels) -> Labels:
     return np.unique(person, return_inverse=True)[1]
 
 
-def small_folders(vectors: Vectors, person: Labels, most: int, rng: np.random.Generator) -> tuple[Vectors, Labels]:
-    """Two to ``most`` photos of each person who has two."""
+def small_folders(
+    vectors: Vectors, person: Labels, least: int, most: int, rng: np.random.Generator
+) -> tuple[Vectors, Labels]:
+    """``least`` to ``most`` photos of each person who has the former."""
     kept = [
-        rng.permutation(np.flatnonzero(person == one))[: rng.integers(2, most + 1)]
-        for one in np.flatnonzero(np.bincount(person) > 1)
+        rng.permutation(np.flatnonzero(person == one))[: rng.integers(least, most + 1)]
+        for one in np.flatnonzero(np.bincount(person) >= least)
     ]
     rows = np.sort(np.concatenate(kept))
     return vectors[rows], renumbered(person[rows])
@@ -91,6 +97,17 @@ def couples(vectors: Vectors, person: Labels, share: float, rng: np.random.Gener
     return vectors, labels, labels != person
 
 
+def in_two(vectors: Vectors, person: Labels, share: float, least: int, most: int, rng: np.random.Generator) -> Split:
+    """A share of the people have ``least`` to ``most`` of their photos, at most half of them, in a second folder."""
+    people, labels = int(person.max()) + 1, person.copy()
+    size = np.bincount(person)
+    chosen = rng.permutation(np.flatnonzero(size >= 2 * least))[: int(share * people)]
+    for number, one in enumerate(chosen):
+        count = rng.integers(least, min(most, size[one] // 2) + 1)
+        labels[rng.permutation(np.flatnonzero(person == one))[:count]] = people + number
+    return vectors, labels, np.concatenate([np.arange(people), chosen])
+
+
 def plain_rule(vectors: Vectors, person: Labels, below: float) -> NDArray[np.bool_]:
     """The best similarity to another photo of the folder is low."""
     best = np.ones(len(person))
@@ -115,26 +132,63 @@ WAYS: dict[str, Callable[[Vectors, Labels, np.random.Generator], Planted]] = {
     "5 % swapped": lambda v, p, rng: swapped(v, p, 0.05, rng),
     "5 % strangers": lambda v, p, rng: outsiders(v, p, 0.05, rng),
     "5 % in couples": lambda v, p, rng: couples(v, p, 0.05, rng),
-    "folders of 2 to 3, 5 % moved": lambda v, p, rng: moved(*small_folders(v, p, 3, rng), 0.05, rng),
-    "folders of 2, 10 % moved": lambda v, p, rng: moved(*small_folders(v, p, 2, rng), 0.10, rng),
-    "folders of 2 to 3, 5 % swapped": lambda v, p, rng: swapped(*small_folders(v, p, 3, rng), 0.05, rng),
+    "folders of 2 to 3, 5 % moved": lambda v, p, rng: moved(*small_folders(v, p, 2, 3, rng), 0.05, rng),
+    "folders of 2, 10 % moved": lambda v, p, rng: moved(*small_folders(v, p, 2, 2, rng), 0.10, rng),
+    "folders of 2, 5 % swapped": lambda v, p, rng: swapped(*small_folders(v, p, 2, 2, rng), 0.05, rng),
+    "folders of 2 to 3, 5 % swapped": lambda v, p, rng: swapped(*small_folders(v, p, 2, 3, rng), 0.05, rng),
+    "folders of 3, 5 % swapped": lambda v, p, rng: swapped(*small_folders(v, p, 3, 3, rng), 0.05, rng),
+    "folders of 4 to 6, 5 % swapped": lambda v, p, rng: swapped(*small_folders(v, p, 4, 6, rng), 0.05, rng),
+}
+SPLITS: dict[str, Callable[[Vectors, Labels, np.random.Generator], Split]] = {
+    "nobody": lambda v, p, _: (v, p, np.arange(p.max() + 1)),
+    "1 photo apart": lambda v, p, rng: in_two(v, p, 0.10, 1, 1, rng),
+    "2 photos apart": lambda v, p, rng: in_two(v, p, 0.10, 2, 2, rng),
+    "3 to half of the photos apart": lambda v, p, rng: in_two(v, p, 0.10, 3, len(p), rng),
+    "folders of 4 halved": lambda v, p, rng: in_two(*small_folders(v, p, 4, 4, rng), 0.10, 2, 2, rng),
 }
 
 
 def planted(options: argparse.Namespace) -> None:
-    """Prints a table of precision / recall for each way of planting wrong labels."""
+    """Prints tables of precision / recall for each way of planting wrong labels, and of splitting people."""
     vectors, person = embedded(options)
+    print_wrong_labels(vectors, person, options.seeds)
+    print()
+    print_merges(vectors, person, options.seeds)
+
+
+def print_wrong_labels(vectors: Vectors, person: Labels, seeds: int) -> None:
+    """Photos under the wrong name."""
     print("| planted | wrong | this: above 0.5 | this: listed (0.45) | best in folder < 0.30 | < 0.25 | s |")
     print("|---|---|---|---|---|---|---|")
     for name, way in WAYS.items():
-        parts = [way(vectors, person, np.random.default_rng(seed)) for seed in range(options.seeds)]
+        parts = [way(vectors, person, np.random.default_rng(seed)) for seed in range(seeds)]
         wrong = np.concatenate([wrong for _, _, wrong in parts])
         started = time.perf_counter()
         judged = np.concatenate([judge_labels(v, p).wrong for v, p, _ in parts])
-        seconds = (time.perf_counter() - started) / options.seeds
+        seconds = (time.perf_counter() - started) / seeds
         plain = [np.concatenate([plain_rule(v, p, below) for v, p, _ in parts]) for below in (0.30, 0.25)]
         cells = [figures(listed, wrong) for listed in (judged > 0.5, judged >= 0.45, *plain)]
-        print(f"| {name} | {wrong.sum() / options.seeds:.0f} | {' | '.join(cells)} | {seconds:.1f} |", flush=True)
+        print(f"| {name} | {wrong.sum() / seeds:.0f} | {' | '.join(cells)} | {seconds:.1f} |", flush=True)
+
+
+def print_merges(vectors: Vectors, person: Labels, seeds: int) -> None:
+    """Folders of one person: pairs that are named and right."""
+    print("| a tenth of the people in two folders | split | named | wrongly | precision / recall |")
+    print("|---|---|---|---|---|")
+    for name, way in SPLITS.items():
+        split = named = right = found = 0
+        for seed in range(seeds):
+            parts, labels, origin = way(vectors, person, np.random.default_rng(seed))
+            judged = judge_labels(parts, labels)
+            target = merge_targets(judged.cores, judged.core_sizes, judged.likeness).person
+            own = len(np.unique(origin))
+            folders = np.flatnonzero(target != np.arange(len(target)))
+            split, named = split + len(origin) - own, named + len(folders)
+            right += int((origin[target[folders]] == origin[folders]).sum())
+            found += int((target[own:] == target[origin[own:]]).sum())
+        rates = f"{right / max(named, 1):.3f} / {found / split:.3f}" if split else ""
+        cells = (name, *(f"{count / seeds:g}" for count in (split, named, named - right)), rates)
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def embedded(options: argparse.Namespace) -> tuple[Vectors, Labels]:
@@ -150,7 +204,7 @@ def embedded(options: argparse.Namespace) -> tuple[Vectors, Labels]:
     with Progress(transient=True) as progress:
         inspection = inspect(paths, 1, progress, look=False)
         good = np.flatnonzero(inspection.readable)
-        cache = EmbeddingCache(Path(".bonaface-cache"), options.model, embedder.prepare.fingerprint())
+        cache = EmbeddingCache(Path(".bonaface-cache"), embedder.fingerprint)
         chosen, digests = [paths[row] for row in good], [inspection.digest[row] for row in good]
         vectors, _ = embed_cached(embedder, chosen, digests, cache, progress, 1)
     return vectors, renumbered(table.frame["person"].to_numpy(dtype=object)[good])

@@ -96,17 +96,17 @@ def _judged_models(
     options: argparse.Namespace, pairs: PairTable, labels: pd.DataFrame, bootstrap: Bootstrap, console: Console
 ) -> tuple[list[PairScores], list[dict[str, Any]]]:
     """Scores and figures of ``--model``. Networks are loaded here alone, so that ``--scores`` starts fast."""
-    from bonaface.commands.evaluate_models import load_embedders, scores_of_models
+    from bonaface.commands.evaluate_models import differentiable, load_embedders, scores_of_models
     from bonaface.verification.evaluation import judge
     from bonaface.verification.robustness import add_robustness
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         embedders = load_embedders(options)
+        parts = [differentiable(each) for each in embedders] if options.robustness else []
         scores = scores_of_models(embedders, options, pairs, progress)
         models = [judge(each, labels, bootstrap) for each in scores]
-        for figures, embedder in zip(models, embedders if options.robustness else [], strict=False):
-            parts = embedder.model, embedder.prepare, embedder.calibration
-            add_robustness(figures, parts, pairs, labels, options.robustness, options.seed, progress)
+        for figures, part in zip(models, parts, strict=False):
+            add_robustness(figures, part, pairs, labels, options.robustness, options.seed, progress)
     return scores, models
 
 

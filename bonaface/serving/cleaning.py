@@ -57,9 +57,9 @@ def look_for_doubts(
     paths = [table.path(row) for row in range(len(table))]
     inspection = inspect(paths, _WORKERS, progress, counter=counter)
     leak = None if against is None or tests is None else Leak(*_inspected(against, tests, progress))
-    if embedder is None or model is None:
+    if embedder is None:
         return find_doubts(table, Seen(inspection, leak=leak))
-    photos = _Photos(embedder, EmbeddingCache(cache, Path(model), embedder.prepare.fingerprint()), progress)
+    photos = _Photos(embedder, EmbeddingCache(cache, embedder.fingerprint), progress)
     embeddings, odds = photos.embedded(paths, inspection, _to_embed(table, inspection, photos, paths))
     if leak is not None and against is not None:
         wanted = np.unique(leak_candidates(inspection, leak.inspection)[0][:, 1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import zipfile
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from bonaface.errors import ModelError
 from bonaface.files import atomic_write
 from bonaface.scoring import Embeddings
 
@@ -33,15 +31,11 @@ class EmbeddingCache:
 
     Args:
         folder: of all caches.
-        model: the run's folder or the ONNX file that embeds.
-        preparation: changes whenever what the model looks at would.
-
-    Raises:
-        ModelError: if the model can't be read.
+        fingerprint: of the embedder.
     """
 
-    def __init__(self, folder: Path, model: Path, preparation: str) -> None:
-        self.folder = folder / "embeddings" / _key(model, preparation)
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder / "embeddings" / fingerprint
         self._identity: dict[bytes, NDArray[np.float32]] = {}
         self._authenticity: dict[bytes, float] = {}
         for shard in sorted(self.folder.glob("*.npz")):
@@ -141,15 +135,3 @@ def embed_cached(
             progress.advance(task, len(part))
     cache.compact()
     return cache.get(digests)
-
-
-def _key(model: Path, preparation: str) -> str:
-    digest = hashlib.blake2b(preparation.encode(), digest_size=16)
-    files = [model / "config.yaml", model / "best.ckpt"] if model.is_dir() else [model]
-    for file in files:
-        try:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "blake2b").digest())
-        except OSError as error:
-            raise ModelError(f"{file}: can't be read ({(error.strerror or str(error)).lower()})") from error
-    return digest.hexdigest()

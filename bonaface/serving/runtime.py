@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from bonaface.embedding.backbones import build_backbone
-from bonaface.embedding.model import Branch, FaceModel
-from bonaface.embedding.run import load_run
-from bonaface.embedding.training import gathered
-from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.errors import DataError, ModelError
 from bonaface.faces.decoding import decode_bytes
 from bonaface.faces.preparing import Preparer
 from bonaface.faces.views import View
 from bonaface.scoring import Calibration, Embeddings
+from bonaface.serving.networks import Network, TorchNetwork
+from bonaface.thresholds import Validation
 
 __all__ = ["Embedded", "Embedder", "load_embedder"]
 
 _CHUNK = 64
+_FRAME = 160
 
 
 @dataclass(frozen=True)
@@ -43,25 +42,39 @@ class Embedded:
     faults: dict[int, str]
 
 
+@dataclass
 class Embedder:
     """A model ready for photos.
 
     Args:
-        model: in evaluation mode.
-        prepare: from a decoded photo to what the model looks at.
+        network: pictures to embeddings.
+        prepare: from a decoded photo to what the network looks at.
         calibration: of its scores, where it has one.
-        name: what messages call it.
-        device: cpu or cuda.
+        validation: thresholds by false match rate and likelihood ratios, where it has them.
+        name: what messages call it; the network's own name where it is empty.
     """
 
-    def __init__(
-        self, model: FaceModel, prepare: Preparer, calibration: Calibration | None, name: str, device: str = "cpu"
-    ) -> None:
-        self.model = model.to(device)
-        self.prepare = prepare
-        self.calibration = calibration
-        self.name = name
-        self.device = device
+    network: Network
+    prepare: Preparer
+    calibration: Calibration | None = None
+    validation: Validation | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Takes the network's name."""
+        self.name = self.name or self.network.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever embeddings would: what is computed by another one must not be compared with them."""
+        text = f"{self.network.fingerprint} {self.prepare.fingerprint()}".encode()
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> Embeddings:
+        """Embeddings of decoded photos, RGB ``(h, w, 3)`` each, in their order."""
+        prepared = [self.prepare(image) for image in images]
+        parts = [self._run(prepared[start : start + _CHUNK]) for start in range(0, len(prepared), _CHUNK)]
+        return self._joined(parts)
 
     def embed(self, paths: Sequence[Path], progress: Progress | None = None, threads: int = 2) -> Embedded:
         """Embeds photos; pictures of the same content are embedded once, and unreadable ones are named.
@@ -75,7 +88,7 @@ class Embedder:
         seen: dict[bytes, int] = {}
         place = np.full(len(paths), -1, dtype=np.int64)
         faults: dict[int, str] = {}
-        parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        parts: list[Embeddings] = []
         with ThreadPoolExecutor(threads) as pool:
             for start, read in self._chunks(paths, pool):
                 fresh: list[dict[str, NDArray[np.uint8]]] = []
@@ -113,23 +126,19 @@ class Embedder:
         except DataError as error:
             return b"", str(error)
 
-    def _run(self, pictures: list[dict[str, NDArray[np.uint8]]]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        inputs = {
-            name: torch.from_numpy(np.stack([view.at_test(picture[view.kind]) for picture in pictures])).permute(
-                0, 3, 1, 2
-            )
-            for name, view in self.model.views.items()
-        }
-        with torch.inference_mode():
-            return self.model.embed({name: x.to(self.device) for name, x in inputs.items()})
-
-    def _joined(self, parts: list[tuple[torch.Tensor, torch.Tensor | None]]) -> Embeddings:
-        if parts:
-            return gathered(parts)
-        judged = self.model.authenticity is not None
-        return Embeddings(
-            np.zeros((0, self.model.identity.dim), np.float32), np.zeros(0, np.float32) if judged else None
+    def _run(self, prepared: Sequence[Mapping[str, NDArray[np.uint8]]]) -> Embeddings:
+        views = self.network.views
+        return self.network(
+            {name: np.stack([view.at_test(each[view.kind]) for each in prepared]) for name, view in views.items()}
         )
+
+    def _joined(self, parts: Sequence[Embeddings]) -> Embeddings:
+        judged = "authenticity" in self.network.views
+        if not parts:
+            empty = np.zeros((0, self.network.dim), np.float32)
+            return Embeddings(empty, np.zeros(0, np.float32) if judged else None)
+        odds = [part.authenticity for part in parts if part.authenticity is not None]
+        return Embeddings(np.concatenate([part.identity for part in parts]), np.concatenate(odds) if judged else None)
 
 
 def load_embedder(model: str, detector: Path | None = None, device: str = "auto") -> Embedder:
@@ -145,18 +154,29 @@ def load_embedder(model: str, detector: Path | None = None, device: str = "auto"
         ConfigError: if there is no such device.
     """
     path = Path(model)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: cuda was asked for, and this machine has no CUDA device that torch can use")
     if path.is_dir():
-        run = load_run(path)
-        if run.model.authenticity is not None and run.calibration is None:
-            raise ModelError(f"{path}: was stopped before it was calibrated: go on with it by bonaface train --resume")
-        prepare = Preparer.of(run.model.views, run.config.faces.frame_size, run.detector)
-        return Embedder(run.model, prepare, run.calibration, path.name, device)
+        return _of_run(path, device)
     if path.suffix == ".onnx":
-        backbone = build_backbone(f"onnx:{path}")
-        network = FaceModel(Branch(backbone, None, View("aligned", backbone.size), frozen=True)).eval()
-        return Embedder(network, Preparer.of(network.views, 160, detector), None, path.stem, device)
+        return _of_recogniser(path, detector, device)
     what = "is neither" if path.exists() else "no such file or folder"
     raise ModelError(f"{model}: {what}; expected the folder of a run or an ONNX face network")
+
+
+def _of_run(path: Path, device: str) -> Embedder:
+    from bonaface.embedding.run import load_run  # torch costs seconds, which an exported model doesn't need
+    from bonaface.verification.inputs import stored_validation
+
+    run = load_run(path)
+    if run.model.authenticity is not None and run.calibration is None:
+        raise ModelError(f"{path}: was stopped before it was calibrated: go on with it by bonaface train --resume")
+    prepare = Preparer.of(run.model.views, run.config.faces.frame_size, run.detector)
+    return Embedder(TorchNetwork(run.model, path.name, device), prepare, run.calibration, stored_validation(path))
+
+
+def _of_recogniser(path: Path, detector: Path | None, device: str) -> Embedder:
+    from bonaface.embedding.backbones import build_backbone  # as above
+    from bonaface.embedding.model import Branch, FaceModel
+
+    backbone = build_backbone(f"onnx:{path}")
+    network = FaceModel(Branch(backbone, None, View("aligned", backbone.size), frozen=True)).eval()
+    return Embedder(TorchNetwork(network, path.stem, device), Preparer.of(network.views, _FRAME, detector))

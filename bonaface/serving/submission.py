@@ -13,7 +13,7 @@ from rich.progress import Progress
 from bonaface.errors import DataError
 from bonaface.faces.pairs import PairTable
 from bonaface.files import atomic_write
-from bonaface.scoring import similarity
+from bonaface.scoring import Embeddings, similarity
 from bonaface.serving.runtime import Embedder
 
 __all__ = ["ScoredPairs", "score_pairs", "write_submission"]
@@ -28,12 +28,15 @@ class ScoredPairs:
         similarity: finite, in the order of the pairs, shape ``(n,)``.
         faults: why a picture could not be read, by its path relative to the folder.
         spoiled: pairs that got the lowest similarity because of it, shape ``(n,)``, bool.
+        log_odds: of being genuine, of both pictures of each pair, NaN where one can't be read, shape ``(n, 2)``; None where
+            the model does not judge it.
     """
 
     pairs: PairTable
     similarity: NDArray[np.float64]
     faults: dict[str, str]
     spoiled: NDArray[np.bool_]
+    log_odds: NDArray[np.float64] | None
 
 
 def score_pairs(embedder: Embedder, pairs: PairTable, progress: Progress | None = None) -> ScoredPairs:
@@ -53,7 +56,15 @@ def score_pairs(embedder: Embedder, pairs: PairTable, progress: Progress | None 
         raise DataError(
             f"{embedder.name}: {np.count_nonzero(~np.isfinite(scores))} similarities are not finite; the model is damaged"
         )
-    return ScoredPairs(pairs, scores, {files[row]: why for row, why in embedded.faults.items()}, spoiled)
+    faults = {files[row]: why for row, why in embedded.faults.items()}
+    return ScoredPairs(pairs, scores, faults, spoiled, _log_odds(embedded.distinct, place))
+
+
+def _log_odds(photos: Embeddings, place: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    if photos.authenticity is None:
+        return None
+    known = np.append(photos.authenticity.astype(np.float64), np.nan)
+    return known[place].T  # (n, 2)
 
 
 def write_submission(scored: ScoredPairs, out: Path) -> None:

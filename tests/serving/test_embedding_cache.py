@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bonaface.errors import ModelError
 from bonaface.scoring import Embeddings
 from bonaface.serving.embedding_cache import EmbeddingCache, embed_cached
 from bonaface.serving.runtime import Embedded
@@ -28,27 +27,20 @@ class Counting:
         return Embedded(Embeddings(identity, judged), np.arange(len(paths)), {})
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    file = tmp_path / "net.onnx"
-    file.write_bytes(b"weights")
-    return file
-
-
 def pictures(numbers: range) -> tuple[list[Path], list[bytes]]:
     return [Path(f"{number}.jpg") for number in numbers], [number.to_bytes(16, "big") for number in numbers]
 
 
-def embed(network: Counting, numbers: range, folder: Path, model: Path, how: str = "") -> tuple[Any, Any]:
-    return embed_cached(network, *pictures(numbers), EmbeddingCache(folder, model, how))  # type: ignore[arg-type]
+def embed(network: Counting, numbers: range, folder: Path, fingerprint: str = "one") -> tuple[Any, Any]:
+    return embed_cached(network, *pictures(numbers), EmbeddingCache(folder, fingerprint))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("judges", [False, True])
-def test_after_an_interruption_it_goes_on(tmp_path: Path, model: Path, judges: bool) -> None:
+def test_after_an_interruption_it_goes_on(tmp_path: Path, judges: bool) -> None:
     with pytest.raises(KeyboardInterrupt):
-        embed(Counting(fail_after=600, judges=judges), range(700), tmp_path, model)
+        embed(Counting(fail_after=600, judges=judges), range(700), tmp_path)
     network = Counting(judges=judges)
-    vectors, odds = embed(network, range(700), tmp_path, model)
+    vectors, odds = embed(network, range(700), tmp_path)
     assert network.seen == list(range(512, 700))
     np.testing.assert_array_equal(vectors[:, 1], 2 * np.arange(700))
     if judges:
@@ -57,45 +49,37 @@ def test_after_an_interruption_it_goes_on(tmp_path: Path, model: Path, judges: b
         assert odds is None
     assert len(list(tmp_path.rglob("*.npz"))) == 1
     again = Counting(judges=judges)
-    np.testing.assert_array_equal(embed(again, range(699, -1, -1), tmp_path, model)[0], vectors[::-1])
+    np.testing.assert_array_equal(embed(again, range(699, -1, -1), tmp_path)[0], vectors[::-1])
     assert again.seen == []
 
 
-def test_another_model_or_preparation_starts_anew(tmp_path: Path, model: Path) -> None:
-    embed(Counting(), range(3), tmp_path, model)
-    for change in ("preparation", "weights"):
+def test_another_model_or_preparation_starts_anew(tmp_path: Path) -> None:
+    for fingerprint in ("one", "another"):
         network = Counting()
-        if change == "weights":
-            model.write_bytes(b"other weights")
-        embed(network, range(3), tmp_path, model, how="detector" if change == "preparation" else "")
+        embed(network, range(3), tmp_path, fingerprint)
         assert network.seen == [0, 1, 2]
 
 
-def test_the_same_picture_twice_is_embedded_once(tmp_path: Path, model: Path) -> None:
+def test_the_same_picture_twice_is_embedded_once(tmp_path: Path) -> None:
     network = Counting()
     paths, digests = pictures(range(3))
-    cache = EmbeddingCache(tmp_path, model, "")
+    cache = EmbeddingCache(tmp_path, "one")
     vectors, _ = embed_cached(network, paths * 2, digests * 2, cache)  # type: ignore[arg-type]
     assert network.seen == [0, 1, 2]
     np.testing.assert_array_equal(vectors[:3], vectors[3:])
 
 
-def test_a_damaged_shard_is_made_again(tmp_path: Path, model: Path) -> None:
-    embed(Counting(), range(3), tmp_path, model)
+def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
+    embed(Counting(), range(3), tmp_path)
     (shard,) = tmp_path.rglob("*.npz")
     shard.write_bytes(shard.read_bytes()[:-40])
     network = Counting()
-    embed(network, range(3), tmp_path, model)
+    embed(network, range(3), tmp_path)
     assert network.seen == [0, 1, 2]
 
 
-def test_what_is_not_there_is_nan(tmp_path: Path, model: Path) -> None:
-    cache = EmbeddingCache(tmp_path, model, "")
+def test_what_is_not_there_is_nan(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, "one")
     assert np.isnan(cache.get([b"x" * 16])[0]).all()
     cache.add([b"y" * 16], Embeddings(np.ones((1, 2), np.float32)))
     assert np.isnan(cache.get([b"x" * 16, b"y" * 16])[0]).tolist() == [[True, True], [False, False]]
-
-
-def test_a_missing_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"none\.onnx: can't be read \(no such file or directory\)"):
-        EmbeddingCache(tmp_path, tmp_path / "none.onnx", "")

@@ -10,6 +10,7 @@ from bonaface.errors import ConfigError, ModelError
 from bonaface.faces.decoding import decode
 from bonaface.faces.preparing import Preparer
 from bonaface.serving import runtime
+from bonaface.serving.networks import TorchNetwork
 from bonaface.serving.runtime import Embedder, load_embedder
 
 
@@ -18,7 +19,7 @@ def embedder():
     torch.manual_seed(0)
     branch = BranchConfig(backbone="timm:test_resnet", weights="none", size=32)
     model = build_model(ModelConfig(branch)).eval()
-    return Embedder(model, Preparer.of(model.views, 32, None), None, "tiny")
+    return Embedder(TorchNetwork(model, "tiny"), Preparer.of(model.views, 32, None))
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_each_row_is_the_networks_own_answer(embedder, photos):
     for photo, vector in zip(photos, embedded.distinct.identity, strict=True):
         x = torch.from_numpy(decode(photo)).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            alone = torch.nn.functional.normalize(embedder.model.identity(x))[0]
+            alone = torch.nn.functional.normalize(embedder.network.model.identity(x))[0]
         np.testing.assert_allclose(vector, alone.numpy(), atol=1e-5)
 
 
@@ -64,7 +65,7 @@ def test_broken_photos_are_named_and_take_no_place(embedder, photos, tmp_path):
 @pytest.mark.parametrize("names", [[], ["gone.jpg"]])
 def test_nothing_to_embed(embedder, tmp_path, names):
     embedded = embedder.embed([tmp_path / name for name in names])
-    assert embedded.distinct.identity.shape == (0, embedder.model.identity.dim)
+    assert embedded.distinct.identity.shape == (0, embedder.network.dim)
     assert len(embedded.place) == len(names)
 
 
@@ -76,6 +77,25 @@ def test_models_that_are_none(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_cuda_where_there_is_none(tmp_path):
+def test_cuda_where_there_is_none(embedder):
     with pytest.raises(ConfigError, match="no CUDA device"):
-        load_embedder(str(tmp_path), device="cuda")
+        TorchNetwork(embedder.network.model, "tiny", "cuda")
+
+
+def test_images_are_embedded_as_their_files_are(embedder, photos):
+    images = [decode(photo) for photo in photos]
+    np.testing.assert_allclose(
+        embedder.embed_images(images).identity, embedder.embed(photos).distinct.identity, atol=1e-6
+    )
+    assert embedder.embed_images([]).identity.shape == (0, embedder.network.dim)
+
+
+def test_a_fingerprint_knows_weights_and_preparation(embedder):
+    def another(seed, frame):
+        torch.manual_seed(seed)
+        branch = BranchConfig(backbone="timm:test_resnet", weights="none", size=32)
+        model = build_model(ModelConfig(branch)).eval()
+        return Embedder(TorchNetwork(model, "other"), Preparer.of(model.views, frame, None)).fingerprint
+
+    assert another(0, 32) == embedder.fingerprint
+    assert len({another(0, 32), another(1, 32), another(0, 64)}) == 3

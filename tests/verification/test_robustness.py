@@ -33,7 +33,7 @@ def test_a_perturbation_changes_a_picture_and_not_its_argument(name: str, rng: n
 
 @pytest.mark.parametrize("steps", [1, 10])
 def test_an_attack_stays_small_and_gains(network, steps: int) -> None:
-    model = load_embedder(str(network)).model
+    model = load_embedder(str(network)).network.model
     generator = torch.Generator().manual_seed(0)
     fakes = {"identity": torch.randint(0, 256, (6, 3, 32, 32), generator=generator, dtype=torch.uint8)}
     others = {"identity": torch.randint(0, 256, (6, 3, 32, 32), generator=generator, dtype=torch.uint8)}
@@ -60,7 +60,7 @@ def test_the_card(network, people_pairs) -> None:
     figures = judge(scores, labels, bootstrap_of(labels, 20))
     figures["operating_points"] = [{"fmr_target": 0.1, "source": "judged", "threshold": {"estimate": 0.6}}]
     embedder = load_embedder(str(network))
-    add_robustness(figures, (embedder.model, embedder.prepare, None), pairs, labels, 24, 0)
+    add_robustness(figures, (embedder.network.model, embedder.prepare, None), pairs, labels, 24, 0)
     rows = {row["condition"]: row for row in figures["robustness"]["rows"]}
     assert list(rows)[: len(PERTURBATIONS)] == list(PERTURBATIONS)
     assert figures["robustness"]["pairs"] == 24
