@@ -133,6 +133,15 @@ class TrainingFaces:
         """Equal error rates of the validation pairs, overall and by kind."""
         return eers_by_kind(scores, self.pairs["label"].to_numpy(), self.pairs["kind"].to_numpy(dtype=str))
 
+    def errors_by_source(self, scores: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+        """The same for the pairs within each source, by its name; empty where there is one source."""
+        if len(self.names) == 1:
+            return {}
+        source = self.source[self.val_rows[self.pairs[["a", "b"]].to_numpy()]]  # (n, 2)
+        label, kind = self.pairs["label"].to_numpy(), self.pairs["kind"].to_numpy(dtype=str)
+        within = {name: (source == number).all(axis=1) for number, name in enumerate(self.names)}
+        return {name: eers_by_kind(scores[rows], label[rows], kind[rows]) for name, rows in within.items()}
+
     def val_batches(self, model: FaceModel, size: int) -> TestBatches:
         """The pictures of the validation pairs, each once."""
         return TestBatches(self.store, self.val_rows, model.views, size)

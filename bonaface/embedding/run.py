@@ -191,6 +191,7 @@ def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: Tra
         run / "metrics.json",
         {
             "val": figures,
+            "val_by_source": faces.errors_by_source(scores),
             "untrained": {name[4:]: value for name, value in training.history[0].items() if name.startswith("val_")},
             "best_step": int(best["step"]),
             "steps": training.total_steps,
