@@ -8,8 +8,9 @@ server is told to compact, and removes old files when its own retention ends (``
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from bonaface.errors import DataError
 from bonaface.serving.gallery_database import Database, ModelMark
@@ -17,14 +18,6 @@ from bonaface.serving.gallery_database import Database, ModelMark
 __all__ = ["Eraser"]
 
 _COPIED = 500
-
-
-class Lock(Protocol):
-    """What keeps writers apart."""
-
-    def __enter__(self) -> bool: ...
-
-    def __exit__(self, *error: object) -> None: ...
 
 
 class Eraser:
@@ -36,7 +29,7 @@ class Eraser:
         writing: held while it rewrites: others read on, and write afterwards.
     """
 
-    def __init__(self, database: Database, mark: ModelMark, writing: Lock) -> None:
+    def __init__(self, database: Database, mark: ModelMark, writing: AbstractContextManager[Any]) -> None:
         self._database, self._mark, self._writing = database, mark, writing
         self._wanted, self._idle, self._closed = threading.Event(), threading.Event(), False
         self._idle.set()
