@@ -36,7 +36,10 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs",
         type=Path,
         metavar="P",
-        help="folder of <pair_id>/0.jpg and 1.jpg, LFW's folder, or a CSV of two paths",
+        help="folder of <pair_id>/0.jpg and 1.jpg, LFW's folder, a CSV of two paths, or a folder of faces with meta.json",
+    )
+    parser.add_argument(
+        "--draw", type=int, default=2000, metavar="N", help="pairs drawn from a folder of faces (%(default)s)"
     )
     parser.add_argument("--labels", type=Path, metavar="L", help="CSV of pair_id,label,kind,...; or LFW's pairs.txt")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and the figures")
@@ -61,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--replicates", type=int, default=1000, metavar="N", help="draws of the bootstrap (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap and the draw (%(default)s)")
     parser.add_argument(
         "--worst", type=int, default=24, metavar="N", help="worst pairs shown of each kind (%(default)s)"
     )
@@ -77,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.verification.report import ReportInput
 
     console = Console(stderr=True)
-    pairs, labels = read_judged(options.pairs, options.labels)
+    pairs, labels = read_judged(options.pairs, options.labels, options.draw, options.seed)
     bootstrap = bootstrap_of(labels, options.replicates, options.seed)
     if options.model:
         scores, models = _judged_models(options, pairs, labels, bootstrap, console)

@@ -11,7 +11,7 @@ from bonaface.faces.splitting import draw_pairs, split_by_person
 from bonaface.faces.table import FaceTable, read_faces
 from bonaface.files import atomic_write
 
-__all__ = ["apart", "write_pairs"]
+__all__ = ["apart", "drawn_pairs", "write_pairs"]
 
 _TEST_SHARE = 0.2
 
@@ -28,16 +28,16 @@ def apart(table: FaceTable, seed: int) -> dict[str, FaceTable]:
     return {name: FaceTable(part.root, part.frame.assign(split="")) for name, part in parts.items()}
 
 
-def write_pairs(folder: Path, count: int, seed: int) -> Path:
-    """Draws pairs from a folder that forge_tree made, in the challenge's shares of kinds, and lists them in pairs.csv.
+def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
+    """Pairs of the four kinds in the challenge's shares, of all people of a folder of faces.
 
     Args:
-        folder: with meta.json and forgeries.csv.
+        folder: any that ``read_faces`` reads; where forge_tree made it, its forgeries.csv says by which method.
         count: number of pairs.
         seed: of the draw.
 
     Returns:
-        The CSV: path_0, path_1, label, kind, person_0, person_1, method_0, method_1 (``real`` for photos).
+        path_0, path_1, label, kind, person_0, person_1, and where methods are known method_0, method_1 (``real`` for photos).
 
     Raises:
         DataError: if no person has two photos.
@@ -46,11 +46,17 @@ def write_pairs(folder: Path, count: int, seed: int) -> Path:
     table = read_faces(folder)
     pairs = draw_pairs(table, count, seed, np.ones(len(table), dtype=bool))
     paths = table.frame["path"]
-    methods = paths.map(pd.read_csv(folder / "forgeries.csv").set_index("path")["method"]).fillna("real")
     columns = {f"path_{side}": paths.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
     columns |= {name: pairs[name].to_numpy() for name in ("label", "kind", "person_0", "person_1")}
-    columns |= {f"method_{side}": methods.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
+    if (folder / "forgeries.csv").is_file():
+        methods = paths.map(pd.read_csv(folder / "forgeries.csv").set_index("path")["method"]).fillna("real")
+        columns |= {f"method_{side}": methods.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
+    return pd.DataFrame(columns)
+
+
+def write_pairs(folder: Path, count: int, seed: int) -> Path:
+    """As :func:`drawn_pairs`, listed in the folder's pairs.csv, whose path it returns."""
     listed = folder / "pairs.csv"
     with atomic_write(listed) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False)
+        drawn_pairs(folder, count, seed).to_csv(temporary, index=False)
     return listed

@@ -15,8 +15,9 @@ from rich.progress import Progress
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.faces.alignment import Aligner
 from bonaface.faces.decoding import decode
+from bonaface.faces.forging_pairs import drawn_pairs
 from bonaface.faces.pair_lists import read_lfw_pairs, read_pair_list
-from bonaface.faces.pairs import PairTable, read_labels, read_pairs
+from bonaface.faces.pairs import PairTable, labels_of, read_labels, read_pairs
 from bonaface.thresholds import Validation, fit_llr, thresholds_of_pairs
 from bonaface.verification.evaluation import bootstrap_of, groups_of
 from bonaface.verification.pair_scores import PairScores, pairs_of_labels, read_scores, told_apart
@@ -24,19 +25,23 @@ from bonaface.verification.pair_scores import PairScores, pairs_of_labels, read_
 __all__ = ["faceless_pictures", "read_judged", "scores_of_files", "stored_validation", "validation_of_pairs"]
 
 
-def read_judged(pairs: Path | None, labels: Path | None) -> tuple[PairTable, pd.DataFrame]:
+def read_judged(
+    pairs: Path | None, labels: Path | None, draw: int = 2000, seed: int = 0
+) -> tuple[PairTable, pd.DataFrame]:
     """Pairs and their labels.
 
     Args:
         pairs: a folder of pairs with ``labels`` a CSV; LFW's folder with ``labels`` its pairs.txt; a CSV of two paths and a
-            label; None where there are scores alone.
-        labels: may be left out where ``pairs`` is a CSV.
+            label; a folder of faces in the challenge's layout, of which pairs are drawn; None where there are scores alone.
+        labels: may be left out where ``pairs`` is a CSV or a folder of faces.
+        draw: how many pairs are drawn.
+        seed: of the draw.
 
     Raises:
         ConfigError: if a file is missing from the call.
         DataError: if they are not what they should be, or every label is the same.
     """
-    table, frame = _read_any(pairs, labels)
+    table, frame = _read_any(pairs, labels, draw, seed)
     if frame["label"].nunique() < 2:
         raise DataError(
             f"{labels or pairs}: every label is {frame['label'].iloc[0]}; expected pairs of one person (1) and others (0)"
@@ -44,10 +49,14 @@ def read_judged(pairs: Path | None, labels: Path | None) -> tuple[PairTable, pd.
     return table, frame
 
 
-def _read_any(pairs: Path | None, labels: Path | None) -> tuple[PairTable, pd.DataFrame]:
+def _read_any(pairs: Path | None, labels: Path | None, draw: int, seed: int) -> tuple[PairTable, pd.DataFrame]:
     if pairs is not None and pairs.is_file():
         table, own = read_pair_list(pairs)
         return table, own if labels is None or labels.resolve() == pairs.resolve() else read_labels(labels, table)
+    if labels is None and pairs is not None and (pairs / "meta.json").is_file():
+        frame = drawn_pairs(pairs, draw, seed)
+        frame.insert(0, "pair_id", [f"{row:08d}" for row in range(len(frame))])
+        return PairTable(pairs, frame[["pair_id", "path_0", "path_1"]]), labels_of(frame.astype(str), pairs)
     if labels is None:
         raise ConfigError("--labels: expected the CSV that says what each pair is (pair_id,label), or LFW's pairs.txt")
     if pairs is None:

@@ -234,3 +234,28 @@ def test_the_outside_scorer_agrees(tmp_path, rng) -> None:
         assert outside[f"vs {name}"] == f"{figures[key]:.4f}"
     for method, rate in figures["by_method"].items():
         assert outside[f"vs own_fake/{method}"] == f"{rate:.4f}"
+
+
+def test_a_folder_of_faces_is_judged_by_pairs_drawn_from_it(network, challenge_train, tmp_path) -> None:
+    root = challenge_train()
+    (root / "forgeries.csv").write_text(
+        "path,method\nimages/00000000/2.jpg,swap_alpha\nimages/00000001/1.jpg,reenact\nimages/00000002/3.jpg,reenact\n"
+    )
+    drawn = {}
+    for seed in ("0", "0", "1"):
+        out = tmp_path / f"{seed}-{len(drawn)}"
+        code, figures = evaluate(out, "--model", network, "--pairs", root, "--draw", 40, "--seed", seed)
+        assert code == 0
+        scores = pd.read_csv(out / "scores.csv")
+        assert len(scores) == 40
+        assert {"sv_eer", "spf_eer"} <= set(figures)
+        drawn[out.name] = scores["similarity"].tolist()
+    first, again, other = drawn.values()
+    assert first == again
+    assert first != other
+
+
+def test_a_folder_of_faces_too_small_for_pairs_is_said(network, challenge_train, tmp_path, capsys) -> None:
+    root = challenge_train({"00000000": [0, 1], "00000001": [0, 1]})
+    assert evaluate(tmp_path / "out", "--model", network, "--pairs", root)[0] == 2
+    assert "expected a person with two real photos" in capsys.readouterr().err
