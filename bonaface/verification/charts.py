@@ -12,7 +12,7 @@ from scipy.stats import norm
 from bonaface.metrics import det_points, roc_points
 from bonaface.verification.svg import Axis, Chart
 
-__all__ = ["KIND_NAMES", "Curve", "det_chart", "histogram_chart", "reliability_chart", "roc_chart"]
+__all__ = ["KIND_NAMES", "Curve", "det_chart", "histogram_chart", "reliability_chart", "roc_chart", "round_ticks"]
 
 Floats = NDArray[np.float64]
 Curve = tuple[str, Floats, Floats]
@@ -103,7 +103,7 @@ def histogram_chart(
     edges = np.linspace(low, high, 61)
     shown = np.clip(similarity, low, high)
     kinds = len(groups)
-    x_axis = Axis("similarity", low, high, _round_ticks(low, high))
+    x_axis = Axis("similarity", low, high, round_ticks(low, high))
     chart = Chart(title, x_axis, Axis("share of the kind's pairs", 0.0, float(kinds), []), height=90.0 * kinds + 60)
     for series, (kind, mask) in enumerate(groups.items()):
         counts = np.histogram(shown[mask], edges)[0]
@@ -125,7 +125,13 @@ def _spread(similarity: Floats) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _round_ticks(low: float, high: float) -> list[tuple[float, str]]:
+def round_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Ticks at round numbers, seven at most.
+
+    Example:
+        >>> [text for _, text in round_ticks(0.0, 0.5)]
+        ['0', '0.1', '0.2', '0.3', '0.4', '0.5']
+    """
     raw = (high - low) / 6
     power = 10.0 ** np.floor(np.log10(raw))
     step = float(min(factor for factor in (1, 2, 5, 10) if factor * power >= raw) * power)
