@@ -1,4 +1,4 @@
-"""Deepfakes of roughly aligned face crops, by classical means: self-blend, swap, reenact, re-render.
+"""Deepfakes of roughly aligned face crops: self-blend, swap, reenact, re-render by classical means or a small auto-encoder.
 
 Each method is a pure function of pictures and a generator: the same generator state gives the same forgery, so they serve a
 folder of deepfakes and augmentation on the fly alike. Without landmarks the mean face's five points are assumed.
@@ -31,6 +31,7 @@ Points = NDArray[np.float32]
 Blend = Callable[[Image, Image, NDArray[np.float32]], Image]
 _MIN_SIDE = 32
 _JPEG_BLOCK = 16  # with 4:2:0 chroma
+_DRAWN_SIDES = ((64, 112), (128, 160))  # px that small and larger networks draw a face at
 
 
 def forge(
@@ -204,6 +205,48 @@ def _through_jpeg(image: Image, quality: int, random: np.random.Generator) -> Im
     return np.ascontiguousarray(decoded[top:, left:])
 
 
+def _autoencode(
+    face: Image, _donor: Image, random: np.random.Generator, points: Points, _donor_points: Points
+) -> Image:
+    """The inner face, or now and then all of the picture, drawn again by a small auto-encoder: see forgery_autoencoder."""
+    drawn = _through_autoencoder(face, random)
+    if random.random() < 0.3:
+        drawn = np.asarray(cv2.addWeighted(drawn, 0.7, face, 0.3, 0), dtype=np.uint8)
+    mask = face_mask(face.shape[:2], points, random)
+    whole, blend = random.random() < 0.25, (alpha_blend, multiband_blend)[int(random.random() < 0.25)]
+    return drawn if whole else blend(drawn, face, mask)
+
+
+def _through_autoencoder(face: Image, random: np.random.Generator) -> Image:
+    """Through any variant, at the size of a picture that its bottleneck lets a face through.
+
+    A stride of 8 suits faces of 128 px and more. One of 4 draws the picture as it is, once or twice, or at a small swapper's size.
+    """
+    from bonaface.faces.forgery_autoencoder import AUTOENCODERS, rerender_by_autoencoder  # torch, for this method alone
+
+    variant = tuple(AUTOENCODERS)[int(random.integers(len(AUTOENCODERS)))]
+    origin = (int(random.integers(8)), int(random.integers(8)))
+    twice, resizes = random.random() < 0.35, random.random() < 0.4
+    small, large = (int(random.integers(low, high + 1)) for low, high in _DRAWN_SIDES)
+    height, width = face.shape[:2]
+    if AUTOENCODERS[variant] == 8:
+        scale, twice = max(large / min(height, width), 1), False
+    elif resizes:
+        scale, twice = min(small / min(height, width), 1), False
+    else:
+        scale = 1
+    drawn = rerender_by_autoencoder(
+        _resized(face, round(width * scale), round(height * scale)), variant, 1 + twice, origin
+    )
+    return _resized(drawn, width, height)
+
+
+def _resized(image: Image, width: int, height: int) -> Image:
+    shrinks = width < image.shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.uint8)
+
+
 Method = Callable[[Image, Image, np.random.Generator, Points, Points], Image]
 METHODS: dict[str, Method] = {
     "self_blend": _self_blend,
@@ -212,5 +255,6 @@ METHODS: dict[str, Method] = {
     "swap_multiband": _swap(multiband_blend),
     "reenact": _reenact,
     "rerender": _rerender,
+    "autoencode": _autoencode,
 }
 NEEDS_DONOR = frozenset(name for name in METHODS if name.startswith("swap_"))
