@@ -3,10 +3,10 @@
     python benchmarks/clean.py search --photos 100000 --people 5000
     python benchmarks/clean.py planted FACES_DIR --model ONNX --detector ONNX [--without FAULTS.csv] [--seeds 3]
 
-``planted`` takes a folder of real faces, leaves out what a list of faults calls mislabelled (it would count as a false alarm), puts
-photos into wrong folders in several ways, and compares with the plain rule: the best similarity to another photo of
-the folder is below 0.30. Then it splits people into two folders, and counts how many pairs of folders are named that are one
-person's, and how many of those there are.
+``planted`` takes a folder of real faces and leaves out the photos that a list of faults calls mislabelled and the people that it
+merges, which would count as false alarms. It puts photos into wrong folders in several ways, and compares with the plain rule: the
+best similarity to another photo of the folder is below 0.30. Then it splits people into two folders, and counts how many pairs of
+folders are named that are one person's, and how many of those there are.
 """
 
 from __future__ import annotations
@@ -196,8 +196,9 @@ def embedded(options: argparse.Namespace) -> tuple[Vectors, Labels]:
     table = read_faces(options.faces)
     used = ~table.frame["is_fake"].to_numpy(dtype=bool)
     if options.without is not None:
-        faults = pd.read_csv(options.without, dtype=str)
-        used &= ~table.frame["path"].isin(faults.loc[faults["fault"].isin(["mislabelled", "merge"]), "path"]).to_numpy()
+        faults = pd.read_csv(options.without, dtype=str).set_index("path")["fault"].reindex(table.frame["path"])
+        twins = table.frame["person"][(faults == "merge").to_numpy()]
+        used &= ~((faults == "mislabelled").to_numpy() | table.frame["person"].isin(twins).to_numpy())
     table = table.take(used)
     embedder = load_embedder(str(options.model), options.detector, "cpu")
     paths = [table.path(row) for row in range(len(table))]
