@@ -13,6 +13,7 @@ from bonaface.errors import DataError
 __all__ = [
     "EXPECTED",
     "is_pair",
+    "is_picture",
     "looks_like_pairs",
     "pictures_by_folder",
     "read_challenge",
@@ -59,8 +60,18 @@ def _pictures_in(folder: Path) -> list[str]:
         return sorted(
             entry.name
             for entry in entries
-            if entry.name[0] != "." and entry.name.rpartition(".")[2].lower() in _PICTURES and entry.is_file()
+            if is_picture(entry.name) and entry.is_file()
         )
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is a picture's, and not hidden.
+
+    Example:
+        >>> is_picture("1.JPG"), is_picture("._1.jpg"), is_picture("readme.txt")
+        (True, False, False)
+    """
+    return name[0] != "." and name.rpartition(".")[2].lower() in _PICTURES
 
 
 def looks_like_pairs(tree: dict[str, list[str]]) -> bool:
