@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs",
         type=Path,
         metavar="P",
-        help="folder of <pair_id>/0.jpg and 1.jpg, LFW's folder, a CSV of two paths, or a folder of faces with meta.json",
+        help="folder of <pair_id>/0.jpg and 1.jpg, LFW's folder, a CSV of two paths, or a folder of faces as train reads it",
     )
     parser.add_argument(
         "--draw", type=int, default=2000, metavar="N", help="pairs drawn from a folder of faces (%(default)s)"

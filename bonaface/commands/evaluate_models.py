@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.errors import ConfigError
@@ -77,8 +79,16 @@ def _score(
         scored.faults,
         int(scored.spoiled.sum()),
         _faceless(embedder, pairs, progress),
-        scored.log_odds,
+        _calibrated(embedder, scored.log_odds),
     )
+
+
+def _calibrated(embedder: Embedder, log_odds: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Log-odds of which 0 means as likely genuine as not, at equal priors."""
+    calibration = embedder.calibration
+    if log_odds is None or calibration is None or calibration.genuine is None:
+        return log_odds
+    return calibration.genuine.log_odds(log_odds)
 
 
 def _faceless(embedder: Embedder, pairs: PairTable, progress: Progress) -> list[str] | None:

@@ -32,12 +32,13 @@ def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
     """Pairs of the four kinds in the challenge's shares, of all people of a folder of faces.
 
     Args:
-        folder: any that ``read_faces`` reads; where forge_tree made it, its forgeries.csv says by which method.
+        folder: any folder that ``read_faces`` reads; where forge_tree made it, its forgeries.csv says by which method.
         count: number of pairs.
         seed: of the draw.
 
     Returns:
-        path_0, path_1, label, kind, person_0, person_1, and where methods are known method_0, method_1 (``real`` for photos).
+        path_0, path_1, label, kind, person_0, person_1, method_0 and method_1 (``real`` for photos, ``unknown`` where no
+        forgeries.csv says).
 
     Raises:
         DataError: if no person has two photos.
@@ -48,9 +49,11 @@ def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
     paths = table.frame["path"]
     columns = {f"path_{side}": paths.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
     columns |= {name: pairs[name].to_numpy() for name in ("label", "kind", "person_0", "person_1")}
+    methods = np.where(table.frame["is_fake"], "unknown", "real").astype(object)
     if (folder / "forgeries.csv").is_file():
-        methods = paths.map(pd.read_csv(folder / "forgeries.csv").set_index("path")["method"]).fillna("real")
-        columns |= {f"method_{side}": methods.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
+        named = paths.map(pd.read_csv(folder / "forgeries.csv").set_index("path")["method"])
+        methods = named.where(table.frame["is_fake"] & named.notna(), methods).to_numpy(dtype=object)
+    columns |= {f"method_{side}": methods[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
     return pd.DataFrame(columns)
 
 

@@ -155,14 +155,21 @@ def _method_bounds(
 
 
 def _fake_score(authenticity: NDArray[np.float64] | None, methods: tuple[Any, Any]) -> dict[str, Any]:
-    """APCER, BPCER and their equal point, of all pictures of the pairs; a picture counts as often as it occurs."""
+    """APCER, BPCER and their equal point, of all pictures of the pairs; a picture counts as often as it occurs.
+
+    Where the pairs hold no deepfake there is the BPCER alone.
+    """
     if authenticity is None:
         return {}
     real = np.stack(methods, axis=1) == "real"  # (n, 2)
     readable = np.isfinite(authenticity)
     genuine, fakes = authenticity[real & readable], authenticity[~real & readable]
-    if not len(genuine) or not len(fakes):
+    if not len(genuine):
         return {}
+    if not len(fakes):
+        return {
+            "fake_score": {"bpcer_at_0": float((genuine < 0).mean()), "genuine": len(genuine), "fakes": 0},
+        }
     apcer, bpcer = fake_score_errors(genuine, fakes, 0.0)
     return {
         "fake_score": {

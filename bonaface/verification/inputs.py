@@ -16,6 +16,7 @@ from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.faces.alignment import Aligner
 from bonaface.faces.decoding import decode
 from bonaface.faces.forging_pairs import drawn_pairs
+from bonaface.faces.layouts import looks_like_pairs, pictures_by_folder
 from bonaface.faces.pair_lists import read_lfw_pairs, read_pair_list
 from bonaface.faces.pairs import PairTable, labels_of, read_labels, read_pairs
 from bonaface.thresholds import Validation, fit_llr, thresholds_of_pairs
@@ -32,7 +33,7 @@ def read_judged(
 
     Args:
         pairs: a folder of pairs with ``labels`` a CSV; LFW's folder with ``labels`` its pairs.txt; a CSV of two paths and a
-            label; a folder of faces in the challenge's layout, of which pairs are drawn; None where there are scores alone.
+            label; a folder of faces as training reads it, of which pairs are drawn; None where there are scores alone.
         labels: may be left out where ``pairs`` is a CSV or a folder of faces.
         draw: how many pairs are drawn.
         seed: of the draw.
@@ -53,7 +54,7 @@ def _read_any(pairs: Path | None, labels: Path | None, draw: int, seed: int) -> 
     if pairs is not None and pairs.is_file():
         table, own = read_pair_list(pairs)
         return table, own if labels is None or labels.resolve() == pairs.resolve() else read_labels(labels, table)
-    if labels is None and pairs is not None and (pairs / "meta.json").is_file():
+    if labels is None and pairs is not None and _holds_faces(pairs):
         frame = drawn_pairs(pairs, draw, seed)
         frame.insert(0, "pair_id", [f"{row:08d}" for row in range(len(frame))])
         return PairTable(pairs, frame[["pair_id", "path_0", "path_1"]]), labels_of(frame.astype(str), pairs)
@@ -65,6 +66,13 @@ def _read_any(pairs: Path | None, labels: Path | None, draw: int, seed: int) -> 
         return read_lfw_pairs(pairs, labels)
     table = read_pairs(pairs)
     return table, read_labels(labels, table)
+
+
+def _holds_faces(folder: Path) -> bool:
+    """Whether a folder is one to train on, by person, and not one of pairs."""
+    if not folder.is_dir() or (folder / "meta.json").is_file():
+        return folder.is_dir()
+    return not any(looks_like_pairs(pictures_by_folder(each)) for each in (folder, folder / "images") if each.is_dir())
 
 
 def stored_validation(run: Path) -> Validation | None:

@@ -38,6 +38,7 @@ from bonaface.verification.wording import (
     percent,
     points,
     rate_name,
+    single_photos,
     verdict,
     with_interval,
 )
@@ -134,6 +135,7 @@ def _model_view(
     return {
         "figures": figures,
         "verdict": verdict(figures),
+        "photos": single_photos(figures),
         "det": Markup(det_chart(curves, f"{scores.name}: detection error trade-off by kind of pair")),  # noqa: S704
         "roc": Markup(roc_chart(curves, f"{scores.name}: ROC by kind of pair")),  # noqa: S704
         "histogram": Markup(_histogram(figures, scores, groups)),  # noqa: S704

@@ -7,7 +7,17 @@ from typing import Any
 
 from rich.table import Table
 
-__all__ = ["EER_ROWS", "comparison_verdict", "markdown", "percent", "rate_name", "table_of", "verdict", "with_interval"]
+__all__ = [
+    "EER_ROWS",
+    "comparison_verdict",
+    "markdown",
+    "percent",
+    "rate_name",
+    "single_photos",
+    "table_of",
+    "verdict",
+    "with_interval",
+]
 
 Figures = Mapping[str, Any]
 
@@ -147,7 +157,12 @@ def points(found: Mapping[str, float]) -> str:
 
 def table_of(figures: Figures) -> Table:
     """The figures that a person reads first, for the terminal."""
-    table = Table(title=f"{figures['model']}: {figures['pairs']:,} pairs", title_justify="left")
+    table = Table(
+        title=f"{figures['model']}: {figures['pairs']:,} pairs",
+        title_justify="left",
+        caption=single_photos(figures) or None,
+        caption_justify="left",
+    )
     table.add_column("same person against")
     table.add_column("EER", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -156,6 +171,18 @@ def table_of(figures: Figures) -> Table:
     for method, value in figures.get("by_method", {}).items():
         table.add_row(f"  own deepfake by {method}", f"{value:.4f}", _ends(figures["by_method_intervals"][method]))
     return table
+
+
+def single_photos(figures: Figures) -> str:
+    """What the model takes single photos for, in a sentence; empty where it does not judge them."""
+    found = figures.get("fake_score")
+    if not found:
+        return ""
+    genuine = f"{percent(found['bpcer_at_0'])} of {found['genuine']:,} real ones are called fake (BPCER)"
+    if not found["fakes"]:
+        return f"Single photos: {genuine}."
+    fakes = f"{percent(found['apcer_at_0'])} of {found['fakes']:,} deepfakes real (APCER)"
+    return f"Single photos: {genuine}, {fakes}; equal at {percent(found['d_eer'])}, AUC {found['auc']:.4f}."
 
 
 def _eer_rows(figures: Figures) -> list[tuple[str, str]]:

@@ -259,3 +259,10 @@ def test_a_folder_of_faces_too_small_for_pairs_is_said(network, challenge_train,
     root = challenge_train({"00000000": [0, 1], "00000001": [0, 1]})
     assert evaluate(tmp_path / "out", "--model", network, "--pairs", root)[0] == 2
     assert "expected a person with two real photos" in capsys.readouterr().err
+
+
+def test_a_plain_folder_of_photos_is_judged_against_other_people(network, plain_tree, tmp_path) -> None:
+    code, figures = evaluate(tmp_path / "out", "--model", network, "--pairs", plain_tree(), "--draw", 20)
+    assert code == 0
+    assert "sv_eer" in figures
+    assert "spf_eer" not in figures

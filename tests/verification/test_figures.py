@@ -16,6 +16,7 @@ from bonaface.verification.evaluation import bootstrap_of, compare, groups_of, j
 from bonaface.verification.lfw import fold_accuracy
 from bonaface.verification.operating import Bootstrap, operating_rows
 from bonaface.verification.pair_scores import PairScores
+from bonaface.verification.wording import single_photos
 
 KINDS = ["same", "impostor", "own_fake", "other_fake"]
 
@@ -124,6 +125,21 @@ def test_single_photos_are_judged_where_the_model_does(rng: np.random.Generator)
     found = judge(scores, labels, bootstrap_of(labels, 20))["fake_score"]
     assert (found["d_eer"], found["apcer_at_0"], found["bpcer_at_0"], found["auc"]) == (0, 0, 0, 1)
     assert found["genuine"] + found["fakes"] == 2 * len(labels) - 2
+
+
+def test_of_real_photos_alone_is_said_how_many_are_called_fake(rng: np.random.Generator) -> None:
+    score, labels = table(rng)
+    photos = labels["kind"].isin(["same", "impostor"]).to_numpy()
+    score, labels = score[photos], labels[photos].reset_index(drop=True)
+    odds = np.ones((len(labels), 2))
+    odds[: len(labels) // 4] = -1.0
+    figures = judge(PairScores("m", "s", score, authenticity=odds), labels, bootstrap_of(labels, 20))
+    assert figures["fake_score"] == {
+        "bpcer_at_0": (len(labels) // 4) / len(labels),
+        "genuine": 2 * len(labels),
+        "fakes": 0,
+    }
+    assert "are called fake (BPCER)." in single_photos(figures)
 
 
 @settings(max_examples=40, deadline=None)
