@@ -102,7 +102,7 @@ class Aligner:
     It can be used by several threads and sent to other processes: each builds its own detector on first use.
 
     Args:
-        detector: YuNet's ONNX file; None means the centre crop for every picture.
+        detector: YuNet's ONNX file or its content; None means the centre crop for every picture.
         size: side of the aligned face in px.
 
     Raises:
@@ -114,8 +114,8 @@ class Aligner:
         ((112, 112, 3), False)
     """
 
-    def __init__(self, detector: Path | None, size: int = _TEMPLATE_SIZE) -> None:
-        self.detector = None if detector is None else Path(detector)
+    def __init__(self, detector: Path | bytes | None, size: int = _TEMPLATE_SIZE) -> None:
+        self.detector = detector
         self.size = size
         self._local = threading.local()
         if self.detector is not None:
@@ -145,6 +145,22 @@ class Aligner:
         points = face[4:14].reshape(5, 2)
         matrix = similarity_transform(points, ARCFACE_TEMPLATE * (self.size / _TEMPLATE_SIZE))
         return AlignedFace(_warp(image, matrix, self.size), True, points, face[:4], float(face[14]))
+
+    def faces(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Every face of a picture, the largest first, ``(n, 15)``: box (4), points (10), score, in px of ``image``.
+
+        Args:
+            image: RGB, shape ``(h, w, 3)``, uint8.
+
+        Raises:
+            ModelError: if there is no detector.
+        """
+        faces, _, border, scale = self._search(image)
+        placed = faces.copy()
+        placed[:, [0, 1, *range(4, 14)]] -= border
+        placed[:, :14] /= scale
+        largest_first: NDArray[np.float32] = placed[np.argsort(-placed[:, 2] * placed[:, 3], kind="stable")]
+        return largest_first
 
     def _centre_crop(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         height, width = shape
@@ -196,16 +212,19 @@ class Aligner:
         return self._local.detector
 
 
-def _load_detector(path: Path | None) -> Any:
-    if path is None or not path.is_file():
-        raise ModelError(f"{path}: no such file, expected a YuNet face detector as ONNX")
+def _load_detector(source: Path | bytes | None) -> Any:
+    if source is None or (isinstance(source, Path) and not source.is_file()):
+        raise ModelError(f"{source}: no such file, expected a YuNet face detector as ONNX")
+    name = "the model's own face detector" if isinstance(source, bytes) else str(source)
+    content = source if isinstance(source, bytes) else source.read_bytes()
     # OpenCV would write warnings and errors to stderr beside what is raised here.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        detector = cv2.FaceDetectorYN.create(str(path), "", (64, 64), _SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
+        buffers = np.frombuffer(content, np.uint8), np.empty(0, np.uint8)
+        detector = cv2.FaceDetectorYN.create("onnx", *buffers, (64, 64), _SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
         detector.detect(np.zeros((64, 64, 3), np.uint8))
     except cv2.error as error:
-        raise ModelError(f"{path}: not a YuNet face detector as ONNX that OpenCV {cv2.__version__} can read") from error
+        raise ModelError(f"{name}: not a YuNet face detector as ONNX that OpenCV {cv2.__version__} can read") from error
     finally:
         cv2.utils.logging.setLogLevel(level)
     return detector

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.faces.alignment import Aligner
-from bonaface.faces.views import View, square
+from bonaface.faces.framing import frame
+from bonaface.faces.views import View
 
 __all__ = ["Preparer"]
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,13 @@ class Preparer:
         kinds: which of ``frame`` and ``aligned`` are wanted.
         frame_size: side of the frame in pixels.
         aligned_size: side of the aligned face in pixels.
-        detector: YuNet ONNX file, or None for centre crops.
+        detector: YuNet ONNX file or its content, or None for centre crops.
     """
 
     kinds: tuple[str, ...]
     frame_size: int
     aligned_size: int = 112
-    detector: Path | None = None
+    detector: Path | bytes | None = None
     aligner: Aligner = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -57,16 +58,18 @@ class Preparer:
         return self.frame_size if kind == "frame" else self.aligned_size
 
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
-        """Pictures by kind, each ``(size, size, 3)``."""
+        """Pictures by kind, each ``(size, size, 3)``; see :func:`bonaface.faces.framing.frame` for the frame."""
         made = {}
+        cut = self.detector is not None and image.shape[:2] != (self.frame_size, self.frame_size)
+        face = self.aligner.align(image) if cut or "aligned" in self.kinds else None
         if "frame" in self.kinds:
-            made["frame"] = square(image, self.frame_size)
-        if "aligned" in self.kinds:
-            made["aligned"] = self.aligner.align(image).image
+            made["frame"] = frame(image, self.frame_size, None if face is None else face.points)
+        if "aligned" in self.kinds and face is not None:
+            made["aligned"] = face.image
         return made
 
     def fingerprint(self) -> str:
         """Changes whenever the pictures would."""
-        detector = self.detector.read_bytes() if self.detector and "aligned" in self.kinds else b""
+        detector = self.detector.read_bytes() if isinstance(self.detector, Path) else self.detector or b""
         text = f"{_VERSION} {self.kinds} {self.frame_size} {self.aligned_size}".encode()
         return hashlib.blake2b(text + detector, digest_size=16).hexdigest()

@@ -1,0 +1,80 @@
+"""A photo of any size becomes the square frame that networks look at: its face as large, and where, as in training."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.faces.views import square
+
+__all__ = ["face_square", "frame"]
+
+Picture = NDArray[np.uint8]
+
+# Mean of YuNet's points over 199 real photos of lfw-deepfakes/train, pictures of 160 px (standard deviations 0.03):
+_EYES = 0.29
+"""Distance between the eyes, as a share of the frame's side."""
+_MIDDLE = (0.5, 0.41)
+"""The point between the eyes, as shares of the frame's width and height."""
+# ArcFace's template has the eyes 35.2 px apart and the mouth 40.7 px below them: of a face in profile the eyes come close
+# together and the mouth stays where it is.
+_EYES_OF_MOUTH = 35.2 / 40.7
+
+
+def frame(image: Picture, size: int, points: NDArray[np.float32] | None) -> Picture:
+    """The frame of a photo, shape ``(size, size, 3)``.
+
+    A picture that has this size already is one: it is taken as it is, so that its traces stay. Of any other the square around
+    its face is cut, or its centre square where no face is known.
+
+    Args:
+        image: RGB, shape ``(h, w, 3)``.
+        size: side in pixels.
+        points: right eye, left eye, nose, right and left corner of the mouth, in px of ``image``, ``(5, 2)``.
+    """
+    if image.shape[:2] == (size, size) or points is None:
+        return square(image, size)
+    return _cut(image, *face_square(points), size)
+
+
+def face_square(points: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Left, top and side of the square around a face, in px of its picture; it may reach beyond the picture.
+
+    Example:
+        >>> points = np.float32([[71, 82], [129, 82], [100, 115], [75, 149], [125, 149]])
+        >>> [round(each) for each in face_square(points)]
+        [0, 0, 200]
+    """
+    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+    apart = float(np.linalg.norm(points[0] - points[1]))
+    side = max(apart, _EYES_OF_MOUTH * float(np.linalg.norm(mouth - eyes)), 1.0) / _EYES
+    return float(eyes[0]) - _MIDDLE[0] * side, float(eyes[1]) - _MIDDLE[1] * side, side
+
+
+def _cut(image: Picture, left: float, top: float, side: float, size: int) -> Picture:
+    """A square of a picture at ``size`` px; what lies beyond the picture is its mirror image.
+
+    What lies in the picture is resized first, so that a face near the edge of a large photo costs no large copy.
+    """
+    height, width = image.shape[:2]
+    (x0, x1), (y0, y1) = (_within(start, side, whole) for start, whole in ((left, width), (top, height)))
+    scale = size / side
+    # Where the part lands in the frame, at least one pixel of it.
+    u0, u1 = _landed(x0 - left, x1 - left, scale, size)
+    v0, v1 = _landed(y0 - top, y1 - top, scale, size)
+    filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    part = cv2.resize(image[y0:y1, x0:x1], (u1 - u0, v1 - v0), interpolation=filtering)
+    framed = cv2.copyMakeBorder(part, v0, size - v1, u0, size - u1, cv2.BORDER_REFLECT)
+    return np.asarray(framed, dtype=np.uint8)
+
+
+def _within(start: float, side: float, whole: int) -> tuple[int, int]:
+    """First pixel of a stretch and the one after its last, within the picture, at least one pixel."""
+    first = min(max(round(start), 0), whole - 1)
+    return first, min(max(round(start + side), first + 1), whole)
+
+
+def _landed(first: float, last: float, scale: float, size: int) -> tuple[int, int]:
+    low = min(max(round(first * scale), 0), size - 1)
+    return low, min(max(round(last * scale), low + 1), size)
