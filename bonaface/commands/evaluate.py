@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
+from bonaface.commands.options import MODELS
 from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="bonaface evaluate",
         description="Error rates of a model against other people and against deepfakes, and a report of them.",
     )
-    judged = parser.add_mutually_exclusive_group(required=True)
-    judged.add_argument("--model", nargs="+", metavar="X", help="folders of runs, or ONNX face networks")
+    judged = parser.add_mutually_exclusive_group()
+    judged.add_argument(
+        "--model", nargs="+", metavar="X", help=f"each a {MODELS} (default: the one that comes with bonaface)"
+    )
     judged.add_argument("--scores", nargs="+", type=Path, metavar="CSV", help="pair_id,similarity from anywhere")
     parser.add_argument(
         "--pairs",
@@ -74,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Prints tables of error rates and writes the report; returns 1 where pictures could not be read."""
     options = _parser().parse_args(arguments)
+    if not options.model and not options.scores:
+        options.model = [None]
     _refuse_odd(options)
     from bonaface.verification.evaluation import bootstrap_of, compare, judge
     from bonaface.verification.inputs import read_judged, scores_of_files

@@ -58,13 +58,13 @@ def scores_of_models(
 
 def _score(
     embedder: Embedder,
-    model: str,
+    model: str | None,
     pairs: PairTable,
     validation: Labelled | None,
     options: argparse.Namespace,
     progress: Progress,
 ) -> PairScores:
-    found, source = embedder.validation, f"the validation photos of {model}"
+    found, source = embedder.validation, f"the validation photos of {model or embedder.name}"
     if validation is not None:
         other = score_pairs(embedder, validation[0], progress)
         found = validation_of_pairs(other.similarity, validation[1], options.seed)
@@ -72,7 +72,7 @@ def _score(
     scored = score_pairs(embedder, pairs, progress)
     return PairScores(
         embedder.name,
-        model,
+        model or "the model that comes with bonaface",
         scored.similarity,
         found,
         source,

@@ -9,7 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-__all__ = ["ProgressConsole", "add_device", "add_model"]
+__all__ = ["MODELS", "ProgressConsole", "add_device", "add_model"]
+
+MODELS = "folder of a run, an exported model, or an ONNX face network"
+"""What ``--model`` takes."""
 
 
 class ProgressConsole(Console):
@@ -28,12 +31,12 @@ class ProgressConsole(Console):
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """``--model``, ``--detector`` and ``--device``."""
-    parser.add_argument("--model", required=True, metavar="X", help="folder of a run, or an ONNX face network")
+    parser.add_argument("--model", metavar="X", help=f"{MODELS} (default: the one that comes with bonaface)")
     parser.add_argument(
         "--detector",
         type=Path,
         metavar="ONNX",
-        help="YuNet file that aligns faces for an ONNX network; a run brings its own",
+        help="YuNet file that aligns faces for an ONNX face network; the others bring their own",
     )
     add_device(parser)
 

@@ -186,7 +186,7 @@ def test_models_that_are_none(refused, make_pairs, tmp_path):
     assert "gone: no such file or folder; expected the folder of a run" in refused(model=tmp_path / "gone")
     assert "pairs: not the folder of a run: expected config.yaml" in refused(model=tmp_path / "pairs")
     assert "labels.csv: is neither; expected the folder of a run" in refused(model=tmp_path / "pairs" / "labels.csv")
-    assert "gone.onnx: no such ONNX file" in refused(model=tmp_path / "gone.onnx")
+    assert "gone.onnx: can't be read (no such file" in refused(model=tmp_path / "gone.onnx")
     (tmp_path / "net.onnx").write_bytes(b"onnx")
     assert "net.onnx: how its pictures must be prepared is not known" in refused(model=tmp_path / "net.onnx")
     (tmp_path / "net.yaml").write_text("size: 32")
