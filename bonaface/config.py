@@ -24,6 +24,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "TrackingConfig",
     "TrainConfig",
     "TransformConfig",
     "load_config",
@@ -218,6 +219,21 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class TrackingConfig:
+    """Where a run is recorded beside its own folder.
+
+    Args:
+        mlflow: an MLflow store: sqlite:///runs/mlflow.db, or a server's https://...; none where it is left out.
+        experiment: MLflow's experiment that the run belongs to.
+        tensorboard: write the curves for TensorBoard into the folder tensorboard of the run's folder.
+    """
+
+    mlflow: str | None = None
+    experiment: str = "bonaface"
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Settings of a training run.
 
@@ -230,6 +246,7 @@ class TrainConfig:
         batch: the batches.
         loss: the losses.
         optimizer: the optimiser.
+        tracking: where the run is recorded.
         epochs: passes over all classes (each class once an epoch); used where steps is left out.
         steps: training steps in all.
         val_every: steps between validations; one epoch where it is left out.
@@ -247,6 +264,7 @@ class TrainConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     epochs: int = 10
     steps: int | None = None
     val_every: int | None = None
@@ -342,7 +360,7 @@ def parse_config(arguments: Sequence[str], prog: str = "bonaface train") -> Trai
 
 def _refuse_values_for_branches(parsed: Any) -> None:
     """``batch: 3`` passes the parser, which then fails to make a BatchConfig of it."""
-    for name in ("faces", "faces.forgery", "model", "model.identity", "batch", "loss", "optimizer"):
+    for name in ("faces", "faces.forgery", "model", "model.identity", "batch", "loss", "optimizer", "tracking"):
         value = parsed.get(name)
         if not hasattr(value, "as_dict"):
             raise ConfigError(f"{name}: expected settings by name, got {value!r}")
