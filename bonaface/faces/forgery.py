@@ -31,7 +31,10 @@ Points = NDArray[np.float32]
 Blend = Callable[[Image, Image, NDArray[np.float32]], Image]
 _MIN_SIDE = 32
 _JPEG_BLOCK = 16  # with 4:2:0 chroma
-_DRAWN_SIDES = ((64, 112), (128, 160))  # px that small and larger networks draw a face at
+_SMALL_SIDES, _LARGE_SIDES = (
+    (64, 80, 96, 112),
+    (128, 144, 160),
+)  # px that networks draw a face at; few, as each has to be prepared
 
 
 def forge(
@@ -49,7 +52,8 @@ def forge(
         donor: another person's picture of the same shape, whose head gets the face; only the swaps use it.
         method: a name in :data:`METHODS`.
         generator: draws everything that is random; it moves on.
-        points: the face's right eye, left eye, nose tip, mouth corners in px, ``(5, 2)``; None assumes the mean face.
+        points: the face's right eye, left eye, nose tip, mouth corners in px, ``(5, 2)``, and after them, where it is known, its
+            outline, ``(5 + k, 2)``; None assumes the mean face.
         donor_points: the same of the donor.
 
     Returns:
@@ -82,8 +86,10 @@ def _check(image: Image, points: Points | None) -> None:
         raise DataError(
             f"face: expected RGB uint8 of shape (h, w, 3), {_MIN_SIDE} px or more, got {image.dtype} of {image.shape}"
         )
-    if points is not None and (points.shape != (5, 2) or not np.isfinite(points).all()):
-        raise DataError(f"face points: expected five finite (x, y), got an array of shape {points.shape}")
+    if points is not None and (points[:5].shape != (5, 2) or len(points) in (6, 7) or not np.isfinite(points).all()):
+        raise DataError(
+            f"face points: expected five finite (x, y), or an outline of three or more after them, got shape {points.shape}"
+        )
 
 
 def _or_mean(points: Points | None, image: Image) -> Points:
@@ -148,7 +154,7 @@ def _swap(blend: Blend) -> Method:
     """The inner face of ``face`` on the head of ``donor``, in the donor's colours."""
 
     def swap(face: Image, donor: Image, random: np.random.Generator, points: Points, donor_points: Points) -> Image:
-        inner = _warped(face, similarity_transform(points, donor_points))
+        inner = _warped(face, similarity_transform(points[:5], donor_points[:5]))
         # A swapper's network works on a small face: the pasted part is softer than its surroundings.
         inner = _through_smaller(inner, random.uniform(0.5, 0.85))
         mask = face_mask(donor.shape[:2], donor_points, random)
@@ -161,7 +167,7 @@ def _reenact(face: Image, _donor: Image, random: np.random.Generator, points: Po
     """The face with another expression: mouth, brows and eyes pulled by smooth local moves."""
     eyes = float(np.linalg.norm(points[1] - points[0]))
     smile, opening, brows, skew = random.uniform(-1, 1, 4)
-    mouth = points[3:].mean(axis=0)
+    mouth = points[3:5].mean(axis=0)
     pulls = [
         (points[3], (-0.10 * smile, -0.13 * smile + 0.04 * skew), 0.30),
         (points[4], (0.10 * smile, -0.13 * smile - 0.04 * skew), 0.30),
@@ -227,7 +233,7 @@ def _through_autoencoder(face: Image, random: np.random.Generator) -> Image:
     variant = tuple(AUTOENCODERS)[int(random.integers(len(AUTOENCODERS)))]
     origin = (int(random.integers(8)), int(random.integers(8)))
     twice, resizes = random.random() < 0.35, random.random() < 0.4
-    small, large = (int(random.integers(low, high + 1)) for low, high in _DRAWN_SIDES)
+    small, large = random.choice(_SMALL_SIDES), random.choice(_LARGE_SIDES)
     height, width = face.shape[:2]
     if AUTOENCODERS[variant] == 8:
         scale, twice = max(large / min(height, width), 1), False

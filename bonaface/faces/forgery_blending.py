@@ -19,6 +19,8 @@ MEAN_POINTS: NDArray[np.float32] = np.array(
 )
 # The inner face on ArcFace's 112 px template: brows to chin, cheek to cheek, as an ellipse's centre and half axes.
 _INNER_CENTRE, _INNER_AXES = (56.0, 72.0), (31.0, 36.0)
+# An outline that a detector found is the face's border: the mask hardly leaves it.
+_INSIDE = 0.92
 _CORNERS = 24
 _LEVELS = 4
 _LAB_SCALE = 1 / 255
@@ -27,12 +29,12 @@ _LAB_SCALE = 1 / 255
 def face_mask(shape: tuple[int, int], points: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
     """A soft mask over the inner face, another one at each call.
 
-    An ellipse from brows to chin whose outline is bent by random waves, softened by a random blur.
+    The face's outline where it is known, or else an ellipse from brows to chin, bent by random waves and softened by a random blur.
 
     Args:
         shape: height and width in px.
-        points: the face's five points in px, ``(5, 2)``.
-        random: draws outline and softness.
+        points: the face's five points in px, and after them its outline, a convex polygon: ``(5, 2)`` or ``(5 + k, 2)``.
+        random: draws outline and softness, the same numbers with and without an outline.
 
     Returns:
         Weights in [0, 1], shape ``shape``; 0 at the border of the picture.
@@ -41,11 +43,7 @@ def face_mask(shape: tuple[int, int], points: NDArray[np.float32], random: np.ra
     radius = np.full(_CORNERS, random.uniform(0.9, 1.12))
     for wave in (1, 2, 3):
         radius += random.normal(0, 0.045) * np.cos(wave * angles + random.uniform(0, 2 * np.pi))
-    outline = np.array(_INNER_CENTRE) + np.array(_INNER_AXES) * radius[:, None] * np.column_stack(
-        [np.cos(angles), np.sin(angles)]
-    )  # (24, 2) on the template
-    matrix = similarity_transform(ARCFACE_TEMPLATE, points)
-    corners = outline @ matrix[:, :2].T + matrix[:, 2]
+    corners = _ellipse(points, angles, radius) if len(points) == 5 else _polygon(points[5:], angles, radius * _INSIDE)
     mask = np.zeros(shape, np.float32)
     cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1.0)
     # Softness in shares of the distance between the eyes.
@@ -54,6 +52,28 @@ def face_mask(shape: tuple[int, int], points: NDArray[np.float32], random: np.ra
     mask[[0, -1]] = 0
     mask[:, [0, -1]] = 0
     return mask
+
+
+def _ellipse(points: NDArray[np.float32], angles: NDArray[Any], radius: NDArray[Any]) -> NDArray[np.float64]:
+    """Corners around the inner face of ArcFace's template, laid on the five points: (24, 2)."""
+    outline = np.array(_INNER_CENTRE) + np.array(_INNER_AXES) * radius[:, None] * _directions(angles)
+    matrix = similarity_transform(ARCFACE_TEMPLATE, points)
+    return outline @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _polygon(outline: NDArray[np.float32], angles: NDArray[Any], radius: NDArray[Any]) -> NDArray[np.float64]:
+    """Corners in the directions of ``angles`` from the polygon's middle, ``radius`` times as far off as its border: (24, 2)."""
+    steps = np.linspace(0, 1, 8, endpoint=False)[:, None, None]
+    border = ((1 - steps) * outline + steps * np.roll(outline, -1, axis=0)).reshape(-1, 2)  # (8 k, 2)
+    middle = (outline.min(axis=0) + outline.max(axis=0)) / 2
+    offset = border - middle
+    far = np.hypot(offset[:, 0], offset[:, 1])
+    reach = np.interp(angles, np.arctan2(offset[:, 1], offset[:, 0]), far, period=2 * np.pi)
+    return np.asarray(middle + (reach * radius)[:, None] * _directions(angles), dtype=np.float64)
+
+
+def _directions(angles: NDArray[Any]) -> NDArray[np.float64]:
+    return np.column_stack([np.cos(angles), np.sin(angles)])
 
 
 def transfer_colour(

@@ -32,7 +32,7 @@ class Framed:
 
     Attributes:
         image: RGB, shape ``(size, size, 3)``, uint8.
-        points: the face's five points in px of it, ``(5, 2)``; None where they were not known.
+        points: the face's five points in px of it, and after them its outline, ``(5 + k, 2)``; None where they were not known.
     """
 
     image: Image
@@ -72,7 +72,7 @@ class Camera:
 
         Args:
             image: RGB, shape ``(h, w, 3)``, of any size.
-            points: five points of the face in px of ``image``, ``(5, 2)``, or None.
+            points: any points of the face in px of ``image``, ``(k, 2)``, or None.
             random: draws the framing; three numbers and a pair, whatever the picture.
         """
         side = min(image.shape[:2])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bonaface.faces.alignment import Aligner, similarity_transform
 from bonaface.faces.forgery_blending import MEAN_POINTS
+from bonaface.faces.landmarks import Landmarks
 
 __all__ = ["Donors", "Sight", "see"]
 
@@ -26,7 +27,7 @@ class Sight:
     Attributes:
         tone: mean colour between the eyes and the mouth, LAB in 8 bits, ``(3,)``.
         yaw: how far the face is turned, the nose's offset in distances between the eyes; 0 where no points are known.
-        points: the face's five points in px, ``(5, 2)``, or None.
+        points: the face's five points in px, ``(5, 2)``, and after them its outline where it is known; or None.
     """
 
     tone: NDArray[np.float32]
@@ -34,19 +35,26 @@ class Sight:
     points: NDArray[np.float32] | None
 
 
-def see(image: NDArray[np.uint8], aligner: Aligner | None) -> Sight:
+def see(image: NDArray[np.uint8], aligner: Aligner | None, landmarks: Landmarks | None = None) -> Sight:
     """Looks at a photo.
 
     Args:
         image: RGB, shape ``(h, w, 3)``.
         aligner: finds the points; None assumes the mean face in the middle square.
+        landmarks: the points where they are given: nothing is looked for then.
+
+    Raises:
+        DataError: if the landmarks lie outside of the photo.
 
     Example:
         >>> see(np.full((64, 48, 3), 128, np.uint8), None).tone
         array([137., 128., 128.], dtype=float32)
     """
-    points = None if aligner is None else aligner.align(image).points
     height, width = image.shape[:2]
+    if landmarks is not None:
+        points: NDArray[np.float32] | None = landmarks.in_pixels(height, width)
+    else:
+        points = None if aligner is None else aligner.align(image).points
     side = min(height, width)
     middle = np.array([(width - side) / 2, (height - side) / 2], np.float32)
     face = MEAN_POINTS * np.float32(side) + middle if points is None else points
