@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, ModelError
 
-__all__ = ["ARCFACE_TEMPLATE", "AlignedFace", "Aligner", "shrink", "similarity_transform"]
+__all__ = ["ARCFACE_TEMPLATE", "AlignedFace", "Aligner", "prominence", "shrink", "similarity_transform"]
 
 # Right eye, left eye, nose tip, right and left corner of the mouth (the person's own right: left in the picture), in px
 # of a 112 x 112 picture. Source: Deng et al. 2019, "ArcFace", and its reference code.
@@ -147,7 +147,7 @@ class Aligner:
         return AlignedFace(_warp(image, matrix, self.size), True, points, face[:4], float(face[14]))
 
     def faces(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Every face of a picture, the largest first, ``(n, 15)``: box (4), points (10), score, in px of ``image``.
+        """Every face of a picture, ``(n, 15)``: box (4), points (10), score, in px of ``image``; the one that is aligned first.
 
         Args:
             image: RGB, shape ``(h, w, 3)``, uint8.
@@ -155,12 +155,11 @@ class Aligner:
         Raises:
             ModelError: if there is no detector.
         """
-        faces, _, border, scale = self._search(image)
-        placed = faces.copy()
+        faces, shape, border, scale = self._search(image)
+        placed = faces[np.argsort(-prominence(faces[:, :4], shape), kind="stable")]
         placed[:, [0, 1, *range(4, 14)]] -= border
         placed[:, :14] /= scale
-        largest_first: NDArray[np.float32] = placed[np.argsort(-placed[:, 2] * placed[:, 3], kind="stable")]
-        return largest_first
+        return placed
 
     def _centre_crop(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         height, width = shape
@@ -177,7 +176,7 @@ class Aligner:
         faces, shape, border, scale = self._search(image)
         if not len(faces):
             return None
-        face = _largest_near_centre(faces, shape)
+        face: NDArray[np.float32] = faces[int(np.argmax(prominence(faces[:, :4], shape)))].copy()
         face[[0, 1, *range(4, 14)]] -= border
         face[:14] /= scale
         return face
@@ -230,12 +229,17 @@ def _load_detector(source: Path | bytes | None) -> Any:
     return detector
 
 
-def _largest_near_centre(faces: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def prominence(boxes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """How much each face is the subject of its picture: its area, less towards the edge; see :class:`Aligner`.
+
+    Args:
+        boxes: left, top, width and height, shape ``(n, 4)``.
+        shape: of the picture, height first.
+    """
     centre = np.array([shape[1], shape[0]]) / 2
-    distance = np.linalg.norm(faces[:, :2] + faces[:, 2:4] / 2 - centre, axis=1) / np.linalg.norm(centre)
-    area = faces[:, 2].clip(1) * faces[:, 3].clip(1)
-    chosen: NDArray[np.float32] = faces[int(np.argmax(area / (1 + 4 * distance**2)))].copy()
-    return chosen
+    distance = np.linalg.norm(boxes[:, :2] + boxes[:, 2:] / 2 - centre, axis=1) / np.linalg.norm(centre)
+    weighed: NDArray[np.float64] = boxes[:, 2].clip(1) * boxes[:, 3].clip(1) / (1 + 4 * distance**2)
+    return weighed
 
 
 def shrink(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -13,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from bonaface.errors import DataError, ModelError
+from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.faces.decoding import decode_bytes
 from bonaface.faces.preparing import Preparer
 from bonaface.faces.views import View
 from bonaface.scoring import Calibration, Embeddings
-from bonaface.serving.networks import Network, TorchNetwork
+from bonaface.serving.networks import Network, OnnxNetwork, OpenVinoNetwork, TorchNetwork
 from bonaface.thresholds import Validation
 
 __all__ = ["Embedded", "Embedder", "load_embedder"]
 
 _CHUNK = 64
 _FRAME = 160
+_SHIPPED = Path(__file__).parent / "pack" / "bonaface.onnx"
 
 
 @dataclass(frozen=True)
@@ -141,25 +142,40 @@ class Embedder:
         return Embeddings(np.concatenate([part.identity for part in parts]), np.concatenate(odds) if judged else None)
 
 
-def load_embedder(model: str, detector: Path | None = None, device: str = "auto") -> Embedder:
+def load_embedder(model: str | None, detector: Path | None = None, device: str = "auto") -> Embedder:
     """The model that ``--model`` names.
 
     Args:
-        model: a run's folder, or an ONNX face network (prepared as the YAML file beside it says).
-        detector: YuNet ONNX file for the aligned faces of an ONNX network; a run brings its own.
+        model: a run's folder, an exported ``.onnx`` or ``.xml``, or an ONNX face network (prepared as the YAML file beside it
+            says); None is the model that comes with the package.
+        detector: YuNet ONNX file for the aligned faces of an ONNX network; the others bring their own.
         device: auto, cpu or cuda.
 
     Raises:
-        ModelError: if it is neither, or can't be read.
+        ModelError: if it is none of them, or can't be read.
         ConfigError: if there is no such device.
     """
-    path = Path(model)
+    path = Path(model) if model is not None else _SHIPPED
+    if model is None and not path.is_file():
+        raise ModelError("no model comes with this installation of bonaface; name one by --model")
     if path.is_dir():
         return _of_run(path, device)
+    if path.suffix == ".xml" and path.is_file():
+        return _of_exported(OpenVinoNetwork(path), device)
     if path.suffix == ".onnx":
-        return _of_recogniser(path, detector, device)
+        exported = OnnxNetwork.of(path)
+        return _of_recogniser(path, detector, device) if exported is None else _of_exported(exported, device)
     what = "is neither" if path.exists() else "no such file or folder"
-    raise ModelError(f"{model}: {what}; expected the folder of a run or an ONNX face network")
+    raise ModelError(f"{model}: {what}; expected the folder of a run, an exported model or an ONNX face network")
+
+
+def _of_exported(network: OnnxNetwork | OpenVinoNetwork, device: str) -> Embedder:
+    if device == "cuda":
+        raise ConfigError(
+            f"device: {network.name} is an exported model, which runs on the processor; expected auto or cpu"
+        )
+    told = network.description
+    return Embedder(network, told.preparer(), told.calibration, told.validation)
 
 
 def _of_run(path: Path, device: str) -> Embedder:

@@ -1,0 +1,61 @@
+"""``bonaface export``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from bonaface.commands.options import ProgressConsole
+
+__all__ = ["main"]
+
+_FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-int8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bonaface export",
+        description="Write a model as one file that needs no torch: pictures in, embeddings out, with the face detector, the "
+        "calibration, the thresholds and the model card inside. It is held against the original on real faces first, and not "
+        "written where it says something else.",
+    )
+    parser.add_argument("--model", required=True, metavar="RUN", help="folder of a run, or an ONNX face network")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=_FORMATS,
+        help="for ONNX Runtime: onnx (32 bits), onnx-fp16 (half the size, as exact), onnx-int8; for OpenVINO, as FILE.xml and "
+        "FILE.bin: openvino (32 bits), openvino-int8",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx or .xml to write")
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="DIR",
+        help="folder of faces that 8 bits are fitted to and the result is judged on, half of its people for each (default: the "
+        "demo pack's people, who do not exist)",
+    )
+    parser.add_argument(
+        "--detector", type=Path, metavar="ONNX", help="YuNet file, for an ONNX face network; a run brings its own"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes an exported model; returns 0."""
+    options = _parser().parse_args(arguments)
+    from bonaface.serving.cards import model_card
+    from bonaface.serving.exporting import calibration_faces, export
+    from bonaface.serving.runtime import load_embedder
+
+    console = ProgressConsole()
+    embedder = load_embedder(options.model, options.detector, "cpu")
+    with console.status("exporting and comparing with the original"):
+        fitted, judged = calibration_faces(embedder, options.calibrate)
+        parity = export(embedder, options.format, options.out, fitted, judged, model_card(Path(options.model)))
+    files = [options.out, *([options.out.with_suffix(".bin")] if options.out.suffix == ".xml" else [])]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    console.print(parity.told(), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{options.out}: {options.format}, {size:.1f} MB", highlight=False, markup=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,214 @@
+"""From a run to one file that needs no torch, written only if it still says what the run says."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from bonaface import __version__
+from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.faces.decoding import decode
+from bonaface.faces.pack import unpack_demo
+from bonaface.faces.table import read_faces
+from bonaface.files import atomic_write
+from bonaface.scoring import Embeddings
+from bonaface.serving.exported import MARK, Description, input_of
+from bonaface.serving.folding import OPSET, folded_graph
+from bonaface.serving.networks import Network, OnnxNetwork, OpenVinoNetwork, TorchNetwork
+from bonaface.serving.parity import Parity, compare, refusal
+from bonaface.serving.quantising import half_weights, int8_onnx, int8_openvino
+from bonaface.serving.runtime import Embedder
+
+__all__ = ["Faces", "calibration_faces", "export"]
+
+_PHOTOS = 320
+_ENOUGH = 16
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Photos as a model looks at them.
+
+    Args:
+        pictures: by branch, shape ``(n, side, side, 3)``.
+        person: who each shows, shape ``(n,)``.
+        is_fake: whether each is a deepfake, shape ``(n,)``.
+    """
+
+    pictures: Mapping[str, NDArray[np.uint8]]
+    person: NDArray[np.object_]
+    is_fake: NDArray[np.bool_]
+
+    def feeds(self) -> Iterator[Mapping[str, NDArray[np.uint8]]]:
+        """Batches by the graph's inputs."""
+        for at in range(0, len(self.person), _BATCH):
+            yield {input_of(name): stack[at : at + _BATCH] for name, stack in self.pictures.items()}
+
+
+def calibration_faces(embedder: Embedder, folder: Path | None, seed: int = 0) -> tuple[Faces, Faces]:
+    """Photos that ranges are fitted to, and photos of other people that the result is judged on; at most 320 of each.
+
+    Args:
+        embedder: that is exported.
+        folder: of faces, in any layout; None takes the demo pack's.
+        seed: of the choice of people.
+
+    Raises:
+        DataError: if the folder is no folder of faces, or holds fewer than 16 readable photos for one of the two.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        table = read_faces(folder or unpack_demo(Path(temporary)) / "train")
+        person = table.frame["person"].to_numpy(dtype=object)
+        people = np.random.default_rng(seed).permutation(np.unique(person.astype(str)))
+        sides = []
+        for chosen in (people[::2], people[1::2]):
+            rows = np.concatenate([np.zeros(0, np.int64), *(np.flatnonzero(person == each) for each in chosen)])[
+                :_PHOTOS
+            ]
+            sides.append(_read(embedder, [(table.path(row), row) for row in rows], table.frame))
+    for side in sides:
+        if len(side.person) < _ENOUGH:
+            raise DataError(
+                f"{folder}: half of its people have {len(side.person)} readable photos; expected at least {_ENOUGH} of each half, "
+                "to fit the model to one and judge it on the other"
+            )
+    return sides[0], sides[1]
+
+
+def _read(embedder: Embedder, photos: list[tuple[Path, int]], frame: Any) -> Faces:
+    views, kept, rows = embedder.network.views, [], []
+    for path, row in photos:
+        try:
+            made = embedder.prepare(decode(path))
+        except DataError:
+            continue
+        kept.append({name: view.at_test(made[view.kind]) for name, view in views.items()})
+        rows.append(row)
+    used = frame.iloc[rows]
+    pictures = {name: np.stack([each[name] for each in kept]) for name in views} if kept else {}
+    return Faces(pictures, used["person"].to_numpy(dtype=object), used["is_fake"].to_numpy(dtype=bool))
+
+
+def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Faces, card: str) -> Parity:
+    """Write a model in another format, once it has been held against the original.
+
+    Args:
+        embedder: of a run or an ONNX recogniser.
+        form: as ``bonaface export --format`` names it.
+        out: the file, ``.onnx`` or ``.xml``.
+        fitted: photos that ranges are fitted to.
+        judged: photos of other people.
+        card: the model card; what the export changed is added to it.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        ModelError: if the exported model does not say what the original does, or can't be made; nothing is written then.
+        ConfigError: if the file's suffix is another format's, the model is an exported one already, or a package is missing.
+    """
+    suffix = ".xml" if form.startswith("openvino") else ".onnx"
+    if out.suffix != suffix:
+        raise ConfigError(f"--out {out}: expected a name that ends in {suffix} for --format {form}")
+    if not isinstance(embedder.network, TorchNetwork):
+        raise ConfigError(f"--model {embedder.name}: is an exported model already; expected the folder of its run")
+    prepare = embedder.prepare
+    description = Description(
+        embedder.name,
+        embedder.network.views,
+        prepare.frame_size,
+        prepare.aligned_size,
+        embedder.network.dim,
+        embedder.calibration,
+        embedder.validation,
+        card,
+        prepare.detector.read_bytes() if isinstance(prepare.detector, Path) else prepare.detector,
+    )
+    graph = folded_graph(embedder.network.model.cpu(), description)
+    save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
+    original = embedder.network(judged.pictures)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / f"trial{suffix}"
+        save.write(description, trial)
+        parity = _judged(original, _opened(trial), embedder, judged)
+    why = refusal(parity, exact=form in ("onnx", "openvino"))
+    if why is not None:
+        raise ModelError(
+            f"{out}: not written, since as {form} the model is no longer what it was: {why}; {parity.told()}"
+        )
+    said = f"{card.rstrip()}\n\n## Export\n\nAs {form} by bonaface {__version__}, opset {OPSET}. {parity.told()}.\n"
+    save.write(replace(description, card=said), out)
+    return parity
+
+
+def _opened(file: Path) -> Network:
+    network = OpenVinoNetwork(file) if file.suffix == ".xml" else OnnxNetwork.of(file)
+    if network is None:
+        raise ModelError(f"{file}: its notes on itself are lost")
+    return network
+
+
+def _judged(original: Embeddings, network: Network, embedder: Embedder, faces: Faces) -> Parity:
+    return compare(original, network(faces.pictures), embedder.calibration, faces.person, faces.is_fake)
+
+
+@dataclass(frozen=True)
+class _OnnxFile:
+    graph: onnx.ModelProto
+
+    def write(self, description: Description, out: Path) -> None:
+        """The graph with a description."""
+        made = onnx.ModelProto()
+        made.CopyFrom(self.graph)
+        del made.metadata_props[:]
+        onnx.helper.set_model_props(made, description.as_metadata())
+        made.producer_name, made.producer_version = MARK, __version__
+        with atomic_write(out) as temporary:
+            onnx.save(made, temporary)
+
+
+@dataclass(frozen=True)
+class _OpenVinoFiles:
+    model: Any
+
+    def write(self, description: Description, out: Path) -> None:
+        """The weights first: an ``.xml`` stands for a whole model."""
+        import openvino
+
+        for key, text in description.as_metadata().items():
+            self.model.set_rt_info(text, [MARK, key])
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "model.xml"
+            openvino.save_model(self.model, made, compress_to_fp16=False)
+            for source, target in ((made.with_suffix(".bin"), out.with_suffix(".bin")), (made, out)):
+                with atomic_write(target) as temporary:
+                    temporary.write_bytes(source.read_bytes())
+
+
+def _onnx(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OnnxFile:
+    if form == "onnx-fp16":
+        return _OnnxFile(half_weights(graph))
+    return _OnnxFile(int8_onnx(graph, fitted.feeds()) if form == "onnx-int8" else graph)
+
+
+def _openvino(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OpenVinoFiles:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ConfigError(
+            f"--format {form}: needs OpenVINO, which is not installed: pip install bonaface[openvino]"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "graph.onnx"
+        onnx.save(graph, file)
+        model = openvino.Core().read_model(file)
+        model = int8_openvino(model, fitted.feeds()) if form == "openvino-int8" else model
+        return _OpenVinoFiles(model)
