@@ -25,7 +25,7 @@ from bonaface.serving.gallery_database import Database, ModelMark, Row
 from bonaface.serving.gallery_erasing import Eraser
 from bonaface.serving.kept_photos import KeptPhotos
 
-__all__ = ["PERSON", "Enrolled", "Gallery", "Hit", "NewPhoto", "Person", "photo_id", "stacked"]
+__all__ = ["PERSON", "Enrolled", "Gallery", "Hit", "NewPhoto", "Person", "as_row", "photo_id", "stacked"]
 
 PERSON = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 """How a person may be called: the client's own id, never a path."""
@@ -106,7 +106,7 @@ class Gallery:
         self.kept = None if photos is None else KeptPhotos(photos)
         self._writing = threading.RLock()
         self._unsettled = 0
-        found = self.database.marks()
+        found = self.database.mark()
         if found is None:
             self.database.swap(self.database.create(mark))
         elif check and found.fingerprint != mark.fingerprint:
@@ -134,7 +134,7 @@ class Gallery:
                 for key, photo in fresh.items():
                     self.kept.write(key, photo.data)
             if fresh:
-                self.database.write([_row(person, key, photo, now()) for key, photo in fresh.items()])
+                self.database.write([as_row(person, key, photo, now()) for key, photo in fresh.items()])
                 self._settle(len(fresh))
         return ids
 
@@ -249,7 +249,8 @@ def stacked(photos: Sequence[Enrolled | NewPhoto]) -> Embeddings:
     return Embeddings(np.stack([photo.identity for photo in photos]), odds)
 
 
-def _row(person: str, key: str, photo: NewPhoto, now: float) -> Row:
+def as_row(person: str, key: str, photo: NewPhoto, now: float) -> Row:
+    """What the database keeps of a photo."""
     return {
         "id": f"{person}:{key}",
         "person": person,

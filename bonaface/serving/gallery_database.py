@@ -96,7 +96,7 @@ class Database:
                 f"{self.uri}: no Milvus server answers there; start it, or name another --gallery"
             ) from error
 
-    def marks(self) -> ModelMark | None:
+    def mark(self) -> ModelMark | None:
         """The model of the rows that count; None where there is no gallery yet.
 
         Raises:
@@ -118,16 +118,23 @@ class Database:
     def _live(self) -> str | None:
         """The collection that counts, and away with all others: a process was killed while it wrote them."""
         found = [name for name in self.call(MilvusClient.list_collections) if name.startswith(_PREFIX)]
-        live = [name for name in found if _ALIAS in self.call(lambda client, n=name: client.list_aliases(n))["aliases"]]
+        live = [name for name in found if _ALIAS in self._aliases(name)]
         if not live and len(found) > 1:
             raise DataError(
                 f"{self.uri}: holds {len(found)} collections and no word which counts; restore it from a backup"
             )
         if not live and found:  # killed between making the first one and naming it
-            self.call(lambda client: client.drop_collection(found[0]))
+            self._drop(found[0])
         for name in set(found) - set(live) if live else ():
-            self.call(lambda client, n=name: client.drop_collection(n))
+            self._drop(name)
         return live[0] if live else None
+
+    def _aliases(self, collection: str) -> list[str]:
+        found: list[str] = self.call(lambda client: client.list_aliases(collection))["aliases"]
+        return found
+
+    def _drop(self, collection: str) -> None:
+        self.call(lambda client: client.drop_collection(collection))
 
     def create(self, mark: ModelMark) -> str:
         """A new, empty collection that does not count yet; its name."""
@@ -153,12 +160,12 @@ class Database:
         """Let another collection count, in one step, and drop the one that did."""
         old = [name for name in self.call(MilvusClient.list_collections) if name.startswith(_PREFIX) and name != new]
         self.call(lambda client: client.flush(new, timeout=_TIMEOUT))
-        if any(_ALIAS in self.call(lambda client, n=name: client.list_aliases(n))["aliases"] for name in old):
+        if any(_ALIAS in self._aliases(name) for name in old):
             self.call(lambda client: client.alter_alias(new, _ALIAS))
         else:
             self.call(lambda client: client.create_alias(new, _ALIAS))
         for name in old:
-            self.call(lambda client, n=name: client.drop_collection(n))
+            self._drop(name)
 
     def write(self, rows: Sequence[Row], collection: str = _ALIAS) -> None:
         """Put rows in, all or none; a row with the id of another takes its place.

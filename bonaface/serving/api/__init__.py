@@ -1,0 +1,1 @@
+"""The REST service: verification, enrolment and search over HTTP."""
