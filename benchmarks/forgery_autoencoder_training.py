@@ -91,7 +91,8 @@ def train(out: Path, variants: list[str], steps: int, seed: int) -> None:
             error.backward()
             optimiser.step()
             schedule.step()
-        weights[variant] = parameters_to_vector(network.parameters()).detach().half()
+        contiguous = network.to(memory_format=torch.contiguous_format)
+        weights[variant] = parameters_to_vector(contiguous.parameters()).detach().half()
         spent = time.monotonic() - began
         print(f"{variant:18} {len(weights[variant])} weights, last loss {error.item():.4f}, {spent:.0f} s", flush=True)
         with atomic_write(out) as temporary:

@@ -161,11 +161,11 @@ def rerender_by_autoencoder(
             f"passes, origin: expected 1 or more, and two numbers from 0 to {_MIN_SIDE - 1}, got {passes}, {origin}"
         )
     height, width = image.shape[:2]
-    (top, bottom), (left, right) = (
-        (-start % network.stride, (start - side) % network.stride)
-        for start, side in zip(origin, (height, width), strict=True)
-    )
-    padded = np.pad(image, ((top, bottom), (left, right), (0, 0)), mode="reflect")
+    top, left = (-start % network.stride for start in origin)
+    # To one size for all origins: torch prepares a convolution anew for each size, which takes longer than the convolution.
+    bottom, right = (-side % network.stride + network.stride for side in (height, width))
+    pads = ((top, bottom - top), (left, right - left), (0, 0))
+    padded = np.pad(image, pads, mode="reflect")
     with _one_thread(), torch.inference_mode():
         for _ in range(passes):
             padded = _drawn(network, padded)

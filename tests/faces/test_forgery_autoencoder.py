@@ -85,7 +85,8 @@ def test_twice_through_is_once_and_once_more(faces: Images) -> None:
     face = faces[2]
     once = rerender_by_autoencoder(face, "shuffle_4x8")
     twice = rerender_by_autoencoder(face, "shuffle_4x8", passes=2)
-    np.testing.assert_array_equal(twice, rerender_by_autoencoder(once, "shuffle_4x8"))
+    inner = slice(None, -32), slice(None, -32)  # what lies beyond the border is reflected once, or each time
+    np.testing.assert_array_equal(twice[inner], rerender_by_autoencoder(once, "shuffle_4x8")[inner])
     assert error(twice, face) > error(once, face)
 
 
@@ -117,7 +118,7 @@ def test_the_grid_of_an_upsampler_is_its_stride() -> None:
         moved = picture.roll(stride, dims=3)
         with torch.no_grad():
             there, back = network(picture), network(moved).roll(-stride, dims=3)
-        torch.testing.assert_close(there[..., 48:-48], back[..., 48:-48])
+        np.testing.assert_allclose(there[..., 48:-48].numpy(), back[..., 48:-48].numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
