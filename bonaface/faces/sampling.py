@@ -8,13 +8,12 @@ Example:
     >>> sampler = BalanceSampler([0, 0, 0, 1, 1, 2, 2, 2], n_labels=2, n_instances=2, seed=7)
     >>> len(sampler), len(sampler.batch(0))
     (1, 4)
-    >>> resumed = list(StepBatches(sampler, first=3, count=2))
-    >>> resumed == list(StepBatches(sampler, first=0, count=5))[3:]
+    >>> resumed = BalanceSampler([0, 0, 0, 1, 1, 2, 2, 2], n_labels=2, n_instances=2, seed=7)
+    >>> resumed.batch(3).tolist() == [sampler.batch(step).tolist() for step in range(4)][3]
     True
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bonaface.errors import ConfigError, DataError
 
-__all__ = ["BalanceSampler", "EachSource", "PairedFakesSampler", "StepBatches", "StepSampler"]
+__all__ = ["BalanceSampler", "EachSource", "PairedFakesSampler", "StepSampler"]
 
 
 class StepSampler(Protocol):
@@ -35,28 +34,6 @@ class StepSampler(Protocol):
     def batch(self, step: int) -> NDArray[np.int64]:
         """Rows of the batch of ``step``, counted from 0 without an end."""
         ...
-
-
-@dataclass(frozen=True)
-class StepBatches:
-    """The batches of ``count`` steps from ``first`` on, as the ``batch_sampler`` of a torch ``DataLoader``.
-
-    Attributes:
-        sampler: what draws them.
-        first: the first step, 0 for a fresh run.
-        count: number of steps; it may span any number of sampler epochs.
-    """
-
-    sampler: StepSampler
-    first: int
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.first + self.count):
-            yield self.sampler.batch(step).tolist()
 
 
 class BalanceSampler:

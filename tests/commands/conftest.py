@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
+from tiny_training import tiny_words
 
 from bonaface.cli import main
 from bonaface.config import parse_config
@@ -76,29 +77,6 @@ def write_pairs(root: Path, count: int = 12) -> Path:
     with (root / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return root
-
-
-def tiny_words(people: Path, out: Path, cache: Path, **settings: Any) -> list[str]:
-    """The options of a training that takes a second."""
-    tiny = {
-        "out": out,
-        "faces.train": people,
-        "faces.cache": cache,
-        "faces.val_fraction": 0.34,
-        "faces.val_pairs": 24,
-        "faces.frame_size": 32,
-        "faces.workers": 0,
-        "model.identity.backbone": "timm:test_resnet",
-        "model.identity.weights": "none",
-        "model.identity.size": 32,
-        "batch.n_labels": 4,
-        "batch.n_instances": 2,
-        "steps": 4,
-        "val_every": 2,
-        "precision": "32",
-        "device": "cpu",
-    }
-    return [f"--{key}={value}" for key, value in (tiny | settings).items()]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from rich.console import Console
+from tiny_training import tiny_words
 
 from bonaface.config import TrainConfig, parse_config
 from bonaface.embedding.run import train
@@ -106,27 +107,8 @@ def words(people: Path, cache: Path, tmp_path: Path) -> Callable[..., list[str]]
     """``words("name", **{"optimizer.lr": 0.1})``: the command line of a run that takes a second."""
 
     def make(name: str = "run", **settings: Any) -> list[str]:
-        tiny = {
-            "name": name,
-            "out": tmp_path / "runs",
-            "faces.train": people,
-            "faces.cache": cache,
-            "faces.val_fraction": 0.3,
-            "faces.val_pairs": 24,
-            "faces.frame_size": 32,
-            "faces.workers": 0,
-            "model.identity.backbone": "timm:test_resnet",
-            "model.identity.weights": "none",
-            "model.identity.size": 32,
-            "batch.n_labels": 4,
-            "batch.n_instances": 2,
-            "optimizer.lr": 1e-3,
-            "steps": 6,
-            "val_every": 2,
-            "precision": "32",
-            "device": "cpu",
-        }
-        return [f"--{key}={value}" for key, value in (tiny | settings).items()]
+        own = {"name": name, "faces.val_fraction": 0.3, "optimizer.lr": 1e-3, "steps": 6}
+        return tiny_words(people, tmp_path / "runs", cache, **(own | settings))
 
     return make
 

@@ -11,7 +11,7 @@ import torch
 
 from bonaface.embedding.losses import cosine_triplet, soft_triplet, triplet
 from bonaface.errors import ConfigError
-from bonaface.faces.sampling import BalanceSampler, StepBatches
+from bonaface.faces.sampling import BalanceSampler
 
 pytest.importorskip("oml", reason="needs open-metric-learning, in an environment of its own: make parity")
 
@@ -101,7 +101,8 @@ def test_balance_samplers_keep_the_same_promises(class_sizes, n_labels, n_instan
     sampler = BalanceSampler(labels, n_labels, n_instances, seed=0)
     assert len(sampler) == len(oml_sampler)
     for epoch in range(5):
-        for batches in (list(oml_sampler), list(StepBatches(sampler, epoch * len(sampler), len(sampler)))):
+        steps = range(epoch * len(sampler), (epoch + 1) * len(sampler))
+        for batches in (list(oml_sampler), [sampler.batch(step).tolist() for step in steps]):
             assert len(batches) == len(class_sizes) // n_labels
             assert _promises(labels, batches, n_labels, n_instances)
 
