@@ -105,7 +105,6 @@ def main(arguments: Sequence[str]) -> int:
         proxy_headers=False,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=int(options.seconds) + 5,
-        limit_concurrency=1000,
     )
     return 0
 

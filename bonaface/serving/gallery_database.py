@@ -34,6 +34,8 @@ _NAME = re.compile(r"bonaface_v(\d+)_([0-9a-f]+)_(\d+)_([01])_([0-9a-f]*)_[0-9a-
 _TIMEOUT = 30.0
 _BATCH = 1000
 _LEAST_ROOM = 256 * 2**20
+# pymilvus asks for a sign of life every ten seconds, and gRPC servers cut off who asks more often than every five minutes.
+_CHANNEL = {"grpc.keepalive_time_ms": 600_000}
 _CONNECTION_FAILED, _NOT_LOADED = 2, 101
 _FIELDS = ["id", "person", "vector", "authenticity", "enrolled", "details"]
 
@@ -86,7 +88,7 @@ class Database:
 
     def _connected(self, token: str) -> MilvusClient:
         try:
-            return MilvusClient(self.uri, token=token, timeout=_TIMEOUT)
+            return MilvusClient(self.uri, token=token, timeout=_TIMEOUT, grpc_options=_CHANNEL)
         except (MilvusException, OSError) as error:
             if self.folder is not None:
                 raise GalleryAwayError(

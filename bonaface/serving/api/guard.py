@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bonaface.serving.api.metrics import Metrics
-from bonaface.serving.api.problems import Problem, answer
+from bonaface.serving.api.problems import Problem, answer, problem_of
 from bonaface.serving.api.rate import RateLimit
 from bonaface.serving.api.security import Keys
 from bonaface.serving.api.settings import ServiceSettings
@@ -69,7 +69,8 @@ class Guard:
         outgoing = self._noting(scope, send, exchange)
         try:
             await self._let_through(scope, receive, outgoing, exchange)
-        except Problem as problem:
+        except Exception as error:
+            problem = problem_of(error)
             if not exchange.status:
                 await answer(problem, exchange.id)(scope, receive, outgoing)
         finally:

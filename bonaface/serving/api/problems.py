@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from bonaface.errors import DataError
 from bonaface.serving.gallery_database import GalleryAwayError, GalleryFullError
 
-__all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "add_handlers", "answer", "documented"]
+__all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "add_handlers", "answer", "documented", "problem_of"]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -80,18 +80,19 @@ def add_handlers(app: FastAPI) -> None:
     """Let an application answer every error so."""
 
     def said(request: Request, error: Exception) -> Response:
-        return answer(_problem(error), getattr(request.state, "id", ""))
+        return answer(problem_of(error), getattr(request.state, "id", ""))
 
     def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
         return _of_http(error, getattr(request.state, "id", ""))
 
-    for kind in (Problem, RequestValidationError, DataError, Exception):
+    for kind in (Problem, RequestValidationError, DataError):
         app.add_exception_handler(kind, said)
     app.add_exception_handler(HTTPException, http)
 
 
-def _problem(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:
+    """What to answer of an error; one that nobody expected goes to the log."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
@@ -108,6 +109,8 @@ def _problem(error: Exception) -> Problem:
 
 def _of_http(error: HTTPException, instance: str) -> Response:
     """Those that the framework raises: no such path, no such method, a body that can't be parsed."""
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return answer(Problem("request", f"the body can't be read ({str(error.detail)[:200]})"), instance)
     title = HTTPStatus(error.status_code).phrase
     members = {"type": "about:blank", "title": title, "status": error.status_code, "detail": str(error.detail)}
     if instance:

@@ -1,0 +1,155 @@
+"""A service that answers in milliseconds: its network sees patterns of colours for people, and a grid for a forgery."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
+
+from bonaface.faces.preparing import Preparer
+from bonaface.faces.views import View
+from bonaface.scoring import Calibration, Embeddings, Logistic
+from bonaface.serving.api.app import create_app
+from bonaface.serving.api.settings import ServiceSettings
+from bonaface.serving.gallery import Gallery
+from bonaface.serving.gallery_database import ModelMark
+from bonaface.serving.runtime import Embedder
+from bonaface.thresholds import Threshold, Validation
+
+SIDE = 40
+HERE = "http://127.0.0.1"
+
+
+class PatternNetwork:
+    """Identity is the pattern of a picture's sixteen squares; a picture whose rows alternate looks forged."""
+
+    name, dim, fingerprint = "patterns", 48, "ab" * 16
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.views = {"identity": View("frame", SIDE), "authenticity": View("frame", SIDE)}
+        self.seconds = seconds
+        self.batches: list[int] = []
+
+    def __call__(self, pictures) -> Embeddings:
+        time.sleep(self.seconds)
+        stack = pictures["identity"].astype(np.float32)  # (n, 40, 40, 3)
+        self.batches.append(len(stack))
+        squares = stack.reshape(-1, 4, 10, 4, 10, 3).mean(axis=(2, 4)).reshape(-1, 16, 3)
+        flat = (squares - squares.mean(axis=1, keepdims=True)).reshape(len(stack), -1) + 1e-3  # (n, 48)
+        identity = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+        grid = np.abs(stack[:, ::2] - stack[:, 1::2]).mean(axis=(1, 2, 3))
+        return Embeddings(identity, 8 - grid)
+
+
+def pixels(person: int, n: int = 0, fake: bool = False) -> NDArray[np.uint8]:
+    """Picture ``n`` of a person, (40, 40, 3)."""
+    pattern = np.random.default_rng(person).uniform(40, 215, (4, 4, 3)).repeat(10, 0).repeat(10, 1)
+    rng = np.random.default_rng([person, n])
+    picture = pattern + rng.normal(0, 20, 3) + rng.normal(0, 2, (SIDE, SIDE, 3))
+    if fake:
+        picture[::2] += 25
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def picture(person: int, n: int = 0, fake: bool = False) -> bytes:
+    """The same as a PNG file."""
+    written = io.BytesIO()
+    Image.fromarray(pixels(person, n, fake)).save(written, "PNG")
+    return written.getvalue()
+
+
+@pytest.fixture
+def network() -> PatternNetwork:
+    return PatternNetwork()
+
+
+@pytest.fixture
+def embedder(network: PatternNetwork) -> Embedder:
+    calibration = Calibration(Logistic(20.0, -10.0), Logistic(1.0, 0.0))
+    thresholds = tuple(Threshold(fmr, t, t - 0.1, t + 0.1, 10_000) for fmr, t in ((1e-2, -0.5), (1e-3, -0.3)))
+    validation = Validation(thresholds, Logistic(3.0, 1.0), 10_000)
+    return Embedder(network, Preparer.of(network.views, SIDE, None), calibration, validation)
+
+
+@pytest.fixture
+def settings() -> ServiceSettings:
+    return ServiceSettings(requests_a_minute=1_000_000)
+
+
+@pytest.fixture
+def gallery(embedder: Embedder, tmp_path: Path) -> Gallery:
+    """Closed by the application that it is given to."""
+    mark = ModelMark(embedder.name, embedder.fingerprint, embedder.network.dim, True)
+    return Gallery(str(tmp_path / "g.db"), mark, tmp_path / "photos")
+
+
+@pytest.fixture
+def make_client(embedder: Embedder, settings: ServiceSettings) -> Iterator[Callable[..., TestClient]]:
+    """``make_client(gallery=None, **settings)``: a client of a new service."""
+    opened: list[TestClient] = []
+
+    def make(gallery: Gallery | None = None, **changed: object) -> TestClient:
+        app = create_app(embedder, gallery, replace(settings, **changed))
+        client = TestClient(app, base_url=HERE)
+        client.__enter__()
+        opened.append(client)
+        return client
+
+    yield make
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(make_client, gallery: Gallery) -> TestClient:
+    """A service with a gallery that keeps pictures."""
+    return make_client(gallery)
+
+
+class Served:
+    """A service on a real port, in a thread."""
+
+    def __init__(self, app: FastAPI) -> None:
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=5)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+            time.sleep(0.02)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"{HERE}:{port}"
+
+    def stop(self) -> None:
+        """As SIGTERM does."""
+        self._server.should_exit = True
+        self._thread.join(30)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[FastAPI], Served]]:
+    """``serve(app)`` until the test ends."""
+    running: list[Served] = []
+
+    def start(app: FastAPI) -> Served:
+        running.append(Served(app))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.stop()
+
+
+def files(**pictures: bytes | list[bytes]) -> list[tuple[str, tuple[str, bytes]]]:
+    """Form fields of pictures, several under one name where a list is given."""
+    listed = {name: each if isinstance(each, list) else [each] for name, each in pictures.items()}
+    return [(name, ("x.png", data)) for name, several in listed.items() for data in several]
