@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,22 +92,36 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.serving.api.histogram import of_demo_pack
     from bonaface.serving.runtime import load_embedder
 
-    embedder = load_embedder(options.model, options.detector, options.device)
-    gallery = _gallery(options, embedder, console)
-    app = create_app(embedder, gallery, _settings(options), lambda: of_demo_pack(embedder))
-    said = f"{embedder.name} at http://{options.host}:{options.port}; gallery: {options.gallery}"
-    console.print(said, highlight=False, markup=False, soft_wrap=True)
-    uvicorn.run(
-        app,
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=int(options.seconds) + 5,
-    )
+    with _listening(options.host, options.port) as listening:
+        embedder = load_embedder(options.model, options.detector, options.device)
+        gallery = _gallery(options, embedder, console)
+        app = create_app(embedder, gallery, _settings(options), lambda: of_demo_pack(embedder))
+        said = f"{embedder.name} at http://{options.host}:{listening.getsockname()[1]}; gallery: {options.gallery}"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=int(options.seconds) + 5,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket of the address, before anything is loaded for nothing."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise ConfigError(
+            f"--host {host} --port {port}: can't be listened at ({error}); choose another port"
+        ) from error
+    return listening
 
 
 def _refuse_nonsense(options: argparse.Namespace) -> None:

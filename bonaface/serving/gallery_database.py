@@ -13,7 +13,9 @@ import os
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ from typing import Any, TypeVar
 from pymilvus import DataType, MilvusClient, MilvusException
 
 from bonaface.errors import ConfigError, DataError
+from bonaface.serving.gallery_files import prepare_folder
 
 __all__ = ["Database", "GalleryAwayError", "GalleryFullError", "ModelMark"]
 
@@ -34,6 +37,7 @@ _NAME = re.compile(r"bonaface_v(\d+)_([0-9a-f]+)_(\d+)_([01])_([0-9a-f]*)_[0-9a-
 _TIMEOUT = 30.0
 _BATCH = 1000
 _LEAST_ROOM = 256 * 2**20
+_AWAY = re.compile("unavailable|deadline|timeout|closed channel", re.IGNORECASE)
 # pymilvus asks for a sign of life every ten seconds, and gRPC servers cut off who asks more often than every five minutes.
 _CHANNEL = {"grpc.keepalive_time_ms": 600_000}
 _CONNECTION_FAILED, _NOT_LOADED = 2, 101
@@ -83,7 +87,9 @@ class Database:
         self.uri = uri
         self.folder = _folder(uri)
         if self.folder is not None:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            prepare_folder(self.folder, _ALIAS, _PREFIX)
+        # While Milvus Lite moves rows from its log to its files, readers would see neither: so they take turns.
+        self._turn: AbstractContextManager[Any] = nullcontext() if self.folder is None else threading.RLock()
         self._client = self._connected(token)
 
     def _connected(self, token: str) -> MilvusClient:
@@ -126,8 +132,9 @@ class Database:
                 f"{self.uri}: holds {len(found)} collections and no word which counts; restore it from a backup"
             )
         if not live and found:  # killed between making the first one and naming it
-            self._drop(found[0])
-        for name in set(found) - set(live) if live else ():
+            self.call(lambda client: client.create_alias(found[0], _ALIAS))
+            return found[0]
+        for name in set(found) - set(live):
             self._drop(name)
         return live[0] if live else None
 
@@ -224,28 +231,30 @@ class Database:
 
         Raises:
             GalleryAwayError, GalleryFullError: which see.
-            DataError: if the database refuses it.
         """
+        with self._turn:
+            try:
+                return self._loaded(act)
+            except MilvusException as error:
+                raise self._refusal(error) from error
+
+    def _loaded(self, act: Callable[[MilvusClient], T]) -> T:
+        """The same; a server that was started again has forgotten what was in memory."""
         try:
             return act(self._client)
         except MilvusException as error:
             if error.code != _NOT_LOADED:
-                raise self._refusal(error) from error
-        try:  # a server that was started again has forgotten what was in memory
+                raise
             self._client.load_collection(_ALIAS, timeout=_TIMEOUT)
             return act(self._client)
-        except MilvusException as error:
-            raise self._refusal(error) from error
 
     def _refusal(self, error: MilvusException) -> DataError:
         said = str(error.message)
         if os.strerror(errno.ENOSPC) in said or os.strerror(errno.EDQUOT) in said:
             return GalleryFullError(f"{self.uri}: the disk is full; make room and send it again")
-        if error.code == _CONNECTION_FAILED or re.search(
-            "unavailable|deadline|timeout|closed channel", said, re.IGNORECASE
-        ):
+        if error.code == _CONNECTION_FAILED or _AWAY.search(said):
             return GalleryAwayError(f"{self.uri}: the database does not answer; try again soon")
-        return DataError(f"{self.uri}: the database refused it ({said[:200]})")
+        return GalleryAwayError(f"{self.uri}: the database could not do it ({said[:200]}); try again soon")
 
     def _refuse_full(self) -> None:
         if self.folder is not None and shutil.disk_usage(self.folder).free < _LEAST_ROOM:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bonaface.errors import DataError
-from bonaface.serving.gallery_database import Database, ModelMark
+from bonaface.serving.gallery_database import Database, GalleryFullError, ModelMark
 
 __all__ = ["Eraser"]
 
@@ -90,6 +90,6 @@ def _touch(note: Path) -> None:
     try:
         note.touch()
     except OSError as error:
-        raise DataError(
+        raise GalleryFullError(
             f"{note}: can't be written ({(error.strerror or str(error)).lower()}); nothing was deleted"
         ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bonaface.errors import DataError
 from bonaface.files import atomic_write
+from bonaface.serving.gallery_database import GalleryFullError
 
 __all__ = ["KeptPhotos"]
 
@@ -44,12 +45,15 @@ class KeptPhotos:
         """Keep a picture; it is there whole or not at all.
 
         Raises:
-            DataError: if the disk is full.
+            GalleryFullError: if the disk is full or the folder can't be written to.
         """
         path = self._path(photo)
         if not path.exists():
-            with atomic_write(path) as temporary:
-                temporary.write_bytes(data)
+            try:
+                with atomic_write(path) as temporary:
+                    temporary.write_bytes(data)
+            except DataError as error:
+                raise GalleryFullError(str(error)) from error
 
     def read(self, photo: str) -> bytes | None:
         """The picture; None where it was not kept."""

@@ -41,11 +41,20 @@ def test_a_new_key_is_shown_once_and_kept_as_a_digest(tmp_path, capsys):
     assert Keys(file).owner(key) is None, "the new key of a name replaces the old one"
 
 
+def test_a_port_in_use_is_said_before_a_model_is_loaded():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(ConfigError, match=f"--port {port}: can't be listened at"):
+            main(["--model", "gone", "--port", port])
+
+
 def test_a_model_that_is_none_is_said_in_a_sentence(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x07nonsense" * 50)
     for name in ("broken.onnx", "gone"):
         with pytest.raises(BonafaceError, match=name):
-            main(["--model", str(tmp_path / name), "--gallery", str(tmp_path / "g.db")])
+            main(["--model", str(tmp_path / name), "--gallery", str(tmp_path / "g.db"), "--port", "0"])
 
 
 def test_a_process_answers_and_ends_well_when_told_to(run_folder, tmp_path):

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
+from pattern_service import MilvusServer
 
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.serving.gallery import Gallery, NewPhoto, photo_id, stacked
@@ -126,6 +128,43 @@ def test_an_interrupted_deletion_is_finished_by_the_next_start(tmp_path, monkeyp
     assert not _on_disk(tmp_path, photo(1))
 
 
+def test_a_collection_removed_by_half_does_not_keep_the_gallery_shut(gallery, tmp_path):
+    """As a kill leaves it while an erased collection's files are removed."""
+    gallery.enrol("ann", [photo(1)])
+    gallery.close()
+    half = tmp_path / "g.db" / "collections" / "bonaface_v1_ff_16_1_00_00"
+    half.mkdir()
+    (half / "schema.json").write_text("{}")
+    (half / "data").write_bytes(photo(2).identity.tobytes())
+    again = Gallery(str(tmp_path / "g.db"), MARK)
+    assert len(again.photos_of("ann")) == 1
+    again.close()
+    assert not half.exists()
+
+
+def test_readers_never_miss_a_row_while_it_is_moved(gallery):
+    gallery.enrol("ann", [photo(1)])
+    missing, done = [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            if len(gallery.photos_of("ann")) != 1 or gallery.search(photo(1).identity, 1)[0].person != "ann":
+                missing.append(1)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for n in range(10):
+        gallery.enrol(f"p{n}", [photo(n + 10)])
+        gallery.database.flush()
+    gallery.remove("p3")
+    assert gallery.erased(30)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not missing
+
+
 def test_another_model_is_refused_with_the_command_that_helps(gallery, tmp_path):
     gallery.close()
     with pytest.raises(ModelError, match=r"another model, tiny .* bonaface serve --model new --gallery .* --re-embed"):
@@ -212,23 +251,20 @@ def test_a_kill_loses_nothing_that_was_answered(tmp_path, seconds):
 
 def test_a_server_that_goes_away_comes_back(tmp_path):
     """The same code over the network, against Milvus Lite as a server."""
-    port = 19_000 + os.getpid() % 900
-    server = _serve(tmp_path, port)
-    gallery = Gallery(f"http://127.0.0.1:{port}", MARK)
+    server = MilvusServer(tmp_path)
+    gallery = Gallery(server.uri, MARK)
     try:
         gallery.enrol("ann", [photo(1)])
         server.kill()
-        server.wait()
         with pytest.raises(GalleryAwayError, match="does not answer"):
             gallery.photos_of("ann")
-        server = _serve(tmp_path, port)
+        server.start()
         assert len(_patiently(lambda: gallery.photos_of("ann"))) == 1
         gallery.enrol("bob", [photo(2)])
         assert gallery.search(photo(2).identity, 1)[0].person == "bob"
     finally:
         gallery.close()
         server.kill()
-        server.wait()
 
 
 def _patiently(act):
@@ -238,10 +274,3 @@ def _patiently(act):
         except GalleryAwayError:
             time.sleep(0.25)
     return act()
-
-
-def _serve(folder, port):
-    code = f"from milvus_lite.adapter.grpc.server import run_server; run_server({str(folder / 's.db')!r}, '127.0.0.1', {port})"
-    server = subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True)
-    assert "listening" in server.stdout.readline()
-    return server

@@ -100,7 +100,10 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, GalleryAwayError):
         return Problem("database", "the gallery's database does not answer; try again soon", 5)
     if isinstance(error, GalleryFullError):
-        return Problem("disk", "the disk of the gallery is full, and nothing was written; try again when there is room")
+        return Problem(
+            "disk",
+            "nothing was written: the gallery's disk is full or can't be written to; try again when there is room",
+        )
     if isinstance(error, DataError):
         return Problem("picture", str(error))
     _LOG.error("unexpected error", exc_info=error)

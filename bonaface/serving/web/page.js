@@ -7,6 +7,7 @@ import { scale } from "/web/scale.js";
 const byId = (id) => document.getElementById(id);
 const SECTIONS = ["compare", "enrol", "search"];
 let model = null;
+let patience = 60; // times that the histogram is asked for
 let slots = {};
 
 function showSection() {
@@ -24,7 +25,7 @@ async function learnModel() {
     model = await ask("/v1/model");
     const judges = model.judges_authenticity ? "judges whether photos are genuine" : "does not judge whether photos are genuine";
     byId("about").textContent = `Model ${model.name}, which ${judges}. Of pairs of two people one in ${Math.round(1 / model.fmr).toLocaleString("en")} passes the threshold.`;
-    if (!model.histogram) setTimeout(learnModel, 5000);
+    if (!model.histogram && patience-- > 0) setTimeout(learnModel, 5000);
   } catch (error) {
     byId("about").textContent = error.message;
   }

@@ -70,7 +70,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_each_is_refused_in_a_sentence(client, name):
+def test_each_is_refused_in_a_sentence(make_client, name):
+    client = make_client()
     started = time.perf_counter()
     answer = client.post("/v1/verify", files=files(first=picture(1), second=HOSTILE[name]))
     assert answer.status_code == 422, answer.text
@@ -88,14 +89,16 @@ def test_none_of_them_is_enrolled_or_left_anywhere(client, tmp_path):
     assert not [path for path in (tmp_path / "photos").rglob("*") if path.is_file()]
 
 
-def test_what_cameras_write_is_no_second_format(client):
+def test_what_cameras_write_is_no_second_format(make_client):
     """Trailing data of other kinds than pages and archives is what phones add: motion photos, maps of depth."""
+    client = make_client()
     phone = _saved("JPEG") + b"MotionPhoto_Data" + b"\x00\x00\x00\x18ftypmp42" + bytes(2000)
     assert client.post("/v1/verify", files=files(first=phone, second=_saved("WEBP"))).status_code == 200
 
 
 @pytest.mark.parametrize("filename", ["../../etc/passwd", "a\x00b.png", "x" * 5000, "<script>.png", "é" * 300])
-def test_the_clients_file_names_are_not_used(client, filename):
+def test_the_clients_file_names_are_not_used(make_client, filename):
+    client = make_client()
     answer = client.post("/v1/verify", files=[("first", (filename, picture(1))), ("second", (filename, b"<html>"))])
     assert answer.status_code == 422
     assert filename[:40] not in answer.text
@@ -105,7 +108,8 @@ def test_the_clients_file_names_are_not_used(client, filename):
     "body",
     [b"", b"--x\r\n", b"--x\r\nContent-Disposition: form-data; name=first\r\n\r\n", b"\xff" * 1000, b"--x--\r\n" * 3],
 )
-def test_bodies_that_are_no_forms(client, body):
+def test_bodies_that_are_no_forms(make_client, body):
+    client = make_client()
     answer = client.post("/v1/verify", content=body, headers={"content-type": "multipart/form-data; boundary=x"})
     assert answer.status_code == 422
     assert client.post("/v1/verify", content=b"{}", headers={"content-type": "application/json"}).status_code == 422

@@ -2,18 +2,18 @@
 
 import io
 import json
+import time
 import zipfile
 
 import numpy as np
 import pytest
-from pattern_service import files, picture, pixels
+from pattern_service import MilvusServer, files, picture, pixels
 
 from bonaface.serving.api import people as routes
-from bonaface.serving.portraits import Quality
+from bonaface.serving.gallery import Gallery
+from bonaface.serving.gallery_database import ModelMark
 
 pytest_plugins = ("pattern_service",)
-
-GOOD = Quality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)
 
 
 def test_photos_are_enrolled_listed_and_enrolled_again_without_effect(client):
@@ -105,3 +105,25 @@ def test_names_are_names(client):
     for name in ("..", "a%2Fb", "-a", "a b", "x" * 65):
         assert client.get(f"/v1/people/{name}").status_code in (404, 422), name
     assert client.get("/v1/people", params={"after": 'a" or id > "'}).status_code == 422
+
+
+def test_a_database_that_goes_away_is_503_and_comes_back(make_client, embedder, tmp_path):
+    server = MilvusServer(tmp_path)
+    mark = ModelMark(embedder.name, embedder.fingerprint, embedder.network.dim, True)
+    client = make_client(Gallery(server.uri, mark))
+    try:
+        assert client.post("/v1/people/ann/photos", files=files(photos=[picture(1)])).status_code == 201
+        server.kill()
+        for answer in (client.get("/v1/people/ann"), client.get("/v1/ready"), client.delete("/v1/people/ann")):
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:bonaface:database")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert client.get("/v1/health").status_code == 200
+        assert client.post("/v1/verify", files=files(first=picture(1), second=picture(1, 1))).status_code == 200
+        server.start()
+        for _ in range(40):
+            if client.get("/v1/ready").status_code == 200:
+                break
+            time.sleep(0.25)
+        assert len(client.get("/v1/people/ann").json()["photos"]) == 1
+    finally:
+        server.kill()
