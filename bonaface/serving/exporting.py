@@ -19,9 +19,9 @@ from bonaface.faces.pack import unpack_demo
 from bonaface.faces.table import read_faces
 from bonaface.files import atomic_write
 from bonaface.scoring import Embeddings
-from bonaface.serving.exported import MARK, Description, input_of
+from bonaface.serving.exported import MARK, WEIGHTS, Description, input_of
 from bonaface.serving.folding import OPSET, folded_graph
-from bonaface.serving.networks import Network, OnnxNetwork, OpenVinoNetwork, TorchNetwork
+from bonaface.serving.networks import Network, OnnxNetwork, OpenVinoNetwork, TorchNetwork, digest_of, joined
 from bonaface.serving.parity import Parity, compare, refusal
 from bonaface.serving.quantising import half_weights, int8_onnx, int8_openvino
 from bonaface.serving.runtime import Embedder
@@ -134,11 +134,12 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
     )
     graph = folded_graph(embedder.network.model.cpu(), description)
     save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
-    original = embedder.network(judged.pictures)
+    original = _said(embedder.network, judged)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / f"trial{suffix}"
         save.write(description, trial)
-        parity = _judged(original, _opened(trial), embedder, judged)
+        exported = _said(_opened(trial), judged)
+    parity = compare(original, exported, embedder.calibration, judged.person, judged.is_fake)
     why = refusal(parity, exact=form in ("onnx", "openvino"))
     if why is not None:
         raise ModelError(
@@ -156,8 +157,10 @@ def _opened(file: Path) -> Network:
     return network
 
 
-def _judged(original: Embeddings, network: Network, embedder: Embedder, faces: Faces) -> Parity:
-    return compare(original, network(faces.pictures), embedder.calibration, faces.person, faces.is_fake)
+def _said(network: Network, faces: Faces) -> Embeddings:
+    """What a network says of faces, a few at a time."""
+    starts = range(0, len(faces.person), _BATCH)
+    return joined([network({name: stack[at : at + _BATCH] for name, stack in faces.pictures.items()}) for at in starts])
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,9 @@ class _OpenVinoFiles:
             self.model.set_rt_info(text, [MARK, key])
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "model.xml"
+            openvino.save_model(self.model, made, compress_to_fp16=False)
+            # Of the two files one may be replaced and the other not: the first names the second's content.
+            self.model.set_rt_info(digest_of(made.with_suffix(".bin").read_bytes()), [MARK, WEIGHTS])
             openvino.save_model(self.model, made, compress_to_fp16=False)
             for source, target in ((made.with_suffix(".bin"), out.with_suffix(".bin")), (made, out)):
                 with atomic_write(target) as temporary:

@@ -116,6 +116,7 @@ def _resizing(side: int, size: int) -> Tensor:
 
     Resizing is linear and separable, and each runtime computes a product of matrices alike, where their own ways to resize differ.
     """
-    unit = torch.eye(side)[:, None, :, None]  # (side, 1, side, 1): a column each
-    resized = F.interpolate(unit, (size, 1), mode="bilinear", antialias=True, align_corners=False)
-    return resized[:, 0, :, 0].T.contiguous()  # (size, side)
+    # A stretch of one column alone would be resized wrongly by torch 2.14 (it takes the columns for channels).
+    return F.interpolate(torch.eye(side)[None, None], (size, side), mode="bilinear", antialias=True)[
+        0, 0
+    ]  # (size, side)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,12 +16,21 @@ from numpy.typing import NDArray
 from bonaface.errors import ConfigError, ModelError
 from bonaface.faces.views import View
 from bonaface.scoring import Embeddings
-from bonaface.serving.exported import KEYS, MARK, Description, input_of
+from bonaface.serving.exported import KEYS, MARK, WEIGHTS, Description, input_of
 
 if TYPE_CHECKING:
     from bonaface.embedding.model import Branch, FaceModel
 
-__all__ = ["Network", "OnnxNetwork", "OpenVinoNetwork", "Pictures", "TorchNetwork", "usable_cores"]
+__all__ = [
+    "Network",
+    "OnnxNetwork",
+    "OpenVinoNetwork",
+    "Pictures",
+    "TorchNetwork",
+    "digest_of",
+    "joined",
+    "usable_cores",
+]
 
 _BATCH = 8
 """Photos that an exported model is given at once: with five crops and mirror images 80 pictures, whose activations stay small."""
@@ -116,6 +125,12 @@ def _available(device: str) -> str:
     return device
 
 
+def joined(parts: Sequence[Embeddings]) -> Embeddings:
+    """One Embeddings of at least one part."""
+    odds = [part.authenticity for part in parts if part.authenticity is not None]
+    return Embeddings(np.concatenate([part.identity for part in parts]), np.concatenate(odds) if odds else None)
+
+
 class _Exported:
     """What both kinds of exported models share.
 
@@ -137,14 +152,12 @@ class _Exported:
 
     def __call__(self, pictures: Pictures) -> Embeddings:
         """See :class:`Network`."""
-        count = len(pictures["identity"])
-        parts = [
-            self._infer({input_of(name): np.ascontiguousarray(pictures[name][at : at + _BATCH]) for name in self.views})
-            for at in range(0, count, _BATCH)
-        ]
-        odds = [part["authenticity"] for part in parts] if "authenticity" in self.views else None
-        identity = np.concatenate([part["identity"] for part in parts])
-        return Embeddings(identity, None if odds is None else np.concatenate(odds))
+        starts = range(0, len(pictures["identity"]), _BATCH)
+        return joined([self._some({name: pictures[name][at : at + _BATCH] for name in self.views}) for at in starts])
+
+    def _some(self, pictures: Pictures) -> Embeddings:
+        said = self._infer({input_of(name): np.ascontiguousarray(stack) for name, stack in pictures.items()})
+        return Embeddings(said["identity"], said.get("authenticity"))
 
 
 class OnnxNetwork(_Exported):
@@ -171,7 +184,7 @@ class OnnxNetwork(_Exported):
         def infer(pictures: Pictures) -> Mapping[str, Any]:
             return dict(zip(names, session.run(names, dict(pictures)), strict=True))
 
-        return cls(description, _digest(content), infer)
+        return cls(description, digest_of(content), infer)
 
 
 def _check_graph(session: Any, description: Description, file: Path) -> None:
@@ -199,12 +212,15 @@ class OpenVinoNetwork(_Exported):
     """
 
     def __init__(self, file: Path) -> None:
-        content = _content(file) + _content(file.with_suffix(".bin"))
+        weights = digest_of(_content(file.with_suffix(".bin")))
+        fingerprint = digest_of(_content(file) + weights.encode())
         core, model = _openvino_model(file)
         kept = {key: model.get_rt_info([MARK, key]).astype(str) for key in KEYS if model.has_rt_info([MARK, key])}
         if not kept:
             raise ModelError(f"{file}: expected a model that bonaface exported, and found none of its notes in it")
         description = Description.from_metadata(kept, str(file))
+        if not model.has_rt_info([MARK, WEIGHTS]) or model.get_rt_info([MARK, WEIGHTS]).astype(str) != weights:
+            raise ModelError(f"{file}: {file.stem}.bin beside it is another model's; export the model again")
         inputs, outputs = ({each.any_name for each in side} for side in (model.inputs, model.outputs))
         if inputs != {input_of(name) for name in description.views} or outputs != set(description.views):
             raise ModelError(
@@ -220,18 +236,27 @@ class OpenVinoNetwork(_Exported):
             found = requests.own.infer(dict(pictures))
             return {name: found[name].copy() for name in description.views}
 
-        super().__init__(description, _digest(content), infer)
+        super().__init__(description, fingerprint, infer)
 
 
 def usable_cores() -> int:
-    """Processor cores that this process may use: its affinity, and what a container's quota leaves of it."""
+    """Processor cores to compute on: what affinity, a container's quota and ``OMP_NUM_THREADS`` leave to this process."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min(cores, _quota() or cores, _wished() or cores))
+
+
+def _quota() -> int | None:
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(cores, round(int(quota) / int(period))))
+        return max(1, round(int(quota) / int(period)))
     except (OSError, ValueError):  # no such limit
-        return cores
+        return None
+
+
+def _wished() -> int | None:
+    wished = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wished) if wished.isdecimal() else None
 
 
 def _content(file: Path) -> bytes:
@@ -241,7 +266,8 @@ def _content(file: Path) -> bytes:
         raise ModelError(f"{file}: can't be read ({(error.strerror or str(error)).lower()})") from error
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """What a file's content is told by."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 

@@ -18,7 +18,7 @@ from bonaface.faces.decoding import decode_bytes
 from bonaface.faces.preparing import Preparer
 from bonaface.faces.views import View
 from bonaface.scoring import Calibration, Embeddings
-from bonaface.serving.networks import Network, OnnxNetwork, OpenVinoNetwork, TorchNetwork
+from bonaface.serving.networks import Network, OnnxNetwork, OpenVinoNetwork, TorchNetwork, joined
 from bonaface.thresholds import Validation
 
 __all__ = ["Embedded", "Embedder", "load_embedder"]
@@ -134,12 +134,11 @@ class Embedder:
         )
 
     def _joined(self, parts: Sequence[Embeddings]) -> Embeddings:
-        judged = "authenticity" in self.network.views
         if not parts:
+            judged = "authenticity" in self.network.views
             empty = np.zeros((0, self.network.dim), np.float32)
             return Embeddings(empty, np.zeros(0, np.float32) if judged else None)
-        odds = [part.authenticity for part in parts if part.authenticity is not None]
-        return Embeddings(np.concatenate([part.identity for part in parts]), np.concatenate(odds) if judged else None)
+        return joined(parts)
 
 
 def load_embedder(model: str | None, detector: Path | None = None, device: str = "auto") -> Embedder:
