@@ -16,6 +16,7 @@ from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:
     from bonaface.faces.forging_plan import Recipe
+    from bonaface.faces.landmarks import Landmarks
     from bonaface.faces.table import FaceTable
 
 __all__ = ["main"]
@@ -40,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (default: %(default)s)")
     parser.add_argument(
         "--detector", type=Path, metavar="ONNX", help="YuNet; without it faces are taken to fill their pictures"
+    )
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="FILE",
+        help="CSV or parquet (path, x0, y0, x1, y1, ...) or JSON ({path: [[x, y], ...]}) of 5 points, dlib's 68 or MediaPipe's "
+        "468 or 478; they come before the detector, and from 68 on faces are cut along their own outline",
     )
     parser.add_argument(
         "--quality",
@@ -68,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     from bonaface.faces.forging_pairs import apart, write_pairs
     from bonaface.faces.forging_plan import check_apart, check_recipe
+    from bonaface.faces.landmarks import read_landmarks
     from bonaface.faces.table import read_faces
 
     recipe = _recipe(options)
@@ -78,10 +87,15 @@ def main(arguments: Sequence[str]) -> int:
     fakes = int(table.frame["is_fake"].sum())
     if fakes:
         _say(console, f"{options.faces}: its {fakes:,} deepfakes are left out")
+    landmarks = {} if options.landmarks is None else read_landmarks(options.landmarks, table)
+    if options.landmarks is not None:
+        _say(console, _coverage(options.landmarks, landmarks, table, recipe))
+    parts = {"": table} if not options.test_pairs else apart(table, options.seed)
+    codes = [
+        _forge(part, options.out / name, recipe, options.workers, console, landmarks) for name, part in parts.items()
+    ]
     if not options.test_pairs:
-        return _forge(table, options.out, recipe, options.workers, console)
-    parts = apart(table, options.seed)
-    codes = [_forge(part, options.out / name, recipe, options.workers, console) for name, part in parts.items()]
+        return max(codes)
     listed = write_pairs(options.out / "test", options.test_pairs, options.seed)
     _say(console, f"{listed}: {options.test_pairs:,} pairs of the people in it, who are not in {options.out / 'train'}")
     return max(codes)
@@ -98,13 +112,23 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return Recipe(methods, options.per_person, options.seed, quality, options.size, options.detector)
 
 
-def _forge(table: FaceTable, out: Path, recipe: Recipe, workers: int, console: Console) -> int:
+def _coverage(file: Path, landmarks: dict[str, Landmarks], table: FaceTable, recipe: Recipe) -> str:
+    photos = table.frame["path"][~table.frame["is_fake"]]
+    known = int(photos.isin(list(landmarks)).sum())
+    others = "faces are taken to fill their pictures" if recipe.detector is None else "the detector looks for a face"
+    rest = "" if known == len(photos) else f"; in the others {others}"
+    return f"{file}: has the landmarks of {known:,} of {len(photos):,} photos{rest}"
+
+
+def _forge(
+    table: FaceTable, out: Path, recipe: Recipe, workers: int, console: Console, landmarks: dict[str, Landmarks]
+) -> int:
     from bonaface.faces.forging import forge_tree
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     begun = time.monotonic()
     with Progress(*columns, console=console) as progress:
-        forged = forge_tree(table, out, recipe, workers, progress)
+        forged = forge_tree(table, out, recipe, workers, progress, landmarks)
     for why in forged.left_out.values():
         _say(console, f"left out: {why}")
     if forged.lonely:

@@ -58,7 +58,8 @@ def _ellipse(points: NDArray[np.float32], angles: NDArray[Any], radius: NDArray[
     """Corners around the inner face of ArcFace's template, laid on the five points: (24, 2)."""
     outline = np.array(_INNER_CENTRE) + np.array(_INNER_AXES) * radius[:, None] * _directions(angles)
     matrix = similarity_transform(ARCFACE_TEMPLATE, points)
-    return outline @ matrix[:, :2].T + matrix[:, 2]
+    corners: NDArray[np.float64] = outline @ matrix[:, :2].T + matrix[:, 2]
+    return corners
 
 
 def _polygon(outline: NDArray[np.float32], angles: NDArray[Any], radius: NDArray[Any]) -> NDArray[np.float64]:
@@ -69,7 +70,8 @@ def _polygon(outline: NDArray[np.float32], angles: NDArray[Any], radius: NDArray
     offset = border - middle
     far = np.hypot(offset[:, 0], offset[:, 1])
     reach = np.interp(angles, np.arctan2(offset[:, 1], offset[:, 0]), far, period=2 * np.pi)
-    return np.asarray(middle + (reach * radius)[:, None] * _directions(angles), dtype=np.float64)
+    corners: NDArray[np.float64] = middle + (reach * radius)[:, None] * _directions(angles)
+    return corners
 
 
 def _directions(angles: NDArray[Any]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ import json
 import multiprocessing
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -37,6 +37,7 @@ from bonaface.faces.forgery import NEEDS_DONOR, forge
 from bonaface.faces.forgery_camera import Camera, Framed
 from bonaface.faces.forgery_donors import Sight, see
 from bonaface.faces.forging_plan import Order, Recipe, check_folders, check_recipe, commonest_side, plan
+from bonaface.faces.landmarks import Landmarks, digest_of
 from bonaface.faces.table import FaceTable
 from bonaface.files import atomic_write
 
@@ -68,7 +69,12 @@ class Forged:
 
 
 def forge_tree(
-    table: FaceTable, out: Path, recipe: Recipe, workers: int = 1, progress: Progress | None = None
+    table: FaceTable,
+    out: Path,
+    recipe: Recipe,
+    workers: int = 1,
+    progress: Progress | None = None,
+    landmarks: Mapping[str, Landmarks] | None = None,
 ) -> Forged:
     """Writes photos and deepfakes of a table's people into ``out``; deepfakes that the table has are not used.
 
@@ -78,19 +84,21 @@ def forge_tree(
         recipe: what to make.
         workers: processes; 1 works in this one.
         progress: shows how far it is.
+        landmarks: of some or all photos, by path; in the others the recipe's detector looks for the face.
 
     Raises:
         ConfigError: if the recipe makes no sense.
-        DataError: if the pictures do not serve it, or ``out`` holds something else.
+        DataError: if the pictures or landmarks do not serve it, or ``out`` holds something else.
     """
     check_recipe(recipe)
     table = table.take(~table.frame["is_fake"].to_numpy(dtype=bool))
     check_folders(table, out, recipe.methods)
     size = recipe.size or commonest_side(table)
     workshop = Workshop(table.root, out, Camera(size, recipe.quality))
-    _begin(out, recipe, table, size)
+    given = landmarks or {}
+    _begin(out, recipe, table, size, given)
     with _workers(workers) as each:
-        sights, left_out = _survey(table, recipe, each, progress)
+        sights, left_out = _survey(table, recipe, given, each, progress)
         seen = [row for row in range(len(table)) if table.frame["path"].iat[row] not in left_out]
         readable = table.take(np.array(seen, dtype=np.int64))
         check_folders(readable, out, recipe.methods)
@@ -156,21 +164,32 @@ class Workshop:
         return self.camera.frame(decode(self.root / path), sight.points, random)
 
 
-def look(root: Path, aligner: Aligner | None, path: str) -> Sight | str:
-    """What a photo shows, or why it can't be read."""
+def look(root: Path, aligner: Aligner | None, path: str, landmarks: Landmarks | None) -> Sight | str:
+    """What a photo shows, or why it can't be read.
+
+    Raises:
+        DataError: if the landmarks lie outside of the photo.
+    """
     try:
-        return see(decode(root / path), aligner)
+        image = decode(root / path)
     except DataError as error:
         return str(error)
+    return see(image, aligner, landmarks)
 
 
 def _survey(
-    table: FaceTable, recipe: Recipe, each: Callable[..., Iterator[Sight | str]], progress: Progress | None
+    table: FaceTable,
+    recipe: Recipe,
+    landmarks: Mapping[str, Landmarks],
+    each: Callable[..., Iterator[Sight | str]],
+    progress: Progress | None,
 ) -> tuple[list[Sight], dict[str, str]]:
     """What each readable photo shows, in order, and why the others can't be read."""
     paths = table.frame["path"].tolist()
     aligner = None if recipe.detector is None else Aligner(recipe.detector)
-    looks: Iterator[Sight | str] = each(functools.partial(look, table.root, aligner), paths)
+    looks: Iterator[Sight | str] = each(
+        functools.partial(look, table.root, aligner), paths, [landmarks.get(path) for path in paths]
+    )
     found: list[Sight | str] = list(_shown(looks, len(paths), "looking at photos", progress, lambda _: 1))
     sights = [sight for sight in found if isinstance(sight, Sight)]
     return sights, {path: why for path, why in zip(paths, found, strict=True) if isinstance(why, str)}
@@ -215,7 +234,7 @@ def _quiet_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int) -> None:
+def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int, landmarks: Mapping[str, Landmarks]) -> None:
     """Notes what is being made, so that another run into the same folder is refused and this one can go on."""
     digest = hashlib.blake2b(digest_size=16)
     for row in range(len(table)):
@@ -231,6 +250,7 @@ def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int) -> None:
         "size": size,
         "detector": detector,
         "faces": digest.hexdigest(),
+        "landmarks": digest_of(landmarks, table.frame["path"].tolist()),
     }
     note = out / _STATE
     if not note.exists():
@@ -242,7 +262,7 @@ def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int) -> None:
             temporary.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         return
     begun = _read_note(note)
-    differing = [name for name in state if begun.get(name) != state[name]]
+    differing = [name for name in state if begun.get(name, "") != state[name]]
     if differing:
         raise DataError(
             f"{out}: was begun with other {', '.join(differing)}; repeat that command to go on, or choose a new folder"

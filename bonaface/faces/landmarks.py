@@ -226,9 +226,9 @@ def _points(file: Path, path: str, value: object) -> NDArray[np.float32]:
 
 
 def digest_of(landmarks: Mapping[str, Landmarks], paths: Sequence[str]) -> str:
-    """A text that changes with the landmarks of these pictures."""
+    """A text that changes with the landmarks of these pictures; empty where there are none."""
     digest = hashlib.blake2b(digest_size=8)
     for path in paths:
         if path in landmarks:
             digest.update(f"{path}|{landmarks[path].fractions}|".encode() + landmarks[path].points.tobytes())
-    return digest.hexdigest()
+    return digest.hexdigest() if any(path in landmarks for path in paths) else ""
