@@ -226,7 +226,12 @@ class OpenVinoNetwork(_Exported):
             raise ModelError(
                 f"{file}: its inputs and outputs are not those that its metadata tells of; export the model again"
             )
-        settings = {"INFERENCE_NUM_THREADS": usable_cores(), "PERFORMANCE_HINT": "LATENCY"}
+        settings = {
+            "INFERENCE_NUM_THREADS": usable_cores(),
+            "PERFORMANCE_HINT": "LATENCY",
+            # Else it depends on the processor whether 16 bits compute what was measured in 32.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
         compiled = core.compile_model(model, "CPU", settings)
         requests = threading.local()
 
