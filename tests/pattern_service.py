@@ -43,9 +43,9 @@ class PatternNetwork:
         self.batches: list[int] = []
 
     def __call__(self, pictures) -> Embeddings:
-        time.sleep(self.seconds)
         stack = pictures["identity"].astype(np.float32)  # (n, 40, 40, 3)
         self.batches.append(len(stack))
+        time.sleep(self.seconds)
         squares = stack.reshape(-1, 4, 10, 4, 10, 3).mean(axis=(2, 4)).reshape(-1, 16, 3)
         flat = (squares - squares.mean(axis=1, keepdims=True)).reshape(len(stack), -1) + 1e-3  # (n, 48)
         identity = flat / np.linalg.norm(flat, axis=1, keepdims=True)

@@ -13,6 +13,7 @@ from bonaface.commands.options import ProgressConsole, add_device
 from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:
+    from bonaface.serving.api.schemas import HistogramSeen
     from bonaface.serving.api.settings import ServiceSettings
     from bonaface.serving.gallery import Gallery
     from bonaface.serving.runtime import Embedder
@@ -89,13 +90,12 @@ def main(arguments: Sequence[str]) -> int:
     import uvicorn
 
     from bonaface.serving.api.app import create_app
-    from bonaface.serving.api.histogram import of_demo_pack
     from bonaface.serving.runtime import load_embedder
 
     with _listening(options.host, options.port) as listening:
         embedder = load_embedder(options.model, options.detector, options.device)
         gallery = _gallery(options, embedder, console)
-        app = create_app(embedder, gallery, _settings(options), lambda: of_demo_pack(embedder))
+        app = create_app(embedder, gallery, _settings(options), lambda: _histogram(embedder))
         said = f"{embedder.name} at http://{options.host}:{listening.getsockname()[1]}; gallery: {options.gallery}"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
         config = uvicorn.Config(
@@ -108,6 +108,12 @@ def main(arguments: Sequence[str]) -> int:
         )
         uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _histogram(embedder: Embedder) -> HistogramSeen:
+    from bonaface.serving.api.histogram import of_demo_pack  # imports pandas, which only the page's visitors need
+
+    return of_demo_pack(embedder)
 
 
 def _listening(host: str, port: int) -> socket.socket:

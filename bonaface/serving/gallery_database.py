@@ -125,7 +125,7 @@ class Database:
 
     def _live(self) -> str | None:
         """The collection that counts, and away with all others: a process was killed while it wrote them."""
-        found = [name for name in self.call(MilvusClient.list_collections) if name.startswith(_PREFIX)]
+        found: list[str] = [name for name in self.call(MilvusClient.list_collections) if name.startswith(_PREFIX)]
         live = [name for name in found if _ALIAS in self._aliases(name)]
         if not live and len(found) > 1:
             raise DataError(

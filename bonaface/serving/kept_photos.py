@@ -41,6 +41,9 @@ class KeptPhotos:
                 f"{folder}: can't be made ({(error.strerror or str(error)).lower()}); choose another folder"
             ) from error
 
+    def __contains__(self, photo: str) -> bool:
+        return self._path(photo).is_file()
+
     def write(self, photo: str, data: bytes) -> None:
         """Keep a picture; it is there whole or not at all.
 

@@ -40,7 +40,7 @@ def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: 
         if found is not None and found.fingerprint == mark.fingerprint:
             return 0
         every = list(gallery.every())
-        missing = [each for each in every if gallery.picture(each.photo) is None]
+        missing = [each for each in every if gallery.kept is None or each.photo not in gallery.kept]
         if missing:
             raise DataError(
                 f"{photos}: {len(missing)} of {len(every)} pictures were not kept, the first of them of {missing[0].person}: "

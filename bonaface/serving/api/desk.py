@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
 
 from bonaface.errors import ConfigError, DataError
 from bonaface.scoring import Embeddings
 from bonaface.serving.api.batching import Batcher
 from bonaface.serving.api.settings import ServiceSettings
-from bonaface.serving.api.uploads import Upload
+from bonaface.serving.api.uploads import Upload, refuse_second_format
 from bonaface.serving.gallery import Enrolled, Gallery, Hit, stacked
 from bonaface.serving.portraits import Portrait, read_portrait
 from bonaface.serving.runtime import Embedder
@@ -124,7 +123,7 @@ class Desk:
         calibration = self.embedder.calibration
         if embedding is None or embedding.authenticity is None or calibration is None or calibration.genuine is None:
             return None
-        return float(expit(calibration.genuine.log_odds(embedding.authenticity[0])))
+        return float(np.exp(calibration.genuine.log_probability(embedding.authenticity[0])))
 
     async def close(self) -> None:
         """Finish what waits."""
@@ -160,7 +159,9 @@ class Desk:
 
     def _read(self, upload: Upload) -> Portrait | DataError:
         try:
-            return read_portrait(upload.data, upload.name, self.embedder)
+            portrait = read_portrait(upload.data, upload.name, self.embedder)
+            refuse_second_format(upload.data, upload.name)
+            return portrait
         except DataError as error:
             return error
 

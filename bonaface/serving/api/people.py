@@ -75,7 +75,9 @@ async def person(request: Request, person: PersonId) -> PersonSeen:
     service = service_of(request)
     gallery, photos = service.gallery(), await service.photos_of(person)
     seen = [
-        PhotoSeen(photo=each.photo, enrolled=each.enrolled, kept=gallery.picture(each.photo) is not None)
+        PhotoSeen(
+            photo=each.photo, enrolled=each.enrolled, kept=gallery.kept is not None and each.photo in gallery.kept
+        )
         for each in photos
     ]
     return PersonSeen(person=person, photos=seen)

@@ -41,7 +41,6 @@ async def read_uploads(files: Sequence[UploadFile], names: Sequence[str], settin
 
     Raises:
         Problem: if there are too many, or one is too large.
-        DataError: if one is a picture and something else as well.
     """
     if len(files) > settings.pictures:
         raise Problem("too-large", f"{len(files)} pictures in one request; expected at most {settings.pictures}")
@@ -52,7 +51,6 @@ async def read_uploads(files: Sequence[UploadFile], names: Sequence[str], settin
             raise Problem(
                 "too-large", f"{name}: is larger than {settings.picture_bytes:,} bytes; send a smaller picture"
             )
-        refuse_second_format(data, name)
         uploads.append(Upload(data, name))
     return uploads
 

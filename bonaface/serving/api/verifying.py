@@ -103,6 +103,7 @@ async def search(
     count = await service.in_gallery(gallery.count)
     verdicts = service.desk.candidates(look.embedding, hits, rate)
     service.note(request, "search", people=[hit.person for hit in hits], decisions=[each.decision for each in verdicts])
+    best_first = sorted(zip(hits, verdicts, strict=True), key=lambda found: -found[1].similarity)
     return SearchAnswer(
         candidates=[
             Candidate(
@@ -113,7 +114,7 @@ async def search(
                 similarity=verdict.similarity,
                 probability=verdict.probability,
             )
-            for hit, verdict in zip(hits, verdicts, strict=True)
+            for hit, verdict in best_first
         ],
         threshold=service.desk.threshold(rate),
         fmr=rate,

@@ -26,10 +26,10 @@ export function scale(similarity, threshold, histogram) {
     });
   }
   svg.append(mark("line", { class: "axis", x1: 0, x2: WIDTH, y1: BASE, y2: BASE }));
-  for (const [value, kind, text, y] of [[threshold, "cut", "threshold", HEIGHT - 4], [similarity, "mark", "this pair", 12]]) {
+  for (const [value, kind, text, y] of [[threshold, "cut", "threshold", HEIGHT - 4], [similarity, "mark", "this pair", 16]]) {
     const x = across(value);
-    svg.append(mark("line", { class: kind, x1: x, x2: x, y1: 18, y2: BASE + 8 }));
-    const anchor = x < 60 ? "start" : x > WIDTH - 60 ? "end" : "middle";
+    svg.append(mark("line", { class: kind, x1: x, x2: x, y1: 22, y2: BASE + 6 }));
+    const anchor = x < 100 ? "start" : x > WIDTH - 100 ? "end" : "middle";
     svg.append(mark("text", { x, y, "text-anchor": anchor }, `${text} ${value.toFixed(2)}`));
   }
   return svg;

@@ -157,7 +157,7 @@ def test_a_slow_sender_is_cut_off(embedder, serve):
 
 
 def test_what_has_begun_is_finished_before_the_end(embedder, serve):
-    embedder.network = PatternNetwork(seconds=0.6)
+    embedder.network = network = PatternNetwork(seconds=0.6)
     served = serve(create_app(embedder, None, ServiceSettings()))
     answers = []
     pair = files(first=picture(1), second=picture(1, 1))
@@ -165,7 +165,8 @@ def test_what_has_begun_is_finished_before_the_end(embedder, serve):
         target=lambda: answers.append(httpx.post(f"{served.url}/v1/verify", files=pair, timeout=120))
     )
     asking.start()
-    time.sleep(0.3)
+    while not network.batches:
+        time.sleep(0.02)
     served.stop()
     asking.join()
     assert [each.status_code for each in answers] == [200]
