@@ -43,6 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         "--detector", type=Path, metavar="ONNX", help="YuNet; without it faces are taken to fill their pictures"
     )
     parser.add_argument(
+        "--faults",
+        type=Path,
+        metavar="CSV",
+        help="list that bonaface clean wrote: photos are left out or relabelled as it says",
+    )
+    parser.add_argument(
         "--landmarks",
         type=Path,
         metavar="FILE",
@@ -74,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Makes the folder and says what is in it; returns 1 where photos could not be read."""
     options = _parser().parse_args(arguments)
+    from bonaface.faces.faults import apply_faults, read_faults
     from bonaface.faces.forging_pairs import apart, write_pairs
     from bonaface.faces.forging_plan import check_apart, check_recipe
     from bonaface.faces.landmarks import read_landmarks
@@ -84,6 +91,10 @@ def main(arguments: Sequence[str]) -> int:
     check_apart(options.faces, options.out)
     console = Console(stderr=True)
     table = read_faces(options.faces)
+    if options.faults is not None:
+        before = len(table)
+        table = apply_faults(table, read_faults(options.faults, table))
+        _say(console, f"{options.faults}: {before - len(table):,} of {before:,} photos left out")
     fakes = int(table.frame["is_fake"].sum())
     if fakes:
         _say(console, f"{options.faces}: its {fakes:,} deepfakes are left out")
