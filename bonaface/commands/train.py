@@ -20,6 +20,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     resume = "--resume" in arguments
     config = read_settings([word for word in arguments if word != "--resume"])
+    from bonaface.embedding.ranks import Ranks
     from bonaface.embedding.run import train
 
     console = ProgressConsole()
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str]) -> int:
         said = f"bonaface train: interrupted; go on by bonaface train --config {shlex.quote(str(settings))} --resume"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
         return 130
+    if not Ranks.of_launch().leads:
+        return 0
     figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     console.print(
         f"{run}: best val EER {figures['val']['challenge_eer']:.4f} at step {figures['best_step']} of {figures['steps']} "

@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from bonaface.config import BatchConfig, FacesConfig, ForgeryConfig, TrainConfig
 from bonaface.embedding.model import FaceModel
+from bonaface.embedding.ranks import ALONE, Ranks
 from bonaface.errors import ConfigError
 from bonaface.faces.augmentation import Augmentation, torchvision_transforms
 from bonaface.faces.cleaning import drop_faults, find_faults
@@ -63,8 +64,13 @@ class TrainingFaces:
         """Rows that training draws from."""
         return np.flatnonzero(self.labels >= 0)
 
-    def sampler(self, batch: BatchConfig, seed: int) -> StepSampler:
+    def sampler(self, batch: BatchConfig, seed: int, ranks: Ranks = ALONE) -> StepSampler:
         """The sampler over the places of ``train_rows``; of several sources each fills an equal part of a batch.
+
+        Args:
+            batch: how a process's batch is drawn.
+            seed: the run's.
+            ranks: which process draws it.
 
         Raises:
             ConfigError: if a batch needs more classes or people than there are, or can't be shared out evenly.
@@ -76,25 +82,32 @@ class TrainingFaces:
             )
         places = [np.flatnonzero(self.source[rows] == number) for number in range(count)]
         share = dataclasses.replace(batch, n_labels=batch.n_labels // count)
-        samplers = [self._sampler(rows[own], share, seed) for own in places]
+        samplers = [self._sampler(rows[own], share, seed, ranks) for own in places]
         return samplers[0] if count == 1 else EachSource(samplers, places)
 
-    def _sampler(self, rows: NDArray[np.int64], batch: BatchConfig, seed: int) -> StepSampler:
+    def _sampler(self, rows: NDArray[np.int64], batch: BatchConfig, seed: int, ranks: Ranks) -> StepSampler:
         """A sampler over the places of ``rows``."""
+        whose = ranks.rank, ranks.world_size
         if batch.sampler == "balance":
-            return BalanceSampler(self.labels[rows], batch.n_labels, batch.n_instances, seed)
+            return BalanceSampler(self.labels[rows], batch.n_labels, batch.n_instances, seed, *whose)
         frame = self.table.frame.iloc[rows]
         person, is_fake = frame["person"].to_numpy(), frame["is_fake"].to_numpy()
         if self.forgery.methods:
             sizes = (batch.n_labels, batch.n_instances, batch.n_instances)
-            return BesideForgeriesSampler(person, is_fake, *sizes, self.forgery.share, seed)
-        return PairedFakesSampler(person, is_fake, batch.n_labels, batch.n_instances, batch.n_instances, seed)
+            return BesideForgeriesSampler(person, is_fake, *sizes, self.forgery.share, seed, *whose)
+        return PairedFakesSampler(person, is_fake, batch.n_labels, batch.n_instances, batch.n_instances, seed, *whose)
 
     def training_batches(
-        self, config: TrainConfig, model: FaceModel, sampler: StepSampler, first: int, count: int
+        self,
+        config: TrainConfig,
+        model: FaceModel,
+        sampler: StepSampler,
+        first: int,
+        count: int,
+        ranks: Ranks = ALONE,
     ) -> TrainingBatches:
-        """The batches of ``count`` steps from step ``first`` on."""
-        faces = config.faces
+        """The batches of ``count`` steps from step ``first`` on, as one process draws and augments them."""
+        faces, seed = config.faces, ranks.seed(config.seed)
         named = [(each.name, each.options) for each in faces.transforms]
         augmentation = Augmentation(faces.flip, faces.degrade, torchvision_transforms(named))
         is_fake = self.table.frame["is_fake"].to_numpy(dtype=bool)
@@ -110,7 +123,7 @@ class TrainingFaces:
                 sampler,
                 augmentation,
                 trained,
-                config.seed,
+                seed,
                 first,
                 count,
                 (config.batch.n_instances, config.batch.n_instances),
@@ -119,7 +132,7 @@ class TrainingFaces:
                 forged,
             )
         return TrainingBatches(
-            self.store, self.labels, is_fake, self.train_rows, sampler, augmentation, trained, config.seed, first, count
+            self.store, self.labels, is_fake, self.train_rows, sampler, augmentation, trained, seed, first, count
         )
 
     def judged(self, embeddings: Embeddings) -> tuple[NDArray[np.float64], Calibration]:
@@ -142,9 +155,9 @@ class TrainingFaces:
         within = {name: (source == number).all(axis=1) for number, name in enumerate(self.names)}
         return {name: eers_by_kind(scores[rows], label[rows], kind[rows]) for name, rows in within.items()}
 
-    def val_batches(self, model: FaceModel, size: int) -> TestBatches:
-        """The pictures of the validation pairs, each once."""
-        return TestBatches(self.store, self.val_rows, model.views, size)
+    def val_batches(self, model: FaceModel, size: int, ranks: Ranks = ALONE) -> TestBatches:
+        """The pictures of the validation pairs, each once; of several processes each gets its share."""
+        return TestBatches(self.store, ranks.share(self.val_rows), model.views, size)
 
 
 def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tuple[list[FaceTable], pd.DataFrame]:

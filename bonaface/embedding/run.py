@@ -14,31 +14,37 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from bonaface import __version__
-from bonaface.config import BranchConfig, TrainConfig, load_config, save_config
+from bonaface.config import TrainConfig, load_config, save_config
+from bonaface.embedding.cost import Cost, peak_memory
+from bonaface.embedding.fitting import fit
 from bonaface.embedding.model import FaceModel, build_model
 from bonaface.embedding.preparation import TrainingFaces, clean_faces, prepare
-from bonaface.embedding.training import FaceTraining, fit, gathered
+from bonaface.embedding.ranks import ALONE, Ranks
+from bonaface.embedding.run_files import keep_files, refuse_equal_names
+from bonaface.embedding.tracking import check_tracking, tracked
+from bonaface.embedding.training import FaceTraining, gathered
 from bonaface.embedding.weights import read_state_dict
 from bonaface.errors import ConfigError, ModelError
 from bonaface.files import atomic_write
 from bonaface.scoring import Calibration
 from bonaface.thresholds import validation_of
 
-__all__ = ["Run", "load_run", "train"]
+__all__ = ["Run", "keep_untrained", "load_run", "train"]
 
 
 @dataclass(frozen=True)
@@ -77,26 +83,82 @@ def train(config: TrainConfig, console: Console, resume: bool = False) -> Path:
     Raises:
         ConfigError, DataError, ModelError: one sentence each; nothing is written before the settings make sense.
     """
+    ranks = Ranks.of_launch()
     run = Path(config.out) / config.name
-    _refuse_other_run(run, config, resume)
-    _refuse_equal_names(config)
+    if ranks.leads:
+        _refuse_other_run(run, config, resume)
+    else:
+        console = Console(quiet=True)
+    model, faces, faults = _prepared(config, run, ranks, console)
+    if not ranks.leads:
+        fit(model, faces, config, run, resume, console, ranks)
+        return run
+    cost = Cost()
+    with _kept_if_trained(run):
+        _write_beginning(config, run, faults)
+        with tracked(config, run, console) as recording:
+            training = fit(model, faces, config, run, resume, console, ranks, [cost, *recording])
+            _finish(run, training, faces, config, cost.figures())
+    return run
+
+
+def keep_untrained(config: TrainConfig, console: Console) -> Path:
+    """Makes a run of a network as it comes: nothing is trained, and its folder is like any other's.
+
+    Args:
+        config: every setting; those of training are not used.
+        console: where progress is shown.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ConfigError, DataError, ModelError: as ``train``.
+    """
+    run = Path(config.out) / config.name
+    _refuse_other_run(run, config, resume=True)
+    started = time.monotonic()
+    model, faces, faults = _prepared(config, run, ALONE, console)
+    with _kept_if_trained(run):
+        _write_beginning(config, run, faults)
+        with tracked(config, run, console):
+            with atomic_write(run / "best.ckpt") as temporary:
+                torch.save(
+                    {"state_dict": {f"model.{name}": value for name, value in model.state_dict().items()}}, temporary
+                )
+            figures = _judge(run, model, faces, config)
+            peak, whose = peak_memory("cpu")
+            spent = {"seconds": time.monotonic() - started, "peak_memory_bytes": peak, "memory_of": whose}
+            _write_metrics(
+                run, config, faces, figures | {"untrained": figures["val"], "best_step": 0, "steps": 0, "cost": spent}
+            )
+    return run
+
+
+def _prepared(
+    config: TrainConfig, run: Path, ranks: Ranks, console: Console
+) -> tuple[FaceModel, TrainingFaces, pd.DataFrame]:
+    """The model, what it is trained on, and the faults of the pictures; refuses all that can be seen to be wrong."""
+    refuse_equal_names(config)
+    if ranks.leads:
+        check_tracking(config.tracking)
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = build_model(config.model)
-    if resume and (run / "last.ckpt").exists():
+    if (run / "last.ckpt").exists():
         _refuse_other_weights(_weights(run / "last.ckpt"), model, run / "last.ckpt")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tables, faults = clean_faces(config.faces, console, progress)
         faces = prepare(config, tables, model, console, progress)
-        faces.sampler(config.batch, config.seed)  # refuses a batch that the people don't suffice for
-    with _kept_if_trained(run):
-        _keep_files(config, run / "files")
-        with atomic_write(run / "config.yaml") as temporary:
-            save_config(config, temporary)
-        with atomic_write(run / "faults.csv") as temporary:
-            faults.to_csv(temporary, index=False)
-        training = fit(model, faces, config, run, resume, console)
-        _finish(run, training, faces, config)
-    return run
+        faces.sampler(config.batch, config.seed, ranks)  # refuses a batch that the people don't suffice for
+    return model, faces, faults
+
+
+def _write_beginning(config: TrainConfig, run: Path, faults: pd.DataFrame) -> None:
+    keep_files(config, run / "files")
+    with atomic_write(run / "config.yaml") as temporary:
+        save_config(config, temporary)
+    with atomic_write(run / "faults.csv") as temporary:
+        faults.to_csv(temporary, index=False)
 
 
 @contextmanager
@@ -120,10 +182,9 @@ def _refuse_other_run(run: Path, config: TrainConfig, resume: bool) -> None:
     if not resume:
         raise ConfigError(f"{run}: a run of this name exists: go on with it by --resume, or choose another --name")
     saved = _settings_of(run)
-    if saved != config:
-        other = ", ".join(
-            each.name for each in fields(config) if getattr(saved, each.name) != getattr(config, each.name)
-        )
+    if replace(saved, tracking=config.tracking) != config:
+        names = [each.name for each in fields(config) if each.name != "tracking"]
+        other = ", ".join(name for name in names if getattr(saved, name) != getattr(config, name))
         raise ConfigError(
             f"{run}: was made with other settings ({other}): go on with it by --config {run / 'config.yaml'} --resume, "
             "or choose another --name"
@@ -137,39 +198,20 @@ def _settings_of(run: Path) -> TrainConfig:
         raise ConfigError(f"{run / 'config.yaml'}: not the settings of a run: {error}") from error
 
 
-def _refuse_equal_names(config: TrainConfig) -> None:
-    """The run's copies lie in one folder, by the names of their files."""
-    files = dict.fromkeys(file.resolve() for file in _files_of(config))
-    twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
-    if twice:
-        raise ConfigError(f"model: two different files are called {twice[0]}: rename one of them")
+def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: TrainConfig, cost: dict[str, Any]) -> None:
+    """Judges the best weights and writes their figures."""
+    training.model.load_state_dict(_weights(run / "best.ckpt"))
+    figures = _judge(run, training.model, faces, config)
+    best = min(
+        training.history[1:], key=lambda row: np.float32(row["val_challenge_eer"])
+    )  # float32: as best.ckpt was chosen
+    untrained = {name[4:]: value for name, value in training.history[0].items() if name.startswith("val_")}
+    steps = {"best_step": int(best["step"]), "steps": training.total_steps}
+    _write_metrics(run, config, faces, figures | {"untrained": untrained} | steps | {"cost": cost})
 
 
-def _keep_files(config: TrainConfig, folder: Path) -> None:
-    for file in _files_of(config):
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / file.name
-        if not kept.exists():
-            with atomic_write(kept) as temporary:
-                shutil.copyfile(file, temporary)
-
-
-def _files_of(config: TrainConfig) -> list[Path]:
-    branches = [branch for branch in (config.model.identity, config.model.authenticity) if branch is not None]
-    networks = [file for branch in branches if (file := _onnx_of(branch)) is not None]
-    described = [file.with_suffix(".yaml") for file in networks if file.with_suffix(".yaml").exists()]
-    return [*networks, *described, *([Path(config.faces.detector)] if config.faces.detector else [])]
-
-
-def _onnx_of(branch: BranchConfig) -> Path | None:
-    kind, _, rest = branch.backbone.partition(":")
-    return Path(rest) if kind == "onnx" else None
-
-
-def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: TrainConfig) -> None:
-    """Calibrates the best weights on the validation pairs and writes their figures."""
-    model = training.model
-    model.load_state_dict(_weights(run / "best.ckpt"))
+def _judge(run: Path, model: FaceModel, faces: TrainingFaces, config: TrainConfig) -> dict[str, Any]:
+    """Calibrates a model on the validation pairs; returns their figures."""
     model.eval()
     device = next(model.parameters()).device
     with torch.inference_mode():
@@ -177,30 +219,18 @@ def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: Tra
         parts = [model.embed({name: x.to(device) for name, x in batches[item].items()}) for item in range(len(batches))]
     embeddings = gathered(parts)
     scores, calibration = faces.judged(embeddings)
-    figures = faces.errors(scores)
-    best = min(
-        training.history[1:], key=lambda row: np.float32(row["val_challenge_eer"])
-    )  # float32: as best.ckpt was chosen
     photos = faces.table.frame.iloc[faces.val_rows]
     rng = np.random.default_rng(config.seed)
     validation = validation_of(
         embeddings, photos["person"], photos["is_fake"], calibration, scores, faces.pairs["label"], rng
     )
     _write_json(run / "calibration.json", calibration.as_dict() | {"validation": validation.as_dict()})
-    _write_json(
-        run / "metrics.json",
-        {
-            "val": figures,
-            "val_by_source": faces.errors_by_source(scores),
-            "untrained": {name[4:]: value for name, value in training.history[0].items() if name.startswith("val_")},
-            "best_step": int(best["step"]),
-            "steps": training.total_steps,
-            "val_pairs": len(faces.pairs),
-            "seed": config.seed,
-            "bonaface": __version__,
-            "torch": torch.__version__,
-        },
-    )
+    return {"val": faces.errors(scores), "val_by_source": faces.errors_by_source(scores)}
+
+
+def _write_metrics(run: Path, config: TrainConfig, faces: TrainingFaces, figures: dict[str, Any]) -> None:
+    whence = {"val_pairs": len(faces.pairs), "seed": config.seed, "bonaface": __version__, "torch": torch.__version__}
+    _write_json(run / "metrics.json", figures | whence)
 
 
 def _write_json(file: Path, values: dict[str, Any]) -> None:

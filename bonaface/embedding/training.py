@@ -1,36 +1,31 @@
-"""Training: Lightning's loop around one step that can be read on one screen."""
+"""Training: one step that can be read on one screen, and its validation."""
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-import warnings
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bonaface.config import LossConfig, OptimizerConfig, TrainConfig
-from bonaface.embedding.checkpoints import WholeCheckpoints
-from bonaface.embedding.interrupt import Interrupt
 from bonaface.embedding.losses import LOSSES, LossValue, authenticity
 from bonaface.embedding.model import FaceModel
 from bonaface.embedding.preparation import TrainingFaces
-from bonaface.embedding.progress import TrainingProgress
+from bonaface.embedding.ranks import ALONE, Ranks
 from bonaface.errors import ConfigError
 from bonaface.scoring import Embeddings
 
-__all__ = ["FaceTraining", "fit", "identity_loss", "precision_of"]
+__all__ = ["MONITOR", "FaceTraining", "gathered", "identity_loss", "precision_of"]
 
-_MONITOR = "val/challenge_eer"
+MONITOR = "val/challenge_eer"
+"""What chooses the best weights: lower is better."""
+
 _VAL_BATCH = 64
 
 
@@ -41,14 +36,16 @@ class FaceTraining(L.LightningModule):
         model: what is trained.
         faces: what it is trained on.
         config: all settings of the run.
+        ranks: which of the processes that train together this one is.
     """
 
-    def __init__(self, model: FaceModel, faces: TrainingFaces, config: TrainConfig) -> None:
+    def __init__(self, model: FaceModel, faces: TrainingFaces, config: TrainConfig, ranks: Ranks = ALONE) -> None:
         super().__init__()
         self.model = model
         self.faces = faces
         self.config = config
-        self.sampler = faces.sampler(config.batch, config.seed)
+        self.ranks = ranks
+        self.sampler = faces.sampler(config.batch, config.seed, ranks)
         self.total_steps = config.steps or config.epochs * len(self.sampler)
         self.steps_per_round = min(config.val_every or len(self.sampler), self.total_steps)
         self.identity_loss = identity_loss(config.loss)
@@ -66,25 +63,37 @@ class FaceTraining(L.LightningModule):
         if "identity" in trained:
             vectors = trained["identity"](batch.pictures["identity"]).float()  # (n, dim)
             vectors = F.normalize(vectors) if loss.normalise else vectors
-            terms["identity"] = self.identity_loss(vectors, batch.labels)
+            terms["identity"] = self.identity_loss(self._joint(vectors), self._joint(batch.labels))
         if "authenticity" in trained:
             log_odds = trained["authenticity"](batch.pictures["authenticity"]).float().squeeze(1)  # (n,)
-            terms["authenticity"] = self.authenticity_loss(log_odds, batch.is_fake)
+            terms["authenticity"] = self.authenticity_loss(self._joint(log_odds), self._joint(batch.is_fake))
         weights = {"identity": loss.identity_weight, "authenticity": loss.authenticity_weight}
         value: Tensor = torch.stack([weights[name] * term.value for name, term in terms.items()]).sum()
         self._note(value, terms, len(batch.labels))
         return value
 
+    def _joint(self, own: Tensor) -> Tensor:
+        """What all processes hold of a step, theirs ``(n, ...)`` as ``(ranks * n, ...)``; gradients flow back to whose it is.
+
+        Each process then has the whole loss, and its gradient comes out as often as there are processes, which
+        the averaging of gradients over processes undoes.
+        """
+        if self.ranks.world_size == 1:
+            return own
+        joint: Tensor = self.all_gather(own, sync_grads=own.requires_grad).flatten(0, 1)
+        return joint
+
     def _note(self, value: Tensor, terms: dict[str, LossValue], images: int) -> None:
         active = torch.stack([term.active for term in terms.values()]).mean()
         self.last_figures = torch.stack([value.detach(), active])  # (2,)
         self._since_validation.append(self.last_figures)
-        self._images = images
+        self._images = images * self.ranks.world_size
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
         """Dropout draws from torch's global generator: seeded by the step, a run that goes on draws what it would have drawn."""
         step = self.current_epoch * self.steps_per_round + index
-        torch.manual_seed(int(np.random.SeedSequence([self.config.seed, step]).generate_state(1)[0]))
+        seed = self.ranks.seed(self.config.seed)
+        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
 
     def validation_step(self, pictures: dict[str, Tensor], index: int) -> None:
         """Embeds one part of the validation pictures, in full precision."""
@@ -106,12 +115,10 @@ class FaceTraining(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """EER over the validation pairs, overall and by kind, into the history and to whoever monitors it."""
         self._record(min((self.current_epoch + 1) * self.steps_per_round, self.total_steps))
-        self.log(_MONITOR, self.history[-1]["val_challenge_eer"])
+        self.log(MONITOR, self.history[-1]["val_challenge_eer"])
 
     def _record(self, step: int) -> None:
-        scores, _ = self.faces.judged(gathered(self._embedded))
-        self._embedded = []
-        errors = self.faces.errors(scores).items()
+        errors = self._errors().items()
         figures = {f"val_{name}": value for name, value in errors if not name.endswith("_rocch")}
         steps = len(self._since_validation)
         loss, active = torch.stack(self._since_validation).mean(0).tolist() if steps else (math.nan, math.nan)
@@ -119,17 +126,28 @@ class FaceTraining(L.LightningModule):
         self.history.append({"step": step, "train_loss": loss, "active": active, "images_per_second": speed} | figures)
         self._since_validation, self._started = [], time.monotonic()
 
+    def _errors(self) -> dict[str, float]:
+        """Error rates of what was embedded, over the photos of all processes: found once, and told to all of them."""
+        identity = torch.cat([vectors for vectors, _ in self._embedded])  # (n, dim)
+        odds = [log_odds for _, log_odds in self._embedded if log_odds is not None]
+        self._embedded = []
+        photos = len(self.faces.val_rows)  # beyond them the shares were filled up
+        whole = self._joint(identity)[:photos], self._joint(torch.cat(odds))[:photos] if odds else None
+        errors = self.faces.errors(self.faces.judged(gathered([whole]))[0]) if self.ranks.leads else {}
+        told: dict[str, float] = self.trainer.strategy.broadcast(errors)
+        return told
+
     def train_dataloader(self) -> Any:
         """The batches up to the next validation; they depend on the step alone, so a run goes on where it was."""
         first = self.current_epoch * self.steps_per_round
         count = min(self.steps_per_round, self.total_steps - first)
-        batches = self.faces.training_batches(self.config, self.model, self.sampler, first, count)
+        batches = self.faces.training_batches(self.config, self.model, self.sampler, first, count, self.ranks)
         workers = self.config.faces.workers
         return DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None)
 
     def val_dataloader(self) -> Any:
         """The pictures of the validation pairs."""
-        return DataLoader(self.faces.val_batches(self.model, _VAL_BATCH), batch_size=None, num_workers=0)
+        return DataLoader(self.faces.val_batches(self.model, _VAL_BATCH, self.ranks), batch_size=None, num_workers=0)
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD, with the schedule stepped at every optimiser step."""
@@ -148,14 +166,6 @@ class FaceTraining(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See on_save_checkpoint."""
         self.history = list(checkpoint.get("history", []))
-
-
-class Patience(EarlyStopping):
-    """Early stopping that also holds for a run that is gone on with after it had stopped."""
-
-    def on_train_start(self, trainer: L.Trainer, training: L.LightningModule) -> None:
-        """Stops at once where patience had ended before."""
-        trainer.should_stop = self.wait_count >= self.patience
 
 
 def gathered(parts: list[tuple[Tensor, Tensor | None]]) -> Embeddings:
@@ -213,62 +223,3 @@ def precision_of(setting: str, device: str) -> str:
 def _cpu_has_bf16() -> bool:
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe()) if probe else False
-
-
-def _quiet() -> None:
-    """Lightning's notes on cards, workers and logging are not the user's business."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\..*")
-
-
-def fit(
-    model: FaceModel, faces: TrainingFaces, config: TrainConfig, run: Path, resume: bool, console: Console
-) -> FaceTraining:
-    """Trains until the last step or until patience ends; the run folder then has best.ckpt, last.ckpt and metrics.csv.
-
-    Args:
-        model: trained in place.
-        faces: prepared pictures.
-        config: settings.
-        run: the run's folder.
-        resume: go on from last.ckpt where there is one.
-        console: where progress is shown.
-    """
-    _quiet()
-    device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: cuda was asked for, and this machine has no CUDA device that torch can use")
-    if config.compile:
-        for branch in model.trained.values():
-            branch.backbone.net.compile()
-    training = FaceTraining(model.to(memory_format=torch.channels_last), faces, config)
-    best = ModelCheckpoint(run, "best", monitor=_MONITOR, save_weights_only=True, enable_version_counter=False)
-    last = ModelCheckpoint(run, "last", monitor=None, enable_version_counter=False)
-    interrupt = Interrupt()
-    callbacks: list[Callback] = [TrainingProgress(console, run / "metrics.csv"), best, last, interrupt]
-    if config.patience:
-        callbacks.insert(1, Patience(_MONITOR, patience=config.patience, mode="min"))
-    trainer = L.Trainer(
-        accelerator=device,
-        devices=1,
-        precision=precision_of(config.precision, device),  # type: ignore[arg-type]
-        max_epochs=math.ceil(training.total_steps / training.steps_per_round),
-        accumulate_grad_batches=config.optimizer.accumulate,
-        gradient_clip_val=config.optimizer.clip or None,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        deterministic="warn",
-        callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    checkpoint = run / "last.ckpt"
-    try:
-        with interrupt.listening():
-            trainer.fit(training, ckpt_path=checkpoint if resume and checkpoint.exists() else None, weights_only=True)
-    except SystemExit as stop:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from stop
-    return training

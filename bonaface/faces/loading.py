@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor
@@ -46,7 +47,7 @@ class FaceStore:
 def open_store(
     table: FaceTable, prepare: Preparer, cache: Path, threads: int = 2, progress: Progress | None = None
 ) -> FaceStore:
-    """The pictures of a table, decoded at most once for each state of its files.
+    """The pictures of a table, decoded at most once for each state of its files, by however many processes want them.
 
     Args:
         table: readable pictures only (``cleaning`` leaves the others out).
@@ -61,7 +62,10 @@ def open_store(
     folder = cache / _key(table, prepare)
     if not (folder / "done.json").exists():
         try:
-            _build(table, prepare, folder, threads, progress)
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache / f"{folder.name}.lock"):  # another process may be at it already
+                if not (folder / "done.json").exists():
+                    _build(table, prepare, folder, threads, progress)
         except OSError as error:
             raise DataError(
                 f"{cache}: decoded pictures can't be kept there ({error.strerror}): set faces.cache elsewhere"
@@ -80,7 +84,6 @@ def _key(table: FaceTable, prepare: Preparer) -> str:
 
 def _build(table: FaceTable, prepare: Preparer, folder: Path, threads: int, progress: Progress | None) -> None:
     """Into a folder beside it, moved into place when whole: a kill leaves no half store under its name."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
     try:
         arrays = {
