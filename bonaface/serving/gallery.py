@@ -7,6 +7,7 @@ and the picture's bytes: enrolling again what may or may not have been enrolled 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, ModelError
 from bonaface.scoring import Embeddings
-from bonaface.serving.gallery_database import Database, ModelMark, Row
+from bonaface.serving.gallery_database import Database, GalleryAwayError, ModelMark, Row
 from bonaface.serving.gallery_erasing import Eraser
 from bonaface.serving.kept_photos import KeptPhotos
 
@@ -32,7 +33,7 @@ PERSON = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 _SETTLE_ROWS = 1000
 _MOST_ROWS = 16_384
-"""Milvus answers at most so many rows to one search."""
+"""Milvus answers at most so many rows to one call."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class Gallery:
             raise ModelError(_other_model(uri, found, mark))
         self._eraser = Eraser(self.database, self.mark if found is None else found, self._writing)
         if self.kept is not None:
-            self.kept.sweep({row["id"].rpartition(":")[2] for rows in self.database.scan("", ["id"]) for row in rows})
+            self.kept.sweep(
+                {row["id"].rpartition(":")[2] for rows in self.database.scan("", ["id"], _MOST_ROWS) for row in rows}
+            )
 
     def enrol(self, person: str, photos: Sequence[NewPhoto], now: Callable[[], float] = time.time) -> list[str]:
         """Add photos of a person, all or none; those that are there already stay as they are.
@@ -220,8 +223,9 @@ class Gallery:
         """Milvus Lite finds rows in its files far faster than those it has only logged."""
         self._unsettled += rows
         if self._unsettled >= _SETTLE_ROWS:
-            self.database.flush()
             self._unsettled = 0
+            with contextlib.suppress(GalleryAwayError):  # the rows are kept either way
+                self.database.flush()
 
     def _enrolled(self, row: Row) -> Enrolled:
         return Enrolled(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
 from pymilvus import DataType, MilvusClient, MilvusException
 
 from bonaface.errors import ConfigError, DataError
@@ -34,7 +35,7 @@ _VERSION = 1
 _ALIAS = "bonaface"
 _PREFIX = "bonaface_"
 _NAME = re.compile(r"bonaface_v(\d+)_([0-9a-f]+)_(\d+)_([01])_([0-9a-f]*)_[0-9a-f]+")
-_TIMEOUT = 30.0
+_TIMEOUT, _TIMEOUT_HERE = 30.0, 600.0  # seconds for a server, and for what this very process does
 _BATCH = 1000
 _LEAST_ROOM = 256 * 2**20
 _AWAY = re.compile("unavailable|deadline|timeout|closed channel", re.IGNORECASE)
@@ -90,12 +91,13 @@ class Database:
             prepare_folder(self.folder, _ALIAS, _PREFIX)
         # While Milvus Lite moves rows from its log to its files, readers would see neither: so they take turns.
         self._turn: AbstractContextManager[Any] = nullcontext() if self.folder is None else threading.RLock()
+        self._timeout = _TIMEOUT if self.folder is None else _TIMEOUT_HERE
         self._client = self._connected(token)
 
     def _connected(self, token: str) -> MilvusClient:
         try:
-            return MilvusClient(self.uri, token=token, timeout=_TIMEOUT, grpc_options=_CHANNEL)
-        except (MilvusException, OSError) as error:
+            return MilvusClient(self.uri, token=token, timeout=self._timeout, grpc_options=_CHANNEL)
+        except (MilvusException, grpc.RpcError, OSError) as error:
             if self.folder is not None:
                 raise GalleryAwayError(
                     f"{self.uri}: can't be opened as a gallery; expected a folder of Milvus Lite that no other process uses"
@@ -160,7 +162,7 @@ class Database:
         index.add_index("vector", index_type="FLAT", metric_type="IP")
         self.call(
             lambda client: client.create_collection(
-                name, schema=schema, index_params=index, consistency_level="Strong", timeout=_TIMEOUT
+                name, schema=schema, index_params=index, consistency_level="Strong", timeout=self._timeout
             )
         )
         return name
@@ -168,7 +170,7 @@ class Database:
     def swap(self, new: str) -> None:
         """Let another collection count, in one step, and drop the one that did."""
         old = [name for name in self.call(MilvusClient.list_collections) if name.startswith(_PREFIX) and name != new]
-        self.call(lambda client: client.flush(new, timeout=_TIMEOUT))
+        self.call(lambda client: client.flush(new, timeout=self._timeout))
         if any(_ALIAS in self._aliases(name) for name in old):
             self.call(lambda client: client.alter_alias(new, _ALIAS))
         else:
@@ -183,22 +185,22 @@ class Database:
             GalleryFullError: if there is no room; nothing was written then.
         """
         self._refuse_full()
-        self.call(lambda client: client.upsert(collection, list(rows), timeout=_TIMEOUT))
+        self.call(lambda client: client.upsert(collection, list(rows), timeout=self._timeout))
 
     def delete(self, condition: str) -> None:
         """Take out the rows that a filter expression names."""
-        self.call(lambda client: client.delete(_ALIAS, filter=condition, timeout=_TIMEOUT))
+        self.call(lambda client: client.delete(_ALIAS, filter=condition, timeout=self._timeout))
 
     def query(self, condition: str, fields: Sequence[str] = _FIELDS) -> list[Row]:
         """Some fields of the rows that a filter expression names."""
-        found = self.call(lambda client: client.query(_ALIAS, condition, list(fields), timeout=_TIMEOUT))
+        found = self.call(lambda client: client.query(_ALIAS, condition, list(fields), timeout=self._timeout))
         return [dict(row) for row in found]
 
     def scan(self, condition: str, fields: Sequence[str] = _FIELDS, batch: int = _BATCH) -> Iterator[list[Row]]:
         """The same in the order of the ids, batch by batch."""
         iterator = self.call(
             lambda client: client.query_iterator(
-                _ALIAS, batch_size=batch, filter=condition, output_fields=list(fields), timeout=_TIMEOUT
+                _ALIAS, batch_size=batch, filter=condition, output_fields=list(fields), timeout=self._timeout
             )
         )
         try:
@@ -210,7 +212,9 @@ class Database:
     def nearest(self, vector: Sequence[float], k: int, fields: Sequence[str]) -> list[Row]:
         """The ``k`` rows of highest inner product, each with it as ``cosine``."""
         hits = self.call(
-            lambda client: client.search(_ALIAS, data=[vector], limit=k, output_fields=list(fields), timeout=_TIMEOUT)
+            lambda client: client.search(
+                _ALIAS, data=[vector], limit=k, output_fields=list(fields), timeout=self._timeout
+            )
         )[0]
         return [{**hit["entity"], "id": hit["id"], "cosine": float(hit["distance"])} for hit in hits]
 
@@ -220,11 +224,11 @@ class Database:
 
     def flush(self) -> None:
         """Put what was written into its final files."""
-        self.call(lambda client: client.flush(_ALIAS, timeout=_TIMEOUT))
+        self.call(lambda client: client.flush(_ALIAS, timeout=self._timeout))
 
     def compact(self) -> None:
         """Let a server drop deleted rows from its files; Milvus Lite has no such call."""
-        self.call(lambda client: client.compact(_ALIAS, timeout=_TIMEOUT))
+        self.call(lambda client: client.compact(_ALIAS, timeout=self._timeout))
 
     def call(self, act: Callable[[MilvusClient], T]) -> T:
         """Anything that the client can do, its errors in a sentence.
@@ -235,7 +239,7 @@ class Database:
         with self._turn:
             try:
                 return self._loaded(act)
-            except MilvusException as error:
+            except (MilvusException, grpc.RpcError) as error:  # pymilvus passes some of gRPC's errors on as they are
                 raise self._refusal(error) from error
 
     def _loaded(self, act: Callable[[MilvusClient], T]) -> T:
@@ -245,14 +249,14 @@ class Database:
         except MilvusException as error:
             if error.code != _NOT_LOADED:
                 raise
-            self._client.load_collection(_ALIAS, timeout=_TIMEOUT)
+            self._client.load_collection(_ALIAS, timeout=self._timeout)
             return act(self._client)
 
-    def _refusal(self, error: MilvusException) -> DataError:
-        said = str(error.message)
+    def _refusal(self, error: Exception) -> DataError:
+        said = str(error)
         if os.strerror(errno.ENOSPC) in said or os.strerror(errno.EDQUOT) in said:
             return GalleryFullError(f"{self.uri}: the disk is full; make room and send it again")
-        if error.code == _CONNECTION_FAILED or _AWAY.search(said):
+        if getattr(error, "code", None) == _CONNECTION_FAILED or _AWAY.search(said):
             return GalleryAwayError(f"{self.uri}: the database does not answer; try again soon")
         return GalleryAwayError(f"{self.uri}: the database could not do it ({said[:200]}); try again soon")
 

@@ -17,7 +17,7 @@ from bonaface.serving.gallery_database import Database, GalleryFullError, ModelM
 
 __all__ = ["Eraser"]
 
-_COPIED = 500
+_COPIED = 5000
 
 
 class Eraser:

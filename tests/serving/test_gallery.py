@@ -267,6 +267,15 @@ def test_a_server_that_goes_away_comes_back(tmp_path):
         server.kill()
 
 
+def test_a_deadline_that_passes_is_an_answer_as_well(gallery, monkeypatch):
+    """Of gRPC's own errors, which the client library passes on."""
+    monkeypatch.setattr(gallery.database, "_timeout", 1e-9)
+    with pytest.raises(GalleryAwayError, match="try again soon"):
+        gallery.search(photo(1).identity, 1)
+    monkeypatch.undo()
+    assert gallery.search(photo(1).identity, 1) == []
+
+
 def _patiently(act):
     for _ in range(40):
         try:
