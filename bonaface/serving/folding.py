@@ -46,7 +46,7 @@ def folded_graph(model: FaceModel, description: Description) -> onnx.ModelProto:
             torch.onnx.export(
                 _Folded(model, sides).eval(),
                 example,
-                buffer,
+                buffer,  # type: ignore[arg-type]  # it writes to any stream, as before it could write by name alone
                 input_names=inputs,
                 output_names=names,
                 dynamic_axes=dict.fromkeys((*inputs, *names), batch),

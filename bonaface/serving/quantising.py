@@ -68,7 +68,9 @@ def int8_onnx(graph: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
 
     with tempfile.TemporaryDirectory() as folder, _Quiet("root"):
         plain, small = Path(folder) / "plain.onnx", Path(folder) / "small.onnx"
-        quant_pre_process(graph, plain, skip_symbolic_shape=True)
+        copied = onnx.ModelProto()
+        copied.CopyFrom(graph)  # what is given to it loses its weights
+        quant_pre_process(copied, plain, skip_symbolic_shape=True)
         quantize_static(
             plain,
             small,
@@ -93,7 +95,7 @@ def int8_openvino(model: Any, feeds: Feeds) -> Any:
         ConfigError: if NNCF is not installed.
     """
     try:
-        import nncf
+        import nncf  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise ConfigError(
             "--format openvino-int8: needs NNCF, which is not installed: pip install bonaface[openvino]"

@@ -14,6 +14,7 @@ from bonaface.faces.preparing import Preparer
 from bonaface.serving import exporting
 from bonaface.serving.exporting import calibration_faces, export
 from bonaface.serving.networks import TorchNetwork
+from bonaface.serving.quantising import int8_onnx
 from bonaface.serving.runtime import Embedder, load_embedder
 
 pytest_plugins = ("tiny_models",)
@@ -123,3 +124,30 @@ def test_fingerprints_of_a_run_and_its_export_differ(tiny_embedder, tiny_exporte
     again = load_embedder(str(tiny_exported))
     assert exported.fingerprint == again.fingerprint != tiny_embedder.fingerprint
     assert dataclasses.replace(exported, prepare=Preparer(("frame",), 48)).fingerprint != exported.fingerprint
+
+
+@pytest.mark.parametrize("form", ["onnx-int8", "openvino-int8"])
+def test_eight_bits_are_written_or_refused(tiny_embedder, faces, tmp_path, form):
+    """Whether random weights survive 8 bits is chance; that a file is written only where they do is not."""
+    if form == "openvino-int8":
+        pytest.importorskip("nncf")
+    out = tmp_path / f"tiny{'.xml' if form.startswith('openvino') else '.onnx'}"
+    refused = ""
+    try:
+        export(tiny_embedder, form, out, *faces, "")
+    except ModelError as error:
+        refused = str(error)
+    if refused:
+        assert f"not written, since as {form} " in refused
+        assert not list(tmp_path.iterdir())
+    else:
+        said, before = (each.embed_images(photos(3)).identity for each in (load_embedder(str(out)), tiny_embedder))
+        assert (said * before).sum(1).min() > 0.9
+
+
+def test_quantising_leaves_the_graph_as_it_was(tiny_exported, faces):
+    graph = onnx.load(tiny_exported)
+    before = graph.SerializeToString()
+    small = int8_onnx(graph, faces[0].feeds())
+    assert graph.SerializeToString() == before
+    assert sum(node.op_type == "QuantizeLinear" for node in small.graph.node) > 3
