@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 
 from bonaface.metrics.scores import checked_scores, checked_two, count_scores, roc_errors
 
@@ -152,6 +151,8 @@ def min_cllr(same: ArrayLike, different: ArrayLike) -> float:
     """
     _, same_counts, different_counts = count_scores(*checked_two(same, different))
     weights = (same_counts + different_counts).astype(np.float64)
+    from scipy.optimize import isotonic_regression  # slow to import, and thresholds alone don't need it
+
     blocks = isotonic_regression(same_counts / weights, weights=weights, increasing=False).blocks[:-1]
     mated = np.add.reduceat(same_counts, blocks) / same_counts.sum()  # P(block | mated)
     non_mated = np.add.reduceat(different_counts, blocks) / different_counts.sum()

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 from bonaface.metrics.scores import checked_two, count_scores, roc_errors
 
@@ -65,14 +64,17 @@ def det_points(
     Source: A. Martin et al., "The DET curve in assessment of detection task performance", Eurospeech 1997.
 
     Example:
+        >>> from scipy.stats import norm
         >>> fmr, fnmr = det_points([0.9, 0.8, 0.4], [0.7, 0.3, 0.2, 0.1])
         >>> norm.cdf(fmr).round(2).tolist(), norm.cdf(fnmr).round(2).tolist()
         ([0.25], [0.33])
     """
+    from scipy.special import ndtri  # slow to import, and thresholds alone don't need it
+
     fmr, tmr = roc_points(same, different, at_most)
     fnmr = 1 - tmr
     drawn = (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)
-    return norm.ppf(fmr[drawn]), norm.ppf(fnmr[drawn])
+    return ndtri(fmr[drawn]), ndtri(fnmr[drawn])
 
 
 def _corners(fnr: NDArray[np.float64], fpr: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -107,7 +109,9 @@ def thinned(fnr: NDArray[np.float64], fpr: NDArray[np.float64], at_most: int) ->
 
 
 def _probit(rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(norm.ppf(np.clip(rate, _smallest(rate), 1 - _smallest(1 - rate))))
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri(np.clip(rate, _smallest(rate), 1 - _smallest(1 - rate))))
 
 
 def _log(rate: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 
 from bonaface.errors import DataError
 from bonaface.metrics.scores import NEGATIVES, checked_labels, checked_two, count_scores, roc_errors
@@ -232,6 +231,8 @@ def rocch(same_counts: NDArray[Any], different_counts: NDArray[Any]) -> tuple[ND
         ([1.0, 0.333, 0.0, 0.0], [0.0, 0.0, 0.25, 1.0])
     """
     weights = (same_counts + different_counts).astype(np.float64)
+    from scipy.optimize import isotonic_regression  # slow to import, and thresholds alone don't need it
+
     blocks = isotonic_regression(same_counts / weights, weights=weights, increasing=False).blocks
     starts = blocks[:-1]
     return roc_errors(np.add.reduceat(same_counts, starts), np.add.reduceat(different_counts, starts))

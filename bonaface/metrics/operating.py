@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from bonaface.errors import DataError
 from bonaface.metrics.eer import challenge_eer, eer_rocch, methods_of
@@ -258,5 +257,7 @@ def auc(same: ArrayLike, different: ArrayLike) -> float:
         0.875
     """
     mated, non_mated = checked_two(same, different)
+    from scipy.stats import rankdata  # slow to import, and thresholds alone don't need it
+
     ranks = rankdata(np.concatenate([mated, non_mated]))[: len(mated)]
     return float((ranks.sum() - len(mated) * (len(mated) + 1) / 2) / (len(mated) * len(non_mated)))

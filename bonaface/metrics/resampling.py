@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from bonaface.errors import DataError
@@ -55,6 +54,8 @@ def person_weights(
     first, second = np.asarray(person_0), np.asarray(person_1)
     if first.shape != second.shape or first.ndim != 1:
         raise DataError(f"person: expected one a picture of each pair, got shapes {first.shape} and {second.shape}")
+    import pandas as pd  # slow to import, and thresholds alone don't need it
+
     codes, people = pd.factorize(np.concatenate([first, second]))
     if (codes < 0).any():
         raise DataError(f"person: missing in the pair at position {int(np.argmax(codes < 0)) % len(first)}")
