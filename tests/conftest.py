@@ -1,7 +1,7 @@
 """Small picture trees in every layout, made of seeded noise and gradients."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +117,13 @@ def oml_table(tmp_path: Path, write_picture: WritePicture) -> Callable[..., Path
         return table
 
     return write
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """One Ray for all tests of a session: it takes seconds to start."""
+    pytest.importorskip("ray")
+    from bonaface.serving.ray_cluster import connected
+
+    with connected(None):
+        yield

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "bonaface"
 LEAVES = {"errors", "files", "config", "metrics", "scoring", "thresholds", "__init__"}
 """Of the root. Among themselves they import one another; ``test_leaves_import_leaves_alone`` says so."""
-ORDER = ["faces", "embedding", "verification", "serving", "commands", "cli", "__main__"]
+ORDER = ["faces", "embedding", "verification", "serving", "experiments", "commands", "cli", "__main__"]
 """From the top of the house to the bottom."""
 NETWORKS = {"torch", "lightning", "timm"}
 

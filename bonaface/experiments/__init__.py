@@ -1,0 +1,1 @@
+"""The report as a program: a file of experiments -> runs -> tables, measured beside reported."""

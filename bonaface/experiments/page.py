@@ -1,0 +1,94 @@
+"""The tables of a file of experiments as one HTML page, with how the runs learned. It has no script and fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import bonaface.verification
+from bonaface.experiments.curves import THIRDS, learning_chart, parallel_chart, series_of
+from bonaface.experiments.plan import Plan
+from bonaface.experiments.results import TableResult, collect
+from bonaface.experiments.tables import FOOTNOTES, cells, heads, markdown, rows_csv, runs_csv
+from bonaface.files import atomic_write
+
+__all__ = ["write_tables"]
+
+_STYLE = Path(bonaface.verification.__file__).parent
+
+
+def write_tables(plan: Plan, folder: Path) -> list[Path]:
+    """Writes ``table.md``, ``report.html``, ``table.csv`` (a line a row) and ``runs.csv`` (a line a run).
+
+    Raises:
+        ConfigError: if a row's run has other settings than the file.
+        DataError: if they can't be written.
+    """
+    tables = collect(plan)
+    written = {
+        "table.md": markdown(plan.name, tables),
+        "report.html": _page(plan.name, tables),
+        "table.csv": rows_csv(tables).to_csv(index=False),
+        "runs.csv": runs_csv(tables).to_csv(index=False),
+    }
+    for name, text in written.items():
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [folder / name for name in written]
+
+
+def _page(title: str, tables: Sequence[TableResult]) -> str:
+    loader = jinja2.FileSystemLoader([Path(__file__).parent, _STYLE])
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    records = [record for table in tables for result in table.rows for record in result.records]
+    parallel = parallel_chart(tables, f"{title}: settings and error rates")
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        runs=len(records),
+        ended=sum(record is not None and record["status"] == "done" for record in records),
+        failed=sum(record is not None and record["status"] == "failed" for record in records),
+        missing=sum(record is None for record in records),
+        parallel=None if parallel is None else Markup(parallel),  # noqa: S704
+        parallel_width=640,
+        thirds=THIRDS,
+        tables=[_table_view(table) for table in tables],
+        footnotes=FOOTNOTES,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        whence=_whence(records),
+    )
+
+
+def _table_view(table: TableResult) -> dict[str, Any]:
+    learned = series_of(table.rows)
+    title = table.table.title
+    charts = [
+        {"title": name, "svg": Markup(learning_chart(table.rows, column, label, f"{title}: {name}"))}  # noqa: S704
+        for column, name, label in (
+            ("val_challenge_eer", "Validation", "EER on val"),
+            ("train_loss", "Loss", "training loss"),
+        )
+    ]
+    return {
+        "title": title,
+        "note": table.table.note,
+        "heads": heads(table),
+        "lines": cells(table),
+        "charts": charts if learned else [],
+        "legend": [(series, result.row.name) for series, result in learned],
+        "commands": [result.command for result in table.rows if result.command],
+    }
+
+
+def _whence(records: Sequence[Any]) -> dict[str, list[str]]:
+    """Commits and machines that the figures come from, each once."""
+    ended = [record for record in records if record is not None and "machine" in record]
+    named = [{"commit": record["commit"] or "outside git"} | record["machine"] for record in ended]
+    names = dict.fromkeys(name for each in named for name in each)
+    return {name: list(dict.fromkeys(each[name] for each in named if name in each)) for name in names}

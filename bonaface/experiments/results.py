@@ -1,0 +1,136 @@
+"""The records of a file's rows, gathered: mean and spread over seeds, what failed, what is missing."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bonaface.config import TrainConfig
+from bonaface.experiments.plan import Plan, Row, Table, Trial
+from bonaface.experiments.records import Record, read_record, refuse_changed
+
+__all__ = ["FIGURES", "RowResult", "Spread", "TableResult", "collect"]
+
+FIGURES: dict[str, Callable[[Record], Any]] = {
+    "test": lambda record: (record["test"] or {}).get("challenge_eer"),
+    "test_sv": lambda record: (record["test"] or {}).get("sv_eer"),
+    "test_spf": lambda record: (record["test"] or {}).get("spf_eer"),
+    "val": lambda record: record["val"].get("challenge_eer"),
+    "val_sv": lambda record: record["val"].get("sv_eer"),
+    "val_spf": lambda record: record["val"].get("spf_eer"),
+    "seconds": lambda record: record["cost"]["seconds"],
+    "peak_memory_bytes": lambda record: record["cost"]["peak_memory_bytes"],
+    "images_per_second": lambda record: record["images_per_second"],
+    "inference_ms": lambda record: record["inference_ms"],
+}
+"""Every figure of a run by its name, from its record; None where the run has none."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over seeds.
+
+    Args:
+        mean: over the runs that have it.
+        deviation: sample standard deviation; None of a single run.
+        runs: how many there are.
+    """
+
+    mean: float
+    deviation: float | None
+    runs: int
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread | None:
+        """The spread of some values; None of none.
+
+        Example:
+            >>> Spread.of([1.0, 3.0])
+            Spread(mean=2.0, deviation=1.4142135623730951, runs=2)
+        """
+        if not values:
+            return None
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """A row and what came of it.
+
+    Args:
+        row: the row.
+        training: how it is trained, in words.
+        trials: its runs.
+        records: of each, None where it has not ended.
+        command: runs this row alone.
+    """
+
+    row: Row
+    training: str
+    trials: tuple[Trial, ...]
+    records: tuple[Record | None, ...]
+    command: str
+
+    def spread(self, name: str) -> Spread | None:
+        """A figure of ``FIGURES`` over the runs that ended well."""
+        done = [record for record in self.records if record is not None and record["status"] == "done"]
+        return Spread.of([value for record in done if (value := FIGURES[name](record)) is not None])
+
+    @property
+    def failures(self) -> list[str]:
+        """The errors of the runs that failed, each once."""
+        failed = [record for record in self.records if record is not None and record["status"] == "failed"]
+        return list(dict.fromkeys(record["error"] for record in failed))
+
+    @property
+    def missing(self) -> int:
+        """How many runs have not ended."""
+        return sum(record is None for record in self.records)
+
+
+@dataclass(frozen=True)
+class TableResult:
+    """A table and what came of its rows."""
+
+    table: Table
+    rows: tuple[RowResult, ...]
+
+
+def collect(plan: Plan) -> list[TableResult]:
+    """What came of every row.
+
+    Raises:
+        ConfigError: if a row's run has other settings than the file.
+    """
+    return [TableResult(table, tuple(_result(plan, row) for row in table.rows)) for table in plan.tables]
+
+
+def _result(plan: Plan, row: Row) -> RowResult:
+    trials = plan.trials_of(row)
+    for trial in trials:
+        refuse_changed(trial)
+    training = _training(row, plan.configs[row.name]) if trials else "reported, not run"
+    only = shlex.quote(row.name.replace("[", "[[]"))
+    command = f"bonaface experiments run {shlex.quote(str(plan.file))} --only {only}" if trials else ""
+    return RowResult(row, training, tuple(trials), tuple(read_record(trial) for trial in trials), command)
+
+
+def _training(row: Row, config: TrainConfig) -> str:
+    """How a row is trained, in the order in which a reader asks."""
+    identity = config.model.identity
+    size = f" at {identity.size} px" if identity.size else ""
+    start = {"pretrained": "pretrained", "none": "random weights"}.get(identity.weights, identity.weights)
+    network = f"{identity.backbone}{size}, {start}"
+    if row.way == "untrained":
+        return f"{network}; as it comes"
+    batch, loss, optimizer = config.batch, config.loss, config.optimizer
+    margin = "" if loss.name == "soft_triplet" or loss.margin is None else f" margin {loss.margin:g}"
+    length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
+    flip = f"flip {config.faces.flip:g}" if config.faces.flip else "no augmentation"
+    return (
+        f"{network}; {batch.n_labels} x {batch.n_instances}; {loss.name}{margin}, {loss.reduction}; {flip}; "
+        f"{length}, {optimizer.name} {optimizer.lr:g}"
+    )

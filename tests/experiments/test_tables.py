@@ -1,0 +1,149 @@
+"""Records to tables: means and spreads, the best in bold, what failed and what is missing said."""
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bonaface.config import save_config
+from bonaface.experiments.curves import parallel_chart
+from bonaface.experiments.page import write_tables
+from bonaface.experiments.results import Spread, collect
+from bonaface.experiments.tables import markdown
+
+
+def record(test: float, val: float, seconds: float = 600.0) -> dict:
+    return {
+        "status": "done",
+        "val": {"challenge_eer": val, "sv_eer": val, "spf_eer": val},
+        "test": {"challenge_eer": test, "sv_eer": test / 2, "spf_eer": test * 2},
+        "best_step": 4,
+        "cost": {"seconds": seconds, "peak_memory_bytes": 2**30, "memory_of": "process"},
+        "images_per_second": 40.0,
+        "inference_ms": 1.5,
+        "commit": "abc",
+        "machine": {"torch": "2.0"},
+    }
+
+
+def leave(trial, what: dict) -> None:
+    """As if the trial had been run."""
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    trial.record.write_text(json.dumps(what))
+    save_config(trial.config, trial.folder / "config.yaml")
+    steps = {"step": [0, 2, 4], "train_loss": [np.nan, 0.4, 0.2], "val_challenge_eer": [0.5, 0.3, 0.2]}
+    pd.DataFrame(steps).to_csv(trial.folder / "metrics.csv", index=False)
+
+
+@pytest.fixture
+def ended(plan):
+    """Three rows with two seeds: one ended, one with a failed and a missing run, one that is only reported."""
+    made = plan(
+        [
+            {"name": "good", "reported": {"test": 0.05}, "settings": {"loss.margin": 0.5}},
+            {"name": "bad | <b>", "note": "a note", "settings": {"loss.margin": 0.1}},
+            {"name": "baseline", "run": "reported", "reported": {"test": 0.382}},
+            {"name": "poor", "settings": {"loss.margin": 0.3}},
+        ],
+        seeds=[0, 1],
+    )
+    trials = made.trials()
+    leave(trials[0], record(0.10, 0.2))
+    leave(trials[1], record(0.20, 0.4))
+    leave(trials[2], {"status": "failed", "error": "DataError: <script>", "commit": None, "machine": {"torch": "2.1"}})
+    leave(trials[4], record(0.30, 0.1))
+    leave(trials[5], record(0.30, 0.1))
+    return made
+
+
+def test_the_spread_is_that_of_statistics():
+    values = [0.1, 0.4, 0.25]
+    assert Spread.of(values) == Spread(pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)), 3)
+    assert Spread.of([0.1]) == Spread(0.1, None, 1)
+    assert Spread.of([]) is None
+
+
+def test_measured_stands_beside_reported_and_the_best_is_bold(ended):
+    text = markdown("tiny", collect(ended))
+    head, _, good, bad, baseline, poor = [line for line in text.splitlines() if line.startswith("|")]
+    columns = [cell.strip() for cell in head.strip("|").split("|")]
+    line = dict(zip(columns, [cell.strip() for cell in good.strip("|").split("|")], strict=True))
+    assert line["EER on test"] == "**0.1500 ± 0.0707**"
+    assert line["reported"] == "0.05"
+    assert line["EER on val"] == "0.3000 ± 0.1414"
+    assert line["time"] == "10 min"
+    assert line["peak memory"] == "1.00 GiB"
+    assert "**0.1000 ± 0.0000**" in poor
+    assert "bad \\| <b>" in bad
+    assert "a note; failed: DataError: <script>; 1 of 2 seeds not run yet" in bad
+    assert "reported, not run" in baseline
+    assert "0.382" in baseline
+    assert f"    bonaface experiments run {ended.file} --only good\n" in text
+    assert "--only 'bad | <b>'\n" in text
+    assert "--only baseline" not in text
+
+
+def test_a_single_row_is_not_called_the_best(plan):
+    made = plan([{"name": "a"}])
+    leave(made.trials()[0], record(0.1, 0.2))
+    assert "**" not in markdown("tiny", collect(made))
+
+
+def test_the_files_are_whole(ended, tmp_path):
+    files = write_tables(ended, tmp_path / "out")
+    assert [file.name for file in files] == ["table.md", "report.html", "table.csv", "runs.csv"]
+    rows = pd.read_csv(tmp_path / "out" / "table.csv").set_index("row")
+    assert rows.loc["good", "test"] == pytest.approx(0.15)
+    assert rows.loc["good", "test_reported"] == 0.05
+    assert rows.loc["baseline", "test_reported"] == 0.382
+    assert np.isnan(rows.loc["bad | <b>", "test"])
+    runs = pd.read_csv(tmp_path / "out" / "runs.csv")
+    assert runs["status"].tolist() == ["done", "done", "failed", "not run", "done", "done"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    check_page(page)
+    assert "4 of 6 runs ended, 1 failed, 1 not run yet" in " ".join(page.split())
+
+
+def check_page(page: str) -> None:
+    """Nothing is fetched, no script runs, every element is closed, and names are escaped."""
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "default-src 'none'" in page
+    assert page.count("<svg viewBox") == page.count("</svg>")
+    assert 'class="line c0"' in page
+    open_elements: list[str] = []
+    void = {"meta", "link", "br", "img", "line", "rect", "circle", "polyline", "polygon"}
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            open_elements.extend([] if tag in void else [tag])
+
+        def handle_startendtag(self, tag, attrs):
+            pass
+
+        def handle_endtag(self, tag):
+            assert open_elements.pop() == tag
+
+    Checker().feed(page)
+    assert open_elements == []
+
+
+def test_parallel_coordinates_have_an_axis_for_what_differs_and_a_line_for_each_row(ended):
+    svg = parallel_chart(collect(ended), "settings")
+    assert svg is not None
+    assert ">margin</text>" in svg
+    assert ">EER on test</text>" in svg
+    assert ">n_labels</text>" not in svg
+    assert svg.count("<polyline") == 2
+    assert ">0.1500</text>" in svg
+    assert ">0.3000</text>" in svg
+
+
+def test_parallel_coordinates_need_two_rows_that_differ(plan):
+    made = plan([{"name": "a"}, {"name": "b"}])
+    assert parallel_chart(collect(made), "settings") is None
+    for trial in made.trials():
+        leave(trial, record(0.1, 0.2))
+    assert parallel_chart(collect(made), "settings") is None
