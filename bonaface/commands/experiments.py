@@ -91,8 +91,9 @@ def _run(options: argparse.Namespace) -> int:
 def _run_all(plan: Plan, trials: list[Trial], options: argparse.Namespace, console: Console) -> int:
     """Runs what is left; returns how many failed."""
     from bonaface.embedding.tracking import check_tracking
-    from bonaface.experiments.ray_trials import connected, run_trials
+    from bonaface.experiments.ray_trials import run_trials
     from bonaface.experiments.trial import refuse_missing
+    from bonaface.serving.ray_cluster import connected
 
     refuse_missing(plan, trials)
     for tracking in dict.fromkeys(trial.config.tracking for trial in trials):

@@ -113,7 +113,7 @@ class TensorBoardCurves(Callback):
         """Opens the file."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(self.folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(self.folder))
 
     def on_train_epoch_start(self, trainer: L.Trainer, training: Any) -> None:
         """The untrained model's figures."""
@@ -127,9 +127,9 @@ class TensorBoardCurves(Callback):
     def _write(self, row: dict[str, float]) -> None:
         for name, value in row.items():
             if name != "step" and math.isfinite(value):
-                self._writer.add_scalar(name, value, int(row["step"]))  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, int(row["step"]))
+        self._writer.flush()
 
     def on_fit_end(self, trainer: L.Trainer, training: Any) -> None:
         """Closes it."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

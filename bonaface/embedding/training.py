@@ -80,8 +80,9 @@ class FaceTraining(L.LightningModule):
         """
         if self.ranks.world_size == 1:
             return own
-        joint: Tensor = self.all_gather(own, sync_grads=own.requires_grad).flatten(0, 1)
-        return joint
+        joint: Any = self.all_gather(own, sync_grads=own.requires_grad)  # (ranks, n, ...)
+        whole: Tensor = joint.flatten(0, 1)  # (ranks * n, ...)
+        return whole
 
     def _note(self, value: Tensor, terms: dict[str, LossValue], images: int) -> None:
         active = torch.stack([term.active for term in terms.values()]).mean()

@@ -47,7 +47,8 @@ def run_trials(
     # A process serves one trial, so that the most memory it held is that trial's. One that dies is tried again once, from its
     # checkpoint: the machine may have been taken away.
     remote = ray.remote(max_calls=1, max_retries=1, num_cpus=cpus, num_gpus=resources.gpus)(_in_folder)
-    waiting, running = deque(trials), {}
+    waiting: deque[Trial] = deque(trials)
+    running: dict[Any, Trial] = {}
     while waiting or running:
         while waiting and len(running) < (workers or len(trials)):
             trial = waiting.popleft()
@@ -87,7 +88,7 @@ def _record(reference: Any, trial: Trial) -> Record:
 def _refuse_too_much(cpus: float, gpus: float) -> None:
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
         most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
         raise ConfigError(

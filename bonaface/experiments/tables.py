@@ -137,7 +137,8 @@ def rows_csv(tables: Sequence[TableResult]) -> pd.DataFrame:
             figures: dict[str, float | int | None] = {"seeds": len(result.row.seeds) if result.trials else 0}
             for name in FIGURES:
                 spread = result.spread(name)
-                figures |= {name: spread and spread.mean, f"{name}_deviation": spread and spread.deviation}
+                figures[name] = None if spread is None else spread.mean
+                figures[f"{name}_deviation"] = None if spread is None else spread.deviation
             figures |= {f"{key}_reported": result.row.reported.get(key) for key in _RATES}
             lines.append(line | figures | {"notes": _notes(result), "command": result.command})
     return pd.DataFrame(lines)

@@ -50,7 +50,7 @@ def run_trial(trial: Trial, test: TestPairs | None, threads: int | None = None) 
         console = Console(file=log, width=_LOG_WIDTH, log_path=False)
         console.log(trial.name)
         try:
-            record = {"status": "done"} | _figures(trial, test, console)
+            record: Record = {"status": "done"} | _figures(trial, test, console)
         except Exception as error:  # one row must not end the others
             told = str(error) if isinstance(error, BonafaceError) else f"{type(error).__name__}: {error}"
             console.print_exception()

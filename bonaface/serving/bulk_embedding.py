@@ -138,7 +138,7 @@ def embed_shards(
     import ray
     import ray.data
 
-    there = ray.cluster_resources()
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     kind = "GPU" if job.device == "cuda" else "CPU"
     most = int(there.get(kind, 0))
     if not most:

@@ -122,7 +122,8 @@ def _batches(place: Place) -> Iterable[Any]:
         file = pq.ParquetFile(place.opened())
         return file.iter_batches(columns=["path"]) if "path" in file.schema_arrow.names else _no_path()
     only = pa_csv.ConvertOptions(include_columns=["path"], column_types={"path": pa.string()})
-    return pa_csv.open_csv(place.opened(), convert_options=only)
+    read: Iterable[Any] = pa_csv.open_csv(place.opened(), convert_options=only)
+    return read
 
 
 def _no_path() -> Iterable[Any]:

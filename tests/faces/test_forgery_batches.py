@@ -44,8 +44,8 @@ def batches() -> Callable[..., ForgingBatches]:
     ) -> Any:
         sampler = BesideForgeriesSampler(WHO, REAL, 3, 2, n_fake, 0.5, seed)
         return ForgingBatches(
-            store(), WHO, REAL, np.arange(len(WHO)), sampler, Augmentation(flip=0.3), VIEWS, seed, first, 4, (2, n_fake), methods, 1.0,
-            forged_classes(WHO, WHO, REAL, shared=False),
+            store(), WHO, REAL, np.arange(len(WHO)), sampler, Augmentation(flip=0.3), VIEWS, seed, first, 4, (2, n_fake),
+            methods, 1.0, forged_classes(WHO, WHO, REAL, shared=False),
         )  # fmt: skip
 
     return make
