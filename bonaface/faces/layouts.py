@@ -57,11 +57,7 @@ def pictures_by_folder(root: Path) -> dict[str, list[str]]:
 
 def _pictures_in(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if is_picture(entry.name) and entry.is_file()
-        )
+        return sorted(entry.name for entry in entries if is_picture(entry.name) and entry.is_file())
 
 
 def is_picture(name: str) -> bool:
