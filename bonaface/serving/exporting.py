@@ -210,7 +210,7 @@ def _openvino(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OpenVinoFile
         import openvino
     except ImportError as error:
         raise ConfigError(
-            f"--format {form}: needs OpenVINO, which is not installed: pip install bonaface[openvino]"
+            f"--format {form}: needs OpenVINO, which is not installed: pip install bonaface[export]"
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "graph.onnx"

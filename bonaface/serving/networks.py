@@ -294,7 +294,7 @@ def _openvino_model(file: Path) -> tuple[Any, Any]:
     try:
         import openvino
     except ImportError as error:
-        raise ModelError(f"{file}: needs OpenVINO, which is not installed: pip install bonaface[openvino]") from error
+        raise ModelError(f"{file}: needs OpenVINO, which is not installed: pip install bonaface[export]") from error
     core = openvino.Core()
     try:
         return core, core.read_model(file)

@@ -98,7 +98,7 @@ def int8_openvino(model: Any, feeds: Feeds) -> Any:
         import nncf  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise ConfigError(
-            "--format openvino-int8: needs NNCF, which is not installed: pip install bonaface[openvino]"
+            "--format openvino-int8: needs NNCF, which is not installed: pip install bonaface[export]"
         ) from error
     with _Quiet("nncf"):
         batches = list(feeds)

@@ -51,11 +51,11 @@ def test_what_cannot_be_judged(pair, tiny_exported, tmp_path):
 
 
 def test_no_framework_is_loaded(pair, tiny_exported):
-    """Start-up is what a user waits for: an exported model needs no torch, and no scikit-learn."""
+    """Start-up is what a user waits for: an exported model needs no torch, scikit-learn, scipy or pandas."""
     words = [*pair, "--model", str(tiny_exported)]
     code = (
         f"import sys\nfrom bonaface.commands.verify import main\nmain({words!r})\n"
-        "heavy = {'torch', 'sklearn', 'lightning', 'timm', 'onnx'} & set(sys.modules)\n"
+        "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'lightning', 'timm', 'onnx'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {sorted(heavy)}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
