@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,22 +82,13 @@ class Joint:
         return np.concatenate([sampler.batch(step) for sampler in self.samplers])
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        {"batch.n_labels": 3},
-        {
-            "batch.sampler": "beside_fakes",
-            "batch.n_labels": 2,
-            "model.authenticity": "{backbone: timm:test_vit, weights: none, size: 32}",
-        },
-    ],
-    ids=["identity", "identity and authenticity"],
-)
-def test_two_processes_train_as_one_with_both_batches(words, config, tmp_path, monkeypatch, how):
+def test_two_processes_train_as_one_with_both_batches(words, config, tmp_path, monkeypatch):
     """Losses, error rates and weights; the network has no batch norm, whose statistics each process on a CPU has for itself."""
-    settings = how | {
+    settings = {
+        "batch.sampler": "beside_fakes",
+        "batch.n_labels": 2,
         "model.identity.backbone": "timm:test_vit",
+        "model.authenticity": "{backbone: timm:test_vit, weights: none, size: 32}",
         "faces.flip": 0,
         "optimizer.name": "sgd",
         "optimizer.lr": 0.05,
