@@ -88,7 +88,7 @@ def degrade(picture: Picture, generator: np.random.Generator) -> Picture:
 
 
 def _light(picture: Picture, generator: np.random.Generator) -> Picture:
-    gain, offset = generator.uniform(0.65, 1.4), generator.uniform(-30, 30)
+    gain, offset = generator.uniform(0.75, 1.25), generator.uniform(-20, 20)
     curve = np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)
     return np.asarray(curve[picture])
 
@@ -108,14 +108,14 @@ def _reframe(picture: Picture, generator: np.random.Generator) -> Picture:
 
 def _rescale(picture: Picture, generator: np.random.Generator) -> Picture:
     h, w = picture.shape[:2]
-    factor = 0.95 ** generator.uniform(1, 25)  # 0.28 to 0.95: a face of 112 pixels from one of 31
+    factor = generator.uniform(0.4, 0.95)
     down, up = generator.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC], 2)
     small = cv2.resize(picture, (round(w * factor), round(h * factor)), interpolation=int(down))
     return np.asarray(cv2.resize(small, (w, h), interpolation=int(up)), dtype=np.uint8)
 
 
 def _blur(picture: Picture, generator: np.random.Generator) -> Picture:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.6)), dtype=np.uint8)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.2)), dtype=np.uint8)
 
 
 def _sharpen(picture: Picture, generator: np.random.Generator) -> Picture:
@@ -138,9 +138,9 @@ def _jpeg(picture: Picture, generator: np.random.Generator) -> Picture:
 
 _LIFE = {
     _light: 0.4,
-    _grey: 0.25,
+    _grey: 0.08,
     _reframe: 0.25,
-    _rescale: 0.45,
+    _rescale: 0.35,
     _blur: 0.25,
     _sharpen: 0.2,
     _noise: 0.3,

@@ -53,28 +53,13 @@ def face_square(points: NDArray[np.float32]) -> tuple[float, float, float]:
 
 
 def _cut(image: Picture, left: float, top: float, side: float, size: int) -> Picture:
-    """A square of a picture at ``size`` px; what lies beyond the picture is its mirror image.
+    """A square of a picture at ``size`` px, moved and shrunk until it lies in the picture.
 
-    What lies in the picture is resized first, so that a face near the edge of a large photo costs no large copy.
+    Filled up from the picture's mirror image it would keep the face's size, but networks take the seam for a forgery's.
     """
     height, width = image.shape[:2]
-    (x0, x1), (y0, y1) = (_within(start, side, whole) for start, whole in ((left, width), (top, height)))
-    scale = size / side
-    # Where the part lands in the frame, at least one pixel of it.
-    u0, u1 = _landed(x0 - left, x1 - left, scale, size)
-    v0, v1 = _landed(y0 - top, y1 - top, scale, size)
-    filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    part = cv2.resize(image[y0:y1, x0:x1], (u1 - u0, v1 - v0), interpolation=filtering)
-    framed = cv2.copyMakeBorder(part, v0, size - v1, u0, size - u1, cv2.BORDER_REFLECT)
+    whole = min(max(round(side), 1), height, width)
+    x, y = (min(max(round(start), 0), most - whole) for start, most in ((left, width), (top, height)))
+    filtering = cv2.INTER_AREA if whole > size else cv2.INTER_CUBIC
+    framed = cv2.resize(image[y : y + whole, x : x + whole], (size, size), interpolation=filtering)
     return np.asarray(framed, dtype=np.uint8)
-
-
-def _within(start: float, side: float, whole: int) -> tuple[int, int]:
-    """First pixel of a stretch and the one after its last, within the picture, at least one pixel."""
-    first = min(max(round(start), 0), whole - 1)
-    return first, min(max(round(start + side), first + 1), whole)
-
-
-def _landed(first: float, last: float, scale: float, size: int) -> tuple[int, int]:
-    low = min(max(round(first * scale), 0), size - 1)
-    return low, min(max(round(last * scale), low + 1), size)

@@ -45,13 +45,12 @@ def test_a_frame_is_taken_as_it_is(rng):
     np.testing.assert_array_equal(prepare(image)["frame"], image)
 
 
-def test_beyond_the_picture_is_its_mirror_image():
+def test_at_the_edge_the_square_moves_and_shrinks_until_it_lies_in_the_picture():
     image = photo(200, 200)
-    framed = frame(
-        image, 100, FACE * np.float32(29) + np.float32([10, 100])
-    )  # the square starts 40 px left of the picture
-    np.testing.assert_array_equal(framed[:, :40][:, ::-1], framed[:, 40:80])
-    assert framed[50, 40:, 1].astype(int).tolist() == sorted(framed[50, 40:, 1].tolist())
+    moved = frame(image, 100, FACE * np.float32(29) + np.float32([10, 100]))  # the square of 100 would start 40 px left of it
+    np.testing.assert_array_equal(moved, image[59:159, :100])
+    whole = frame(image, 100, FACE * np.float32(290) + np.float32([10, 100]))  # it would be larger than the picture
+    np.testing.assert_array_equal(whole, cv2.resize(image, (100, 100), interpolation=cv2.INTER_AREA))
 
 
 @given(
