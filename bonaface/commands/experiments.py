@@ -84,6 +84,7 @@ def _run(options: argparse.Namespace) -> int:
     if not left:
         return 0
     failed = _run_all(plan, left, options, console)
+    _say(console, f"{len(left) - failed} ended well" + (f", {failed} failed" if failed else ""))
     _say(console, f"bonaface experiments report {options.file}: writes the tables")
     return 1 if failed else 0
 

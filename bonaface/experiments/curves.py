@@ -20,7 +20,7 @@ __all__ = ["THIRDS", "learning_chart", "parallel_chart", "series_of"]
 THIRDS = ((4, "lowest third"), (0, "middle third"), (3, "highest third"))
 """Colours of the parallel coordinates, and what they say of a row's error rate."""
 
-_AXIS_WIDTH, _MOST_AXES, _MOST_TEXTS = 130.0, 8, 8
+_WIDTH, _AXIS_WIDTH, _MOST_AXES, _MOST_TEXTS, _LONGEST = 880.0, 130.0, 8, 8, 24
 _OWN = ("name", "out", "seed", "tracking")
 
 
@@ -80,10 +80,12 @@ def parallel_chart(tables: Sequence[TableResult], title: str) -> str | None:
     varied = _varied([result for result, _ in ended])
     if len(ended) < 2 or not varied:
         return None
-    rates = np.array([rate for _, rate in ended])  # (rows,)
-    names = [*(name.rpartition(".")[2] for name in varied), f"EER on {measure}"]
+    rates = np.round([rate for _, rate in ended], 4)  # (rows,), as they are shown
+    names = [*(".".join(name.split(".")[-2:]) for name in varied), f"EER on {measure}"]
     ticks = [(float(place), name) for place, name in enumerate(names)]
-    chart = Chart(title, Axis("", -0.2, len(names) - 0.4, ticks), Axis("", -0.1, 1.1, []), _AXIS_WIDTH * len(names))
+    chart = Chart(
+        title, Axis("", -0.2, len(names) - 0.4, ticks), Axis("", -0.1, 1.1, []), max(_WIDTH, _AXIS_WIDTH * len(names))
+    )
     columns = [_heights(values) for values in varied.values()]
     low, high = float(rates.min()), float(rates.max())
     columns.append((rates - low) / (high - low) if high > low else np.full(len(rates), 0.5))
@@ -124,7 +126,13 @@ def _rank(named: tuple[str, Any]) -> tuple[bool, float, str]:
 def _mark(chart: Chart, columns: Sequence[Sequence[Any]], heights: Sequence[NDArray[np.float64]]) -> None:
     """Writes the values beside their axes; where they are many, the lowest and the highest."""
     for across, (values, places) in enumerate(zip(columns, heights, strict=True)):
-        texts = {float(place): str(value) for value, place in zip(values, places, strict=True)}
+        texts = {float(place): _text(value) for value, place in zip(values, places, strict=True)}
         shown = sorted(texts) if len(texts) <= _MOST_TEXTS else [min(texts), max(texts)]
         for place in shown:
             chart.text(across + 0.04, place + 0.035, texts[place])
+
+
+def _text(value: Any) -> str:
+    """A setting as it stands in a YAML file, cut where it is long."""
+    text = "null" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"...{text[-_LONGEST:]}"

@@ -56,7 +56,6 @@ def _page(title: str, tables: Sequence[TableResult]) -> str:
         failed=sum(record is not None and record["status"] == "failed" for record in records),
         missing=sum(record is None for record in records),
         parallel=None if parallel is None else Markup(parallel),  # noqa: S704
-        parallel_width=640,
         thirds=THIRDS,
         tables=[_table_view(table) for table in tables],
         footnotes=FOOTNOTES,

@@ -26,8 +26,11 @@ class Cell:
     best: bool = False
 
 
+_DIGITS = 4
+
+
 def _rate(value: float) -> str:
-    return f"{value:.4f}"
+    return f"{value:.{_DIGITS}f}"
 
 
 def _seconds(value: float) -> str:
@@ -78,14 +81,14 @@ def cells(table: TableResult) -> list[list[Cell]]:
 
 
 def _best(rows: Sequence[RowResult], key: str) -> float | None:
-    """The lowest mean of a column, where there are two to compare."""
-    means = [spread.mean for result in rows if (spread := result.spread(key)) is not None]
+    """The lowest mean of a column, as it is shown, where there are two to compare."""
+    means = [round(spread.mean, _DIGITS) for result in rows if (spread := result.spread(key)) is not None]
     return min(means) if len(means) > 1 else None
 
 
 def _measured(result: RowResult, key: str, best: float | None) -> Cell:
     spread = result.spread(key)
-    return Cell("") if spread is None else Cell(_with_deviation(spread), spread.mean == best)
+    return Cell("") if spread is None else Cell(_with_deviation(spread), round(spread.mean, _DIGITS) == best)
 
 
 def _with_deviation(spread: Spread) -> str:

@@ -133,9 +133,9 @@ def check_page(page: str) -> None:
 def test_parallel_coordinates_have_an_axis_for_what_differs_and_a_line_for_each_row(ended):
     svg = parallel_chart(collect(ended), "settings")
     assert svg is not None
-    assert ">margin</text>" in svg
+    assert ">loss.margin</text>" in svg
     assert ">EER on test</text>" in svg
-    assert ">n_labels</text>" not in svg
+    assert ">batch.n_labels</text>" not in svg
     assert svg.count("<polyline") == 2
     assert ">0.1500</text>" in svg
     assert ">0.3000</text>" in svg
