@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,13 +141,14 @@ def _ui(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"{database}: no run has been recorded there; name the store by --store, or run experiments first"
         )
-    if not is_local(store):
-        _say(Console(stderr=True), f"{store}: open it in a browser")
-        return 0
-    check_store(store)
-    _say(Console(stderr=True), f"http://127.0.0.1:{options.port}: MLflow on {store}; Ctrl-C ends it")
-    words = ["-m", "mlflow", "ui", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(options.port)]
-    return subprocess.run([sys.executable, *words], check=False).returncode
+    if is_local(store):
+        check_store(store)
+        _say(Console(stderr=True), f"http://127.0.0.1:{options.port}: MLflow on {store}; Ctrl-C ends it")
+        words = ["--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(options.port)]
+        # In place of this process, so that signals reach MLflow itself.
+        os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *words])  # noqa: S606
+    _say(Console(stderr=True), f"{store}: open it in a browser")
+    return 0
 
 
 def _store_of(file: Path | None) -> str:
