@@ -85,7 +85,7 @@ def batches(kind: str, side: int) -> Iterable:
     classes = forged_classes(who, who, real, shared=False)
     made = ForgingBatches(
         store, who, real, np.arange(len(who)), BesideForgeriesSampler(who, real, 12, 2, 2, 0.5, 0), Augmentation(),
-        {"identity": View(kind, side)}, 0, 0, 10**9, tuple(METHODS), classes,
+        {"identity": View(kind, side)}, 0, 0, 10**9, (2, 2), tuple(METHODS), 1.0, classes,
     )  # fmt: skip
     return (made[step] for step in range(10**9))
 
