@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,11 @@ from bonaface.errors import ConfigError
 
 __all__ = ["brief", "connected"]
 
-_EXPECTED = "expected the HOST:PORT that ray start --head printed, ray://HOST:PORT, or auto on a machine of the cluster"
+_EXPECTED = (
+    "expected the HOST:PORT that ray start --head printed, ray://HOST:PORT, or auto on a machine of the cluster; a cluster that "
+    "asks for a token takes the one in ~/.ray/auth_token"
+)
+_TOKEN = Path("~/.ray/auth_token").expanduser()
 _STORE = 80 * 2**20  # bytes of Ray's object store: what passes through it here is small
 _PATIENCE = 5.0  # seconds
 
@@ -32,6 +37,8 @@ def connected(address: str | None) -> Iterator[None]:
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("Ray is not installed: install it by pip install 'bonaface[experiments]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if _TOKEN.exists() and address is not None:  # else Ray would not show it, and a cluster that asks for it refuse
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     if ray.is_initialized():
