@@ -47,7 +47,9 @@ def test_a_frame_is_taken_as_it_is(rng):
 
 def test_at_the_edge_the_square_moves_and_shrinks_until_it_lies_in_the_picture():
     image = photo(200, 200)
-    moved = frame(image, 100, FACE * np.float32(29) + np.float32([10, 100]))  # the square of 100 would start 40 px left of it
+    moved = frame(
+        image, 100, FACE * np.float32(29) + np.float32([10, 100])
+    )  # the square of 100 would start 40 px left of it
     np.testing.assert_array_equal(moved, image[59:159, :100])
     whole = frame(image, 100, FACE * np.float32(290) + np.float32([10, 100]))  # it would be larger than the picture
     np.testing.assert_array_equal(whole, cv2.resize(image, (100, 100), interpolation=cv2.INTER_AREA))
