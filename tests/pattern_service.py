@@ -71,16 +71,16 @@ def picture(person: int, n: int = 0, fake: bool = False) -> bytes:
 
 
 @pytest.fixture
-def network() -> PatternNetwork:
+def patterns() -> PatternNetwork:
     return PatternNetwork()
 
 
 @pytest.fixture
-def embedder(network: PatternNetwork) -> Embedder:
+def embedder(patterns: PatternNetwork) -> Embedder:
     calibration = Calibration(Logistic(20.0, -10.0), Logistic(1.0, 0.0))
     thresholds = tuple(Threshold(fmr, t, t - 0.1, t + 0.1, 10_000) for fmr, t in ((1e-2, -0.5), (1e-3, -0.3)))
     validation = Validation(thresholds, Logistic(3.0, 1.0), 10_000)
-    return Embedder(network, Preparer.of(network.views, SIDE, None), calibration, validation)
+    return Embedder(patterns, Preparer.of(patterns.views, SIDE, None), calibration, validation)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_a_rate_that_the_model_does_not_know_is_refused(client):
     assert answer.json()["detail"] == "fmr: the model's thresholds are for 0.01, 0.001, got 0.05"
 
 
-def test_a_batch_is_the_single_calls_and_a_bad_picture_spoils_only_its_own_pair(client, network):
+def test_a_batch_is_the_single_calls_and_a_bad_picture_spoils_only_its_own_pair(client, patterns):
     pairs = [(picture(1), picture(1, 1)), (picture(1), b"<html>"), (picture(1), picture(2))]
     alone = [client.post("/v1/verify", files=files(first=a, second=b)) for a, b in pairs]
     many = client.post(
@@ -53,7 +53,7 @@ def test_a_batch_is_the_single_calls_and_a_bad_picture_spoils_only_its_own_pair(
     assert many[2]["probability"] == pytest.approx(alone[2].json()["probability"], abs=1e-6)
     assert "second picture 2: is a web page" in many[1]["reason"]
     assert alone[1].status_code == 422
-    assert max(network.batches) == 5
+    assert max(patterns.batches) == 5
 
 
 def test_halves_of_pairs_are_refused(client):
