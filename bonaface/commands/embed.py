@@ -76,8 +76,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
             done = embed_shards(job, left, options.workers, progress, pictures.count(left))
-    speed = done.pictures / done.seconds
-    said = f"{options.out}: {done.pictures:,} pictures embedded in {done.seconds:.0f} s, {speed:.1f} a second"
+    speeds = f"{done.pictures / done.seconds:.1f} a second, {done.pictures / done.core_seconds:.1f} a second and core"
+    said = f"{options.out}: {done.pictures:,} pictures embedded in {done.seconds:.0f} s: {speeds}"
     if done.faults:
         said += f"; {done.faults:,} can't be used"
     console.print(said, highlight=False, markup=False, soft_wrap=True)

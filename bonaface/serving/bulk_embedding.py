@@ -13,6 +13,7 @@ model and a shard, however many pictures there are.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,14 +75,22 @@ def _part(shard: int) -> str:
 
 @dataclass
 class Summary:
-    """What was done."""
+    """What was done.
+
+    Args:
+        pictures: that were looked at.
+        faults: how many of them can't be used.
+        seconds: that it took.
+        core_seconds: that processor cores worked on it, in all workers.
+    """
 
     pictures: int = 0
     faults: int = 0
     seconds: float = 0.0
+    core_seconds: float = 0.0
 
 
-def begin(job: BulkJob, source: str, shard: int = 4096) -> PictureList:
+def begin(job: BulkJob, source: str, shard: int = 2048) -> PictureList:
     """Lists the pictures, or takes up the list that is there.
 
     Args:
@@ -145,7 +154,9 @@ def embed_shards(
         raise ConfigError(f"device: {job.device} was asked for, and no machine of this Ray has one")
     workers = min(workers or most, len(shards))
     share: dict[str, Any] = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     numbers = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
     outcomes = numbers.map_batches(
         ShardEmbedder,
@@ -159,6 +170,7 @@ def embed_shards(
     for outcome in outcomes.iter_rows():
         summary.pictures += outcome["pictures"]
         summary.faults += outcome["faults"]
+        summary.core_seconds += outcome["core_seconds"]
         if progress is not None and task is not None:
             progress.advance(task, outcome["pictures"])
     summary.seconds = time.monotonic() - started
@@ -178,9 +190,14 @@ class ShardEmbedder:
         self.embedder = job.embedder()
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Embeds the shards named in a batch of Ray Data's, writes their parts, and says how many pictures there were."""
-        counts = [self.embed(int(shard)) for shard in batch["shard"]]
-        return {"pictures": np.array([n for n, _ in counts]), "faults": np.array([n for _, n in counts])}
+        """Embeds the shards named in a batch of Ray Data's, writes their parts, and says what was done, a row a shard."""
+        done: dict[str, list[float]] = {"pictures": [], "faults": [], "core_seconds": []}
+        for shard in batch["shard"]:
+            started = time.process_time()
+            pictures, faults = self.embed(int(shard))
+            for name, value in zip(done, (pictures, faults, time.process_time() - started), strict=True):
+                done[name].append(value)
+        return {name: np.array(values) for name, values in done.items()}
 
     def embed(self, shard: int) -> tuple[int, int]:
         """Embeds one shard and writes its part; returns its pictures, and how many of them can't be used."""
