@@ -67,7 +67,7 @@ class PictureList:
 
 
 def write_list(source: str, to: Place, shard: int) -> None:
-    """Lists the pictures of a folder, or of a table; what is held in memory does not grow with their number.
+    """Lists the pictures of a folder, or of a table; of what was listed nothing but the file's index is held in memory.
 
     Args:
         source: a folder (its pictures, and those of all folders below), or a CSV or parquet file with a column ``path``:
