@@ -137,7 +137,8 @@ def embed_shards(
     Args:
         job: what is to be done.
         shards: which.
-        workers: models at once; one a graphics card or, without any, one a processor core where it is None.
+        workers: models at once, several of which may share a graphics card; one a card, or one a processor core, where it is
+            None.
         progress: shows how far it is.
         total: pictures in these shards, for the progress.
 
@@ -153,7 +154,7 @@ def embed_shards(
     if not most:
         raise ConfigError(f"device: {job.device} was asked for, and no machine of this Ray has one")
     workers = min(workers or most, len(shards))
-    share: dict[str, Any] = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
+    share: dict[str, Any] = {"num_gpus": min(1, most / workers)} if kind == "GPU" else {"num_cpus": 1}
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
