@@ -16,6 +16,7 @@ from rich.console import Console
 from bonaface.config import TrainConfig
 from bonaface.embedding.checkpoints import WholeCheckpoints
 from bonaface.embedding.interrupt import Interrupt
+from bonaface.embedding.memory import keep_freed_memory
 from bonaface.embedding.model import FaceModel
 from bonaface.embedding.preparation import TrainingFaces
 from bonaface.embedding.progress import TrainingProgress
@@ -67,6 +68,8 @@ def fit(
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: cuda was asked for, and this machine has no CUDA device that torch can use")
+    if device == "cpu":
+        keep_freed_memory()
     if config.compile:
         for branch in model.trained.values():
             branch.backbone.net.compile()
