@@ -77,8 +77,8 @@ def torchvision_transforms(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tu
 def degrade(picture: Picture, generator: np.random.Generator) -> Picture:
     """What happens to a photo between cameras and users, at random.
 
-    Light, loss of colour, another framing, rescaling, blur, sharpening, noise and JPEG: each is taken or not by itself, in this
-    order, which is that of a photo's life.
+    Light, tone, loss of colour, another framing, rescaling, blur, smoothing, sharpening, noise and JPEG: each is taken or not by
+    itself, in this order, which is that of a photo's life.
     """
     taken = generator.random(len(_LIFE)) < tuple(_LIFE.values())
     for step, take in zip(_LIFE, taken, strict=True):
@@ -91,6 +91,16 @@ def _light(picture: Picture, generator: np.random.Generator) -> Picture:
     gain, offset = generator.uniform(0.75, 1.25), generator.uniform(-20, 20)
     curve = np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)
     return np.asarray(curve[picture])
+
+
+def _tone(picture: Picture, generator: np.random.Generator) -> Picture:
+    """Another camera's colours: white balance, gamma and saturation."""
+    gains, gamma = generator.uniform(0.85, 1.15, 3), generator.uniform(0.7, 1.45)
+    levels = (np.arange(256) / 255) ** gamma * 255
+    curves = np.clip(levels[:, None] * gains, 0, 255).astype(np.uint8)[:, None]  # (256, 1, 3)
+    toned = np.asarray(cv2.LUT(picture, curves), dtype=np.uint8)
+    saturation = generator.uniform(0.3, 1.5)
+    return np.asarray(cv2.addWeighted(toned, saturation, _grey(toned, generator), 1 - saturation, 0), dtype=np.uint8)
 
 
 def _grey(picture: Picture, generator: np.random.Generator) -> Picture:
@@ -108,7 +118,7 @@ def _reframe(picture: Picture, generator: np.random.Generator) -> Picture:
 
 def _rescale(picture: Picture, generator: np.random.Generator) -> Picture:
     h, w = picture.shape[:2]
-    factor = generator.uniform(0.4, 0.95)
+    factor = generator.uniform(0.32, 0.95)
     down, up = generator.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC], 2)
     small = cv2.resize(picture, (round(w * factor), round(h * factor)), interpolation=int(down))
     return np.asarray(cv2.resize(small, (w, h), interpolation=int(up)), dtype=np.uint8)
@@ -116,6 +126,14 @@ def _rescale(picture: Picture, generator: np.random.Generator) -> Picture:
 
 def _blur(picture: Picture, generator: np.random.Generator) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.2)), dtype=np.uint8)
+
+
+def _smooth(picture: Picture, generator: np.random.Generator) -> Picture:
+    """As phones and sites take out noise: flat parts lose their texture and edges stay."""
+    if generator.random() < 0.4:
+        return np.asarray(cv2.medianBlur(picture, 3), dtype=np.uint8)
+    strength = generator.uniform(8, 30)
+    return np.asarray(cv2.bilateralFilter(picture, 5, strength, 2.0), dtype=np.uint8)
 
 
 def _sharpen(picture: Picture, generator: np.random.Generator) -> Picture:
@@ -138,10 +156,12 @@ def _jpeg(picture: Picture, generator: np.random.Generator) -> Picture:
 
 _LIFE = {
     _light: 0.4,
-    _grey: 0.08,
+    _tone: 0.35,
+    _grey: 0.15,
     _reframe: 0.25,
     _rescale: 0.35,
     _blur: 0.25,
+    _smooth: 0.12,
     _sharpen: 0.2,
     _noise: 0.3,
     _jpeg: 0.6,

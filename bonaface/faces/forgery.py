@@ -151,16 +151,25 @@ def _warped(image: Image, matrix: NDArray[Any]) -> Image:
 
 
 def _swap(blend: Blend) -> Method:
-    """The inner face of ``face`` on the head of ``donor``, in the donor's colours."""
+    """The inner face of ``face`` on the head of ``donor``, more or less in the donor's colours."""
 
     def swap(face: Image, donor: Image, random: np.random.Generator, points: Points, donor_points: Points) -> Image:
         inner = _warped(face, similarity_transform(points[:5], donor_points[:5]))
-        # A swapper's network works on a small face: the pasted part is softer than its surroundings.
-        inner = _through_smaller(inner, random.uniform(0.5, 0.85))
+        inner = _swapped_detail(inner, random)
         mask = face_mask(donor.shape[:2], donor_points, random)
-        return blend(transfer_colour(inner, donor, mask), donor, mask)
+        recoloured, share = transfer_colour(inner, donor, mask), min(random.uniform(0.3, 1.7), 1.0)
+        inner = np.asarray(cv2.addWeighted(recoloured, share, inner, 1 - share, 0), dtype=np.uint8)
+        return blend(inner, donor, mask)
 
     return swap
+
+
+def _swapped_detail(inner: Image, random: np.random.Generator) -> Image:
+    """Most swappers' networks draw a small face, softer than the rest; some sharpen it, some keep the photo's pixels."""
+    kind, scale = random.random(), random.uniform(0.4, 0.9)
+    if kind < 0.6:
+        return _through_smaller(inner, scale)
+    return _resharpened(inner, random) if kind < 0.75 else inner
 
 
 def _reenact(face: Image, _donor: Image, random: np.random.Generator, points: Points, _donor_points: Points) -> Image:
@@ -194,11 +203,16 @@ def _bump(shape: tuple[int, int], centre: NDArray[Any], reach: float) -> NDArray
 
 
 def _rerender(face: Image, _donor: Image, random: np.random.Generator, points: Points, _donor_points: Points) -> Image:
-    """The inner face as a narrow network would draw it again: through a smaller picture, blur and JPEG."""
-    drawn = _through_smaller(face, random.uniform(0.34, 0.6))
-    if random.random() < 0.5:
+    """The inner face as a narrow network would draw it again: through a smaller picture, a finish and JPEG."""
+    drawn = _through_smaller(face, random.uniform(0.34, 0.7))
+    finish = random.random()
+    if finish < 0.4:
         drawn = np.asarray(cv2.GaussianBlur(drawn, (0, 0), random.uniform(0.5, 1.0)), dtype=np.uint8)
-    drawn = _through_jpeg(drawn, int(random.integers(35, 80)), random)
+    elif finish < 0.55:
+        drawn = np.asarray(cv2.bilateralFilter(drawn, 5, random.uniform(15, 40), 3.0), dtype=np.uint8)
+    elif finish < 0.7:
+        drawn = _resharpened(drawn, random)
+    drawn = _through_jpeg(drawn, int(random.integers(35, 90)), random)
     return alpha_blend(drawn, face, face_mask(face.shape[:2], points, random))
 
 

@@ -40,14 +40,14 @@ def face_mask(shape: tuple[int, int], points: NDArray[np.float32], random: np.ra
         Weights in [0, 1], shape ``shape``; 0 at the border of the picture.
     """
     angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    radius = np.full(_CORNERS, random.uniform(0.9, 1.12))
+    radius = np.full(_CORNERS, random.uniform(0.82, 1.16))
     for wave in (1, 2, 3):
         radius += random.normal(0, 0.045) * np.cos(wave * angles + random.uniform(0, 2 * np.pi))
     corners = _ellipse(points, angles, radius) if len(points) == 5 else _polygon(points[5:], angles, radius * _INSIDE)
     mask = np.zeros(shape, np.float32)
     cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1.0)
     # Softness in shares of the distance between the eyes.
-    sigma = random.uniform(0.03, 0.14) * float(np.linalg.norm(points[1] - points[0]))
+    sigma = random.uniform(0.02, 0.18) * float(np.linalg.norm(points[1] - points[0]))
     mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(sigma, 0.5)), dtype=np.float32)
     mask[[0, -1]] = 0
     mask[:, [0, -1]] = 0
