@@ -251,7 +251,7 @@ class TrainConfig:
         steps: training steps in all.
         val_every: steps between validations; one epoch where it is left out.
         patience: validations without a better EER after which training stops; 0 never stops early.
-        precision: auto takes bf16 where the device has it; or 32, bf16, 16.
+        precision: auto takes what a short measurement finds the fastest on a CPU, and bf16 on a GPU that has it; or 32, bf16, 16.
         device: auto, cpu or cuda.
         compile: compile the trained networks by torch.compile: half a minute at the start, then about a third faster on a CPU.
     """

@@ -64,8 +64,16 @@ class Backbone(nn.Module):
         self.size = size
         self.features = features
         self.bgr = form.channels == "bgr"
+        self.layout: torch.memory_format = torch.channels_last
         self.register_buffer("mean", torch.tensor(form.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(form.std).view(1, 3, 1, 1), persistent=False)
+
+    def lay_out(self, layout: torch.memory_format) -> None:
+        """Holds weights and pictures in this memory layout."""
+        self.layout = layout
+        for weight in self.net.parameters():
+            if weight.ndim == 4:
+                weight.data = weight.data.contiguous(memory_format=layout)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Features of pictures.
@@ -81,7 +89,7 @@ class Backbone(nn.Module):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         if self.bgr:
             x = x.flip(1)
-        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = ((x - self.mean) / self.std).contiguous(memory_format=self.layout)
         features: Tensor = self.net(x)  # (n, features)
         return features
 

@@ -18,10 +18,11 @@ from bonaface.embedding.checkpoints import WholeCheckpoints
 from bonaface.embedding.interrupt import Interrupt
 from bonaface.embedding.memory import keep_freed_memory
 from bonaface.embedding.model import FaceModel
+from bonaface.embedding.numerics import chosen_numerics
 from bonaface.embedding.preparation import TrainingFaces
 from bonaface.embedding.progress import TrainingProgress
 from bonaface.embedding.ranks import ALONE, Ranks
-from bonaface.embedding.training import MONITOR, FaceTraining, precision_of
+from bonaface.embedding.training import MONITOR, FaceTraining
 from bonaface.errors import ConfigError
 
 __all__ = ["fit"]
@@ -70,10 +71,16 @@ def fit(
         raise ConfigError("device: cuda was asked for, and this machine has no CUDA device that torch can use")
     if device == "cpu":
         keep_freed_memory()
+    alone = ranks.world_size == 1
+    numerics = chosen_numerics(
+        model.trained, config.precision, device, run / "precision.json" if alone else None, console
+    )
     if config.compile:
         for branch in model.trained.values():
             branch.backbone.net.compile()
-    training = FaceTraining(model.to(memory_format=torch.channels_last), faces, config, ranks)
+    for branch in model.trained.values():
+        branch.backbone.lay_out(numerics.layout)
+    training = FaceTraining(model, faces, config, ranks)
     best = ModelCheckpoint(run, "best", monitor=MONITOR, save_weights_only=True, enable_version_counter=False)
     last = ModelCheckpoint(run, "last", monitor=None, enable_version_counter=False)
     interrupt = Interrupt()
@@ -86,10 +93,10 @@ def fit(
         accelerator=device,
         devices=ranks.local_world_size,
         num_nodes=ranks.machines,
-        strategy="auto" if ranks.world_size == 1 else "ddp",
+        strategy="auto" if alone else "ddp",
         use_distributed_sampler=False,  # ours draw by rank
-        sync_batchnorm=ranks.world_size > 1 and device == "cuda",  # torch has none for CPUs
-        precision=precision_of(config.precision, device),  # type: ignore[arg-type]
+        sync_batchnorm=not alone and device == "cuda",  # torch has none for CPUs
+        precision=numerics.precision,  # type: ignore[arg-type]
         max_epochs=math.ceil(training.total_steps / training.steps_per_round),
         accumulate_grad_batches=config.optimizer.accumulate,
         gradient_clip_val=config.optimizer.clip or None,

@@ -6,6 +6,7 @@ faults.csv        pictures that were left out, and why
 best.ckpt         weights with the lowest validation EER
 last.ckpt         all that --resume needs
 metrics.csv       one row a validation
+precision.json    what training on a CPU computes in, as measured at its start
 metrics.json      the best weights' figures on the validation pairs
 calibration.json  scores to probabilities, and thresholds by false match rate, from the validation pairs
 """

@@ -23,7 +23,7 @@ from bonaface.embedding.ranks import ALONE, Ranks
 from bonaface.errors import ConfigError
 from bonaface.scoring import Embeddings
 
-__all__ = ["MONITOR", "FaceTraining", "gathered", "identity_loss", "precision_of"]
+__all__ = ["MONITOR", "FaceTraining", "gathered", "identity_loss"]
 
 MONITOR = "val/challenge_eer"
 """What chooses the best weights: lower is better."""
@@ -218,17 +218,3 @@ def _rate(step: int, total: int, settings: OptimizerConfig) -> float:
     if settings.schedule == "constant":
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
-
-
-def precision_of(setting: str, device: str) -> str:
-    """Lightning's name of a precision; ``auto`` takes bf16 where the device computes it natively."""
-    named = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-    if setting in named:
-        return named[setting]
-    native = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _cpu_has_bf16()
-    return "bf16-mixed" if native else "32-true"
-
-
-def _cpu_has_bf16() -> bool:
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe()) if probe else False

@@ -15,7 +15,7 @@ from bonaface.config import LossConfig, OptimizerConfig
 from bonaface.embedding.model import build_model
 from bonaface.embedding.preparation import clean_faces, prepare
 from bonaface.embedding.run import load_run
-from bonaface.embedding.training import FaceTraining, _optimizer, _rate, gathered, identity_loss, precision_of
+from bonaface.embedding.training import FaceTraining, _optimizer, _rate, gathered, identity_loss
 from bonaface.errors import ConfigError
 
 BOTH = {
@@ -226,11 +226,6 @@ def test_validation_sees_the_model_as_it_is_used(trained):
 def test_bf16_runs(trained):
     rows = pd.read_csv(trained("half", precision="bf16") / "metrics.csv")
     assert rows["train_loss"].iloc[1:].notna().all()
-
-
-def test_precisions():
-    assert [precision_of(name, "cpu") for name in ("32", "bf16", "16")] == ["32-true", "bf16-mixed", "16-mixed"]
-    assert precision_of("auto", "cpu") in {"32-true", "bf16-mixed"}
 
 
 def test_identity_losses():
