@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ _DETECTION_SIDE = 640
 _SCORE_THRESHOLD = 0.6
 _NMS_THRESHOLD = 0.3
 _TOP_K = 100
+_LOG_LEVEL = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -216,17 +219,27 @@ def _load_detector(source: Path | bytes | None) -> Any:
         raise ModelError(f"{source}: no such file, expected a YuNet face detector as ONNX")
     name = "the model's own face detector" if isinstance(source, bytes) else str(source)
     content = source if isinstance(source, bytes) else source.read_bytes()
-    # OpenCV would write warnings and errors to stderr beside what is raised here.
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        buffers = np.frombuffer(content, np.uint8), np.empty(0, np.uint8)
-        detector = cv2.FaceDetectorYN.create("onnx", *buffers, (64, 64), _SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
-        detector.detect(np.zeros((64, 64, 3), np.uint8))
-    except cv2.error as error:
-        raise ModelError(f"{name}: not a YuNet face detector as ONNX that OpenCV {cv2.__version__} can read") from error
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    buffers = np.frombuffer(content, np.uint8), np.empty(0, np.uint8)
+    with _quiet_opencv():
+        try:
+            detector = cv2.FaceDetectorYN.create("onnx", *buffers, (64, 64), _SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
+            detector.detect(np.zeros((64, 64, 3), np.uint8))
+        except cv2.error as error:
+            raise ModelError(
+                f"{name}: not a YuNet face detector as ONNX that OpenCV {cv2.__version__} can read"
+            ) from error
     return detector
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """OpenCV would write to stderr beside what is raised; its log level is the whole process's, so one thread at a time."""
+    with _LOG_LEVEL:
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(level)
 
 
 def prominence(boxes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
