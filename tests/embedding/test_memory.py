@@ -23,7 +23,7 @@ on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C l
 
 
 def faults(how: str) -> tuple[str, int]:
-    """What the call said, and the page faults of 10 tensors of 64 MiB after 20 others; it can't be undone, so in a process of its own."""
+    """What the call said, and the page faults of 10 tensors of 64 MiB after 20; it can't be undone, so in a process of its own."""
     done = subprocess.run([sys.executable, "-c", GROWTH, how], capture_output=True, text=True, check=True)
     taken, count = done.stdout.split()
     return taken, int(count)
