@@ -1,8 +1,13 @@
-"""Times one step of the triplet loss beside OML's miner and loss: ``python benchmarks/losses.py``.
+"""Times one step of the triplet loss beside OML's miner and loss.
 
-The two take turns on the same batch, forward and backward, on the CPU; medians are printed. On Linux so is the peak of
-memory that a step takes above what was there before, measured in a process of its own. OML is the peer where it can be
-imported (``pip install 'bonaface[oml]'`` in an environment of its own); without it only our figures are printed.
+    .venv-oml/bin/python benchmarks/losses.py                                 # where OML is installed
+    python benchmarks/losses.py --oml-python .venv-oml/bin/python             # from another environment
+    python benchmarks/losses.py --quick                                       # does it run? nothing is recorded
+
+The two take turns on the same batch, forward and backward, on the CPU; medians are printed, and how far value and gradient are
+apart (the gradient as a share of its largest number). On Linux so is the peak of memory that a step takes above what was there before, measured in a process of its own. OML is
+the peer where it can be imported (``pip install 'bonaface[oml]'`` in an environment of its own), and ``--oml-python`` runs this
+file there; without it only our figures are printed.
 
 Reads no data: embeddings are random points on the unit sphere, 512 dimensions.
 """
@@ -10,13 +15,17 @@ Reads no data: embeddings are random points on the unit sphere, 512 dimensions.
 import argparse
 import importlib.util
 import multiprocessing
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from results import Row, record
 from torch import Tensor
 
 from bonaface.embedding.losses import LOSSES
@@ -24,6 +33,9 @@ from bonaface.embedding.losses import LOSSES
 BATCHES = ((25, 4), (25, 7))
 DIMENSIONS = 512
 MARGIN = 0.5
+EQUAL = 1e-5
+"""How far values may be apart, and gradients anywhere, as a share of their largest number."""
+TITLES = {"bonaface": "bonaface", "oml": "OML"}
 
 Step = Callable[[], float]
 
@@ -66,12 +78,12 @@ def batch(n_labels: int, n_instances: int) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.normalize(points, dim=1).requires_grad_(), torch.arange(n_labels).repeat(n_instances)
 
 
-def peak_mib(side: str, name: str, shape: tuple[int, int]) -> str:
-    """Growth of the peak resident memory over one step in a fresh process, after a step on a tiny batch."""
+def peak_mib(side: str, name: str, shape: tuple[int, int]) -> float | None:
+    """Growth of the peak resident memory over one step in a fresh process, after a step on a tiny batch; known on Linux."""
     if platform.system() != "Linux":
-        return "memory unknown"
+        return None
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return f"{pool.apply(_peak_here, (side, name, shape)):.1f} MiB"
+        return float(pool.apply(_peak_here, (side, name, shape)))
 
 
 def _peak_here(side: str, name: str, shape: tuple[int, int]) -> float:
@@ -102,25 +114,61 @@ def medians_ms(steps: dict[str, Step], repeats: int) -> dict[str, float]:
     return {side: statistics.median(values) for side, values in times.items()}
 
 
+def compare(name: str, shape: tuple[int, int], sides: list[str], repeats: int) -> Row:
+    """A row of the table: one loss and batch."""
+    points = {side: batch(*shape) for side in sides}
+    steps = {side: SIDES[side](name, *points[side]) for side in sides}
+    values = {side: step() for side, step in steps.items()}
+    gradients = {side: embeddings.grad for side, (embeddings, _) in points.items()}
+    times = medians_ms(steps, repeats)
+    row: dict[str, float | str | int] = {"loss": name, "batch": f"{shape[0]} x {shape[1]}", "value": values["bonaface"]}
+    for side in sides:
+        row[f"{TITLES[side]}, ms"] = times[side]
+        peak = peak_mib(side, name, shape)
+        row |= {} if peak is None else {f"{TITLES[side]}, MiB": peak}
+    if "oml" in sides:
+        row["times as fast"] = times["oml"] / times["bonaface"]
+        row["value differs by"] = abs(values["oml"] - values["bonaface"])
+        apart = (gradients["oml"] - gradients["bonaface"]).abs().max() / gradients["oml"].abs().max()
+        row["gradient differs by"] = float(apart)
+        assert max(row["value differs by"], row["gradient differs by"]) <= EQUAL, f"the two differ: {row}"
+    return row
+
+
+def in_omls_interpreter(python: Path) -> None:
+    """Runs this file there instead; this package is found by its folder, whether it is installed there or not."""
+    words = [word for word in sys.argv[1:] if word not in {"--oml-python", str(python)}]
+    words = [word for word in words if not word.startswith("--oml-python=")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    raise SystemExit(subprocess.run([python, __file__, *words], env=environment, check=False).returncode)
+
+
 def main() -> None:
-    """Print one line per loss and batch."""
+    """Print one line per loss and batch, and record them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9, help="timed steps of each side")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    parser.add_argument("--oml-python", type=Path, help="OML's own interpreter, where it is not this one")
+    parser.add_argument("--quick", action="store_true", help="tiny batches, nothing recorded")
     arguments = parser.parse_args()
+    if arguments.oml_python and arguments.oml_python.exists():
+        in_omls_interpreter(arguments.oml_python)
     torch.set_num_threads(arguments.threads)
 
     sides = ["bonaface"] + (["oml"] if importlib.util.find_spec("oml") else [])
+    if "oml" not in sides:
+        print("OML can't be imported here, so it is not measured: name its interpreter by --oml-python")
     print(f"{platform.machine()}, torch {torch.__version__}, {arguments.threads} threads, {arguments.repeats} repeats")
+    rows: list[Row] = []
     for name in ("triplet", "soft_triplet"):
-        for shape in BATCHES:
-            steps = {side: SIDES[side](name, *batch(*shape)) for side in sides}
-            values = {side: step() for side, step in steps.items()}
-            times = medians_ms(steps, arguments.repeats)
-            line = f"{name:12} {shape[0]} x {shape[1]}:"
-            for side in sides:
-                line += f"  {side} {times[side]:.2f} ms, {peak_mib(side, name, shape)}, value {values[side]:.6f}"
-            print(line + (f"  ratio {times['oml'] / times['bonaface']:.0f}" if "oml" in sides else ""), flush=True)
+        for shape in ((4, 2),) if arguments.quick else BATCHES:
+            rows.append(compare(name, shape, sides, arguments.repeats))
+            cells = (
+                f"{what} {f'{value:.4g}' if isinstance(value, float) else value}" for what, value in rows[-1].items()
+            )
+            print("; ".join(cells), flush=True)
+    if not arguments.quick:
+        record("losses", rows)
 
 
 if __name__ == "__main__":
