@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from results import Row, record
+from results import Row, record, rounded
 from torch import Tensor
 
 from bonaface.embedding.losses import LOSSES
@@ -120,7 +120,10 @@ def compare(name: str, shape: tuple[int, int], sides: list[str], repeats: int) -
     values = {side: step() for side, step in steps.items()}
     gradients = {side: embeddings.grad for side, (embeddings, _) in points.items()}
     times = medians_ms(steps, repeats)
-    row: dict[str, float | str | int] = {"loss": name, "batch": f"{shape[0]} x {shape[1]}", "value": values["bonaface"]}
+    row: dict[str, float | str | int] = {
+        "loss": name,
+        "batch": f"{shape[0]} x {shape[1]}",
+    }
     for side in sides:
         row[f"{TITLES[side]}, ms"] = times[side]
         peak = peak_mib(side, name, shape)
@@ -130,7 +133,7 @@ def compare(name: str, shape: tuple[int, int], sides: list[str], repeats: int) -
         row["value differs by"] = abs(values["oml"] - values["bonaface"])
         apart = (gradients["oml"] - gradients["bonaface"]).abs().max() / gradients["oml"].abs().max()
         row["gradient differs by"] = float(apart)
-    return row
+    return rounded(row)
 
 
 def in_omls_interpreter(python: Path) -> None:

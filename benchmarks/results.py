@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bonaface.files import atomic_write
 
-__all__ = ["RESULTS", "Row", "machine", "processor", "record"]
+__all__ = ["RESULTS", "Row", "machine", "processor", "record", "rounded"]
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -33,6 +33,11 @@ def record(name: str, rows: Sequence[Row]) -> None:
     whole[name] = {"machine": machine(), "rows": [dict(row) for row in rows]}
     with atomic_write(RESULTS) as temporary:
         temporary.write_text(json.dumps(dict(sorted(whole.items())), indent=1) + "\n", encoding="utf-8")
+
+
+def rounded(row: Row) -> Row:
+    """A row with four significant digits: more are noise in what was timed."""
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in row.items()}
 
 
 def machine() -> dict[str, str | int]:

@@ -26,7 +26,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from results import Row, record
+from results import Row, record, rounded
 from training_sides import Job, Timed
 
 LITE = "tf_efficientnet_lite0"
@@ -115,8 +115,8 @@ def compare_with_oml(job: Job, oml_python: str | None, turns: int) -> Row:
             "times as fast": ms["oml"] / ms["auto"],
             "times as fast in fp32": ms["oml"] / ms["32"],
         }
-    say(row)
-    return row
+    say(rounded(row))
+    return rounded(row)
 
 
 def compare_depthwise(job: Job, turns: int) -> list[Row]:
@@ -129,15 +129,14 @@ def compare_depthwise(job: Job, turns: int) -> list[Row]:
         speed = job.n_labels * job.n_instances / median
         row: dict[str, float | str | int] = {"trained with": how, "ms a step": 1e3 * median, "images/s": speed}
         row |= {"times as fast": plain / median, "MB": each.megabytes} | ({"note": each.note} if each.note else {})
-        say(row)
-        rows.append(row)
+        rows.append(rounded(row))
+        say(rows[-1])
     return rows
 
 
 def say(row: Row) -> None:
     """One line for the terminal."""
-    cells = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items())
-    print("; ".join(cells), flush=True)
+    print("; ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 def the_oml_python(named: Path) -> str | None:
