@@ -1,0 +1,290 @@
+"""How fast a folder of JPEGs is embedded, beside OML's own ``inference()``: same pictures, same weights, same batch.
+
+    python benchmarks/embedding.py [--oml-python .venv-oml/bin/python] [--quick]
+    python benchmarks/embedding.py --only growth --sizes 1000 10000 100000
+
+ResNet-18 and ResNet-34 at 112 and 224 px, as a run and as every exported format. Each side is a process of its own that has its
+model loaded; they take turns, and medians are printed. OML is given its own dataset and transform, with and without workers of
+its loader; ratios are to the faster of the two. That vectors and error rates are the same is measured on the demo pack's test
+photos. ``growth`` is time and memory by the number of pictures. Without OML's environment only our figures are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from models import Made, Maker
+from pictures import make_pictures
+from results import record
+
+from bonaface.faces.pack import unpack_demo
+from bonaface.faces.pairs import read_labels, read_pairs
+from bonaface.scoring import Embeddings
+from bonaface.serving.networks import usable_cores
+from bonaface.serving.parity import compare
+
+_HERE = Path(__file__).parent
+_GROWTH_OF = ("resnet18", 112, "onnx")
+"""The network whose time and memory by number of pictures are measured, and the form of it."""
+
+Row = dict[str, float | str | int]
+
+
+class Side:
+    """A process that embeds.
+
+    Args:
+        python: that runs it.
+        which: bonaface or oml.
+        job: what embedding_side.py takes.
+        log: for what it says on standard error.
+    """
+
+    def __init__(self, python: Path, which: str, job: Mapping[str, Any], log: Path) -> None:
+        self.log = log
+        self.stream = log.open("w", encoding="utf-8")
+        words = [str(python), str(_HERE / "embedding_side.py"), which, json.dumps(job)]
+        self.process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.stream,
+            text=True,
+            env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"},
+        )
+
+    def embed(self, paths: Path, save: Path | None = None) -> dict[str, float]:
+        """Seconds and peak_mb of embedding the paths listed in a file; vectors go to ``save``."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        asked = {"paths": str(paths), "save": None if save is None else str(save)}
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                answer: dict[str, float] = json.loads(line)
+                return answer
+        raise RuntimeError(f"{self.process.args} stopped: {self.log.read_text(encoding='utf-8')[-2000:]}")
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.communicate()
+        self.stream.close()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measurements share.
+
+    Args:
+        work: folder for models and pictures, which a further call finds again.
+        oml_python: of OML's environment; None where it is missing.
+        maker: of models.
+        pictures: that are embedded.
+        repeats: timed turns.
+    """
+
+    work: Path
+    oml_python: Path | None
+    maker: Maker
+    pictures: int
+    repeats: int
+
+    @contextmanager
+    def sides(self, made: Made) -> Iterator[dict[str, Side]]:
+        """Every form of a model, and OML without and with workers."""
+        with ExitStack() as closing:
+            sides = {}
+            for form, file in made.forms.items():
+                sides[form] = self.side(closing, form, "bonaface", {"model": str(file)})
+            if self.oml_python is not None:
+                for workers in sorted({0, usable_cores()}):
+                    name = f"oml, {workers} workers"
+                    sides[name] = self.side(closing, name, "oml", oml_job(made, workers))
+            yield sides
+
+    def side(self, closing: ExitStack, name: str, which: str, job: Mapping[str, Any]) -> Side:
+        """One side, which ends with ``closing``."""
+        python = Path(sys.executable) if which == "bonaface" else self.oml_python
+        assert python is not None
+        side = Side(python, which, job, self.work / f"{name}.log")
+        closing.callback(side.close)
+        return side
+
+    def listed(self, name: str, paths: Sequence[Path]) -> Path:
+        """A file of paths, one a line."""
+        file = self.work / f"{name}.txt"
+        file.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
+        return file
+
+
+def oml_job(made: Made, workers: int, filtering: str = "linear") -> dict[str, Any]:
+    """What OML's side is given of a model."""
+    return {
+        "arch": made.arch,
+        "weights": str(made.weights),
+        "size": made.size,
+        "workers": workers,
+        "filtering": filtering,
+    }
+
+
+def speed(bench: Bench, arch: str, size: int) -> list[Row]:
+    """One row a side: images a second, ratio to OML, memory, cosine to OML's vectors and to the run's, error rates."""
+    made = bench.maker.make(arch, size)
+    paths = make_pictures(bench.maker.demo, bench.work / "pictures", bench.pictures)
+    listed, warm = bench.listed("pictures", paths), bench.listed("warm", paths[:64])
+    with bench.sides(made) as sides:
+        answers: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+        for side in sides.values():
+            side.embed(warm)
+        for _ in range(bench.repeats):
+            for name, side in sides.items():
+                answers[name].append(side.embed(listed))
+        said = {name: test_vectors(bench, side, name) for name, side in sides.items() if name in made.forms}
+    if bench.oml_python is not None:
+        with ExitStack() as closing:
+            same = bench.side(closing, "oml as bonaface resizes", "oml", oml_job(made, 0, "area"))
+            said["oml"] = test_vectors(bench, same, "oml")
+    rates = {name: len(paths) / statistics.median(each["seconds"] for each in taken) for name, taken in answers.items()}
+    peers = [rate for name, rate in rates.items() if name not in made.forms]
+    rows = []
+    for name, rate in rates.items():
+        row: Row = {"network": arch, "size": size, "side": name, "images_per_second": round(rate, 1)}
+        row |= {"ratio_to_oml": round(rate / max(peers), 2)} if peers else {}
+        row |= {"peak_mb": round(answers[name][-1]["peak_mb"])}
+        row |= agreement(bench, said, name) if name in made.forms else {}
+        rows.append(row)
+        print_row(row)
+    for form, why in made.refused.items():
+        print(f"{arch} at {size} px, {form}: not written: {why}", flush=True)
+    return rows
+
+
+def photos_of_test(demo: Path) -> pd.DataFrame:
+    """The demo pack's test photos, each once: path, person, is_fake."""
+    pairs = read_pairs(demo / "test")
+    labels = read_labels(demo / "test" / "labels.csv", pairs)
+    sides = [
+        pd.DataFrame(
+            {
+                "path": [demo / "test" / path for path in pairs.frame[f"path_{side}"]],
+                "person": labels[f"person_{side}"].to_numpy(dtype=object),
+                "is_fake": labels[f"method_{side}"].to_numpy(dtype=object) != "real",
+            }
+        )
+        for side in (0, 1)
+    ]
+    photos = pd.concat(sides, ignore_index=True)
+    contents = photos["path"].map(lambda path: path.read_bytes())
+    return photos[~contents.duplicated()].reset_index(drop=True)
+
+
+def test_vectors(bench: Bench, side: Side, name: str) -> np.ndarray:
+    """What a side says of the test photos, ``(n, dim)``."""
+    file = bench.work / f"{name}.npy"
+    side.embed(bench.listed("test", photos_of_test(bench.maker.demo)["path"].to_list()), file)
+    vectors: np.ndarray = np.load(file)
+    return vectors
+
+
+def agreement(bench: Bench, said: Mapping[str, np.ndarray], name: str) -> Row:
+    """Cosine of a form's vectors to OML's, and its equal error rate over all pairs of test photos beside the run's."""
+    photos = photos_of_test(bench.maker.demo)
+    person, is_fake = photos["person"].to_numpy(dtype=object), photos["is_fake"].to_numpy(dtype=bool)
+    row: Row = {}
+    if "oml" in said:
+        cosine = np.einsum("nd,nd->n", said["oml"], said[name], dtype=np.float64)
+        row |= {
+            "lowest_cosine_to_oml": round(float(cosine.min()), 6),
+            "largest_difference_to_oml": float(f"{np.abs(said['oml'] - said[name]).max():.2g}"),
+        }
+    parity = compare(Embeddings(said["run"]), Embeddings(said[name]), None, person, is_fake)
+    if parity.eer is not None:
+        row |= {"eer": round(parity.eer[1], 4), "eer_change": round(parity.eer[1] - parity.eer[0], 4)}
+    return row
+
+
+def growth(bench: Bench, sizes: Sequence[int]) -> list[Row]:
+    """Seconds and memory by number of pictures, each in a fresh process."""
+    arch, size, form = _GROWTH_OF
+    made = bench.maker.make(arch, size, (form,))
+    jobs: dict[str, tuple[str, dict[str, Any]]] = {form: ("bonaface", {"model": str(made.forms[form])})}
+    if bench.oml_python is not None:
+        jobs["oml"] = ("oml", oml_job(made, usable_cores()))
+    rows = []
+    for count in sizes:
+        paths = make_pictures(bench.maker.demo, bench.work / "pictures", count)
+        listed, warm = bench.listed("pictures", paths), bench.listed("warm", paths[:64])
+        for name, (which, job) in jobs.items():
+            with ExitStack() as closing:
+                side = bench.side(closing, name, which, job)
+                side.embed(warm)
+                answer = side.embed(listed)
+            row: Row = {
+                "network": arch,
+                "size": size,
+                "side": name,
+                "pictures": count,
+                "seconds": round(answer["seconds"], 2),
+                "images_per_second": round(count / answer["seconds"], 1),
+                "peak_mb": round(answer["peak_mb"]),
+            }
+            rows.append(row)
+            print_row(row)
+    return rows
+
+
+def print_row(row: Row) -> None:
+    """One line."""
+    print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+
+
+def main() -> None:
+    """Reads the command line, measures, prints and records."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--oml-python", type=Path, default=Path(".venv-oml/bin/python"), help="of OML's environment")
+    parser.add_argument("--only", choices=["speed", "growth"], help="one of the two")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000], help="numbers of pictures for growth")
+    parser.add_argument("--pictures", type=int, default=512, help="that are embedded at each turn")
+    parser.add_argument("--repeats", type=int, default=3, help="timed turns of each side")
+    parser.add_argument("--work", type=Path, help="folder for models and pictures, kept and used again")
+    parser.add_argument("--quick", action="store_true", help="tiny, to see that it works; nothing is recorded")
+    options = parser.parse_args()
+    oml = options.oml_python if options.oml_python.exists() else None
+    if oml is None:
+        print(f"{options.oml_python}: not there, so OML is not measured (make bench installs it)")
+    with tempfile.TemporaryDirectory() as temporary:
+        work = (options.work or Path(temporary)).absolute()
+        demo = unpack_demo(work / "demo")
+        if options.quick:
+            bench = Bench(work, oml, Maker(demo, work, 2), 64, 1)
+            networks, options.sizes = [("resnet18", 112)], [64, 128]
+        else:
+            bench = Bench(work, oml, Maker(demo, work), options.pictures, options.repeats)
+            networks = [(arch, size) for arch in ("resnet18", "resnet34") for size in (112, 224)]
+        rows = {}
+        if options.only != "growth":
+            rows["embedding"] = [row for arch, size in networks for row in speed(bench, arch, size)]
+        if options.only != "speed":
+            rows["embedding_growth"] = growth(bench, options.sizes)
+    if not options.quick:
+        for name, measured in rows.items():
+            record(name, measured)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Models for the benchmarks: OML's ResNets, trained for a minute on the demo pack, as runs and exported files.
+
+Trained a little, since random weights take all faces for one: no error rate could tell whether 8 bits cost anything.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from bonaface.config import BatchConfig, BranchConfig, FacesConfig, ModelConfig, OptimizerConfig, TrainConfig
+from bonaface.embedding.run import keep_untrained, load_run, train
+
+__all__ = ["FORMATS", "Made", "Maker"]
+
+FORMATS = {
+    "onnx": "onnx.onnx",
+    "openvino": "openvino.xml",
+    "openvino-bf16": "openvino-bf16.xml",
+    "openvino-int8": "openvino-int8.xml",
+    "onnx-int8": "onnx-int8.onnx",
+}
+"""What ``bonaface export --format`` is asked for, and the file that it writes."""
+_TRAINED_AT = 112
+_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Made:
+    """A network at one size, in every form.
+
+    Args:
+        arch: resnet18 or resnet34.
+        size: side of its input in pixels.
+        weights: state dict that torchvision's and OML's network take.
+        forms: ``run`` and the formats that were written, with what ``--model`` takes for each.
+        refused: why a format was not written.
+    """
+
+    arch: str
+    size: int
+    weights: Path
+    forms: dict[str, Path]
+    refused: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes models, and finds those that it made before.
+
+    Args:
+        demo: the unpacked demo pack.
+        out: folder for them.
+        steps: of training.
+    """
+
+    demo: Path
+    out: Path
+    steps: int = _STEPS
+
+    def make(self, arch: str, size: int, formats: tuple[str, ...] = tuple(FORMATS)) -> Made:
+        """A run of a network at a size, and its exports by the command."""
+        weights = self._weights(arch)
+        config = self._config(arch, size, str(weights))
+        run = Path(config.out) / config.name
+        if not (run / "metrics.json").exists():
+            keep_untrained(config, Console(quiet=True))
+        forms, refused = {"run": run}, {}
+        for form in formats:
+            file = self.out / f"{arch}-{size}-{FORMATS[form]}"
+            why = None if file.exists() else _export(run, form, file)
+            if why is None:
+                forms[form] = file
+            else:
+                refused[form] = why
+        return Made(arch, size, weights, forms, refused)
+
+    def _weights(self, arch: str) -> Path:
+        """The state dict of a short training at 112 px."""
+        file = self.out / f"{arch}.pth"
+        if not file.exists():
+            config = replace(self._config(arch, _TRAINED_AT, "none"), name=f"{arch}-trained")
+            print(f"training {arch} for {self.steps} steps", flush=True)
+            run = load_run(train(config, Console(quiet=True), resume=True))
+            torch.save(run.model.identity.backbone.net.state_dict(), file)
+        return file
+
+    def _config(self, arch: str, size: int, weights: str) -> TrainConfig:
+        branch = BranchConfig(backbone=f"{arch}_imagenet1k_v1", weights=weights, size=size)
+        faces = FacesConfig(
+            train=str(self.demo / "train"), frame_size=size, cache=str(self.out / "cache"), val_pairs=400
+        )
+        return TrainConfig(
+            name=f"{arch}-{size}",
+            out=str(self.out / "runs"),
+            faces=faces,
+            model=ModelConfig(identity=branch),
+            batch=BatchConfig(n_labels=16, n_instances=4),
+            optimizer=OptimizerConfig(lr=1e-3),
+            steps=self.steps,
+            val_every=self.steps,
+        )
+
+
+def _export(run: Path, form: str, file: Path) -> str | None:
+    """Writes a file by the command; where it was refused, why."""
+    words = ["export", "--model", str(run), "--format", form, "--out", str(file)]
+    done = subprocess.run([sys.executable, "-m", "bonaface", *words], capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
