@@ -5,8 +5,9 @@
 
 ResNet-18 and ResNet-34 at 112 and 224 px, as a run and as every exported format. Each side is a process of its own that has its
 model loaded; they take turns, and medians are printed. OML is given its own dataset and transform, with and without workers of
-its loader; ratios are to the faster of the two. That vectors and error rates are the same is measured on the demo pack's test
-photos. ``growth`` is time and memory by the number of pictures. Without OML's environment only our figures are printed.
+its loader; ratios are to the faster of the two. Whether vectors and error rates are the same is measured on people of the demo
+pack that the weights have not seen. ``growth`` is time and memory by the number of pictures. Without OML's environment only our
+figures are printed.
 """
 
 from __future__ import annotations
@@ -25,13 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from models import Made, Maker
+from models import FEW, Made, Maker
 from pictures import make_pictures
 from results import record
 
 from bonaface.faces.pack import unpack_demo
-from bonaface.faces.pairs import read_labels, read_pairs
 from bonaface.scoring import Embeddings
 from bonaface.serving.networks import usable_cores
 from bonaface.serving.parity import compare
@@ -131,7 +130,7 @@ class Bench:
         return file
 
 
-def oml_job(made: Made, workers: int, filtering: str = "linear") -> dict[str, Any]:
+def oml_job(made: Made, workers: int, filtering: str = "own") -> dict[str, Any]:
     """What OML's side is given of a model."""
     return {
         "arch": made.arch,
@@ -154,17 +153,18 @@ def speed(bench: Bench, arch: str, size: int) -> list[Row]:
         for _ in range(bench.repeats):
             for name, side in sides.items():
                 answers[name].append(side.embed(listed))
-        said = {name: test_vectors(bench, side, name) for name, side in sides.items() if name in made.forms}
+        said = {name: judged_vectors(bench, side, name) for name, side in sides.items() if name in made.forms}
     if bench.oml_python is not None:
+        filtering = "area" if size < bench.maker.side else "cubic"
         with ExitStack() as closing:
-            same = bench.side(closing, "oml as bonaface resizes", "oml", oml_job(made, 0, "area"))
-            said["oml"] = test_vectors(bench, same, "oml")
+            same = bench.side(closing, "oml as bonaface resizes", "oml", oml_job(made, 0, filtering))
+            said["oml"] = judged_vectors(bench, same, "oml")
     rates = {name: len(paths) / statistics.median(each["seconds"] for each in taken) for name, taken in answers.items()}
     peers = [rate for name, rate in rates.items() if name not in made.forms]
     rows = []
     for name, rate in rates.items():
         row: Row = {"network": arch, "size": size, "side": name, "images_per_second": round(rate, 1)}
-        row |= {"ratio_to_oml": round(rate / max(peers), 2)} if peers else {}
+        row |= {"times_as_fast_as_oml": round(rate / max(peers), 2)} if peers else {}
         row |= {"peak_mb": round(answers[name][-1]["peak_mb"])}
         row |= agreement(bench, said, name) if name in made.forms else {}
         rows.append(row)
@@ -174,43 +174,24 @@ def speed(bench: Bench, arch: str, size: int) -> list[Row]:
     return rows
 
 
-def photos_of_test(demo: Path) -> pd.DataFrame:
-    """The demo pack's test photos, each once: path, person, is_fake."""
-    pairs = read_pairs(demo / "test")
-    labels = read_labels(demo / "test" / "labels.csv", pairs)
-    sides = [
-        pd.DataFrame(
-            {
-                "path": [demo / "test" / path for path in pairs.frame[f"path_{side}"]],
-                "person": labels[f"person_{side}"].to_numpy(dtype=object),
-                "is_fake": labels[f"method_{side}"].to_numpy(dtype=object) != "real",
-            }
-        )
-        for side in (0, 1)
-    ]
-    photos = pd.concat(sides, ignore_index=True)
-    contents = photos["path"].map(lambda path: path.read_bytes())
-    return photos[~contents.duplicated()].reset_index(drop=True)
-
-
-def test_vectors(bench: Bench, side: Side, name: str) -> np.ndarray:
-    """What a side says of the test photos, ``(n, dim)``."""
-    file = bench.work / f"{name}.npy"
-    side.embed(bench.listed("test", photos_of_test(bench.maker.demo)["path"].to_list()), file)
+def judged_vectors(bench: Bench, side: Side, name: str) -> np.ndarray:
+    """What a side says of the photos that no weights were trained on, ``(n, dim)``."""
+    photos, file = bench.maker.unseen(), bench.work / f"{name}.npy"
+    side.embed(bench.listed("unseen", [photos.path(row) for row in range(len(photos))]), file)
     vectors: np.ndarray = np.load(file)
     return vectors
 
 
 def agreement(bench: Bench, said: Mapping[str, np.ndarray], name: str) -> Row:
-    """Cosine of a form's vectors to OML's, and its equal error rate over all pairs of test photos beside the run's."""
-    photos = photos_of_test(bench.maker.demo)
+    """Cosine of a form's vectors to OML's, and its equal error rate over all pairs of unseen photos beside the run's."""
+    photos = bench.maker.unseen().frame
     person, is_fake = photos["person"].to_numpy(dtype=object), photos["is_fake"].to_numpy(dtype=bool)
     row: Row = {}
     if "oml" in said:
         cosine = np.einsum("nd,nd->n", said["oml"], said[name], dtype=np.float64)
         row |= {
-            "lowest_cosine_to_oml": round(float(cosine.min()), 6),
-            "largest_difference_to_oml": float(f"{np.abs(said['oml'] - said[name]).max():.2g}"),
+            "lowest_cosine": round(float(cosine.min()), 6),
+            "largest_difference": float(f"{np.abs(said['oml'] - said[name]).max():.2g}"),
         }
     parity = compare(Embeddings(said["run"]), Embeddings(said[name]), None, person, is_fake)
     if parity.eer is not None:
@@ -271,7 +252,7 @@ def main() -> None:
         work = (options.work or Path(temporary)).absolute()
         demo = unpack_demo(work / "demo")
         if options.quick:
-            bench = Bench(work, oml, Maker(demo, work, 2), 64, 1)
+            bench = Bench(work, oml, Maker(demo, work, 2, FEW), 64, 1)
             networks, options.sizes = [("resnet18", 112)], [64, 128]
         else:
             bench = Bench(work, oml, Maker(demo, work), options.pictures, options.repeats)
@@ -280,7 +261,7 @@ def main() -> None:
         if options.only != "growth":
             rows["embedding"] = [row for arch, size in networks for row in speed(bench, arch, size)]
         if options.only != "speed":
-            rows["embedding_growth"] = growth(bench, options.sizes)
+            rows["growth"] = growth(bench, options.sizes)
     if not options.quick:
         for name, measured in rows.items():
             record(name, measured)

@@ -1,8 +1,8 @@
 """One side of benchmarks/embedding.py, in a process of its own: ``embedding_side.py bonaface|oml JSON``.
 
 The JSON is one object: for bonaface ``model``, what ``--model`` takes; for OML ``arch``, ``weights``, ``size``, ``workers`` and
-``filtering``. It then answers each line of its standard input, ``{"paths": FILE, "save": FILE or null}`` with the paths one a
-line, by ``{"seconds": ..., "peak_mb": ...}``. OML's environment needs nothing of bonaface's.
+``filtering`` (own, area or cubic). It then answers each line of its standard input, ``{"paths": FILE, "save": FILE or null}``
+with the paths one a line, by ``{"seconds": ..., "peak_mb": ...}``. OML's environment needs nothing of bonaface's.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ def omls(job: dict[str, Any]) -> Embed:
         weights=job["weights"], arch=job["arch"], gem_p=None, remove_fc=True, normalise_features=True
     ).eval()
     transform = get_normalisation_resize_albu(im_size=job["size"])
-    if job["filtering"] == "area":  # as bonaface resizes, to compare vectors
-        wider = albu.LongestMaxSize(max_size=job["size"], interpolation=cv2.INTER_AREA)
-        transform = albu.Compose([wider, *transform.transforms[1:]])
+    if job["filtering"] != "own":  # as bonaface resizes, to compare vectors
+        filtering = {"area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}[job["filtering"]]
+        first = albu.LongestMaxSize(max_size=job["size"], interpolation=filtering)
+        transform = albu.Compose([first, *transform.transforms[1:]])
 
     def embed(paths: list[Path]) -> np.ndarray:
         dataset = ImageBaseDataset(paths=paths, transform=transform)

@@ -9,14 +9,17 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from rich.console import Console
 
 from bonaface.config import BatchConfig, BranchConfig, FacesConfig, ModelConfig, OptimizerConfig, TrainConfig
 from bonaface.embedding.run import keep_untrained, load_run, train
+from bonaface.faces.splitting import split_by_person
+from bonaface.faces.table import FaceTable, read_faces
 
-__all__ = ["FORMATS", "Made", "Maker"]
+__all__ = ["FEW", "FORMATS", "Made", "Maker"]
 
 FORMATS = {
     "onnx": "onnx.onnx",
@@ -26,8 +29,12 @@ FORMATS = {
     "onnx-int8": "onnx-int8.onnx",
 }
 """What ``bonaface export --format`` is asked for, and the file that it writes."""
+FEW = ("onnx", "openvino-int8")
+"""Formats for a first try."""
 _TRAINED_AT = 112
 _STEPS = 60
+_VAL_FRACTION = 0.5
+"""Of the people: with fewer a single pair would move an error rate by more than precisions may."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +64,17 @@ class Maker:
         demo: the unpacked demo pack.
         out: folder for them.
         steps: of training.
+        formats: that are written, unless others are asked for.
     """
 
     demo: Path
     out: Path
     steps: int = _STEPS
+    formats: tuple[str, ...] = tuple(FORMATS)
+    side: ClassVar[int] = 128
+    """Of the demo pack's photos, in pixels."""
 
-    def make(self, arch: str, size: int, formats: tuple[str, ...] = tuple(FORMATS)) -> Made:
+    def make(self, arch: str, size: int, formats: tuple[str, ...] | None = None) -> Made:
         """A run of a network at a size, and its exports by the command."""
         weights = self._weights(arch)
         config = self._config(arch, size, str(weights))
@@ -71,7 +82,7 @@ class Maker:
         if not (run / "metrics.json").exists():
             keep_untrained(config, Console(quiet=True))
         forms, refused = {"run": run}, {}
-        for form in formats:
+        for form in self.formats if formats is None else formats:
             file = self.out / f"{arch}-{size}-{FORMATS[form]}"
             why = None if file.exists() else _export(run, form, file)
             if why is None:
@@ -79,6 +90,11 @@ class Maker:
             else:
                 refused[form] = why
         return Made(arch, size, weights, forms, refused)
+
+    def unseen(self) -> FaceTable:
+        """Photos of the people that no weights were trained on."""
+        table = split_by_person(read_faces(self.demo / "train"), _VAL_FRACTION, 0)
+        return FaceTable(table.root, table.frame[table.frame["split"] == "val"].reset_index(drop=True))
 
     def _weights(self, arch: str) -> Path:
         """The state dict of a short training at 112 px."""
@@ -93,7 +109,11 @@ class Maker:
     def _config(self, arch: str, size: int, weights: str) -> TrainConfig:
         branch = BranchConfig(backbone=f"{arch}_imagenet1k_v1", weights=weights, size=size)
         faces = FacesConfig(
-            train=str(self.demo / "train"), frame_size=size, cache=str(self.out / "cache"), val_pairs=400
+            train=str(self.demo / "train"),
+            val_fraction=_VAL_FRACTION,
+            val_pairs=400,
+            frame_size=size,
+            cache=str(self.out / "cache"),
         )
         return TrainConfig(
             name=f"{arch}-{size}",

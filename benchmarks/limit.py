@@ -1,0 +1,259 @@
+"""How close the networks come to what the processor can do, and where the rest of embedding's time goes.
+
+    python benchmarks/limit.py [--work DIR] [--quick]
+
+The peak is the fastest of several libraries' matrix products of one precision, in multiply-adds a second. A network's
+multiply-adds, as torch counts them, times its pictures a second are held against it: the network alone, on decoded pictures, as
+a run (PyTorch) and as every exported format. Both are measured in turns. The profile is processor time by stage while a folder
+of JPEGs is embedded; threads are added up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from models import FEW, Made, Maker
+from pictures import make_pictures
+from results import record
+from torch.utils.flop_counter import FlopCounterMode
+
+from bonaface.embedding.run import load_run
+from bonaface.faces.pack import unpack_demo
+from bonaface.scoring import Embeddings
+from bonaface.serving import runtime
+from bonaface.serving.networks import Network, Pictures, usable_cores
+from bonaface.serving.runtime import Embedder, load_embedder
+
+Row = dict[str, float | str | int]
+
+_BATCH = 64
+_COMPUTES = {
+    "run": ("PyTorch", "fp32"),
+    "run in bf16": ("PyTorch", "bf16"),
+    "onnx": ("ONNX Runtime", "fp32"),
+    "onnx-int8": ("ONNX Runtime", "int8"),
+    "openvino": ("OpenVINO", "fp32"),
+    "openvino-bf16": ("OpenVINO", "bf16"),
+    "openvino-int8": ("OpenVINO", "int8"),
+}
+
+
+def products(side: int) -> dict[str, dict[str, Callable[[], Any]]]:
+    """By precision and library, a product of two matrices ``(side, side)``."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, side, side), np.float32)
+    ta, tb = torch.from_numpy(a), torch.from_numpy(b)
+    ha, hb = ta.bfloat16(), tb.bfloat16()
+    ia, ib = (torch.from_numpy(rng.integers(-128, 128, (side, side), np.int8)) for _ in range(2))
+    return {
+        "fp32": {"torch": lambda: ta @ tb, "numpy": lambda: a @ b},
+        "bf16": {"torch": lambda: ha @ hb},
+        "int8": {"torch": lambda: torch._int_mm(ia, ib), "onnxruntime": _integer_product(ia.numpy(), ib.numpy())},
+    }
+
+
+def _integer_product(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
+    """ONNX Runtime's product of uint8 and int8, whose second matrix is a weight, as in a network."""
+    helper, kinds = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "b"], ["c"])],
+        "product",
+        [helper.make_tensor_value_info("a", kinds.UINT8, a.shape)],
+        [helper.make_tensor_value_info("c", kinds.INT32, a.shape)],
+        [onnx.numpy_helper.from_array(b, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feed = {"a": a.view(np.uint8)}
+    return lambda: session.run(None, feed)
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Of one call."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def networks(made: Made) -> dict[str, Callable[[], Any]]:
+    """By form, a batch of pictures through the network."""
+    rng = np.random.default_rng(0)
+    pictures = {"identity": rng.integers(0, 256, (_BATCH, made.size, made.size, 3), np.uint8)}
+    loaded = {form: load_embedder(str(file), device="cpu").network for form, file in made.forms.items()}
+    calls: dict[str, Callable[[], Any]] = {
+        form: (lambda network=network: network(pictures)) for form, network in loaded.items()
+    }
+
+    def in_bf16() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            loaded["run"](pictures)
+
+    return calls | {"run in bf16": in_bf16}
+
+
+def multiply_adds(made: Made) -> float:
+    """Of one picture, in billions."""
+    model = load_run(made.forms["run"]).model
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model.embed({"identity": torch.zeros(1, 3, made.size, made.size, dtype=torch.uint8)})
+    return float(counter.get_total_flops()) / 2 / 1e9
+
+
+def limits(made: Made, side: int, repeats: int) -> list[Row]:
+    """One row a form: pictures a second, multiply-adds a second, and their share of the peak."""
+    peaks = {(form, library): call for form, each in products(side).items() for library, call in each.items()}
+    calls = networks(made)
+    taken: dict[Any, list[float]] = defaultdict(list)
+    for turn in range(repeats + 1):
+        for name, call in [*peaks.items(), *calls.items()]:
+            seconds = seconds_of(call)
+            if turn:
+                taken[name].append(seconds)
+    rates = {name: side**3 / 1e9 / statistics.median(taken[name]) for name in peaks}  # billions a second
+    cost, rows = multiply_adds(made), []
+    for form in calls:
+        library, precision = _COMPUTES[form]
+        best = max((rate, by) for (kind, by), rate in rates.items() if kind == precision)
+        speed = _BATCH / statistics.median(taken[form])
+        rows.append(
+            {
+                "network": made.arch,
+                "size": made.size,
+                "runtime": library,
+                "precision": precision,
+                "images_per_second": round(speed, 1),
+                "gmac_per_image": round(cost, 3),
+                "gmac_per_second": round(speed * cost),
+                "peak_gmac_per_second": round(best[0]),
+                "peak_by": best[1],
+                "percent_of_peak": round(100 * speed * cost / best[0], 1),
+            }
+        )
+    return rows
+
+
+class Clock:
+    """Adds up processor time by stage, over threads."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+
+    def around(self, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call, whose thread's time is counted as the stage's."""
+
+        def timed(*given: Any) -> Any:
+            started = time.thread_time()
+            try:
+                return call(*given)
+            finally:
+                with self._lock:
+                    self.seconds[stage] += time.thread_time() - started
+
+        return timed
+
+
+class Watched:
+    """A network whose calls are timed.
+
+    Args:
+        network: that computes.
+        clock: that adds up.
+    """
+
+    def __init__(self, network: Network, clock: Clock) -> None:
+        self.name, self.views, self.dim = network.name, network.views, network.dim
+        self.fingerprint = network.fingerprint
+        self._call = clock.around("calling", network)
+
+    def __call__(self, pictures: Pictures) -> Embeddings:
+        """See Network."""
+        made: Embeddings = self._call(pictures)
+        return made
+
+
+def stages(embedder: Embedder, paths: Sequence[Path]) -> dict[str, float]:
+    """Seconds of processor time by stage of embedding pictures."""
+    clock = Clock()
+    watched = Embedder(Watched(embedder.network, clock), clock.around("resize and align", embedder.prepare))
+    watched._read = clock.around("reading", watched._read)
+    with mock.patch.object(runtime, "decode_bytes", clock.around("decode", runtime.decode_bytes)):
+        process, own = time.process_time(), time.thread_time()
+        watched.embed(paths)
+        process, own = time.process_time() - process, time.thread_time() - own
+    spent = clock.seconds
+    rest = own - spent["calling"]
+    # What neither the threads that read nor this one spent outside of the network is the network's, in threads of its own.
+    return {
+        "decode": spent["decode"],
+        "resize and align": spent["resize and align"],
+        "network": process - spent["reading"] - rest,
+        "read and rest": spent["reading"] - spent["decode"] - spent["resize and align"] + rest,
+    }
+
+
+def profile(name: Mapping[str, str | int], embedder: Embedder, paths: Sequence[Path]) -> list[Row]:
+    """One row a stage."""
+    embedder.embed(paths[:_BATCH])
+    spent = stages(embedder, paths)
+    whole = sum(spent.values())
+    return [
+        {
+            **name,
+            "stage": stage,
+            "ms_per_picture": round(1e3 * seconds / len(paths), 3),
+            "percent": round(100 * seconds / whole, 1),
+        }
+        for stage, seconds in spent.items()
+    ]
+
+
+def main() -> None:
+    """Reads the command line, measures, prints and records."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7, help="timed turns")
+    parser.add_argument("--side", type=int, default=2048, help="of the matrices")
+    parser.add_argument("--work", type=Path, help="folder for models and pictures, kept and used again")
+    parser.add_argument("--quick", action="store_true", help="tiny, to see that it works; nothing is recorded")
+    options = parser.parse_args()
+    torch.set_num_threads(usable_cores())
+    if options.quick:
+        options.repeats, options.side = 1, 512
+    all_networks = [(arch, size) for arch in ("resnet18", "resnet34") for size in (112, 224)]
+    with tempfile.TemporaryDirectory() as temporary:
+        work = (options.work or Path(temporary)).absolute()
+        demo = unpack_demo(work / "demo")
+        maker = Maker(demo, work, 2, FEW) if options.quick else Maker(demo, work)
+        paths = make_pictures(demo, work / "pictures", 64 if options.quick else 512)
+        rows: dict[str, list[Row]] = {"limit": [], "profile": []}
+        for arch, size in all_networks[:1] if options.quick else all_networks:
+            made = maker.make(arch, size)
+            rows["limit"] += limits(made, options.side, options.repeats)
+            for form in [form for form in ("onnx", "openvino-int8") if form in made.forms]:
+                name = {"network": arch, "size": size, "model": form}
+                rows["profile"] += profile(name, load_embedder(str(made.forms[form]), device="cpu"), paths)
+        rows["profile"] += profile({"network": "bonaface", "size": 160, "model": "onnx"}, load_embedder(None), paths)
+    for row in [row for measured in rows.values() for row in measured]:
+        print(", ".join(f"{name} {value}" for name, value in row.items()))
+    if not options.quick:
+        for name, measured in rows.items():
+            record(name, measured)
+
+
+if __name__ == "__main__":
+    main()
