@@ -35,6 +35,9 @@ __all__ = [
 _BATCH = 8
 """Photos that an exported model is given at once: with five crops and mirror images 80 pictures, whose activations stay small."""
 
+_TORCH_BATCH = 16
+"""Photos that torch is given at once on a processor: a ResNet is a seventh faster than with 64, whose activations fit no cache."""
+
 Pictures = Mapping[str, NDArray[np.uint8]]
 """By branch, RGB, shape ``(n, h, w, 3)``: what the branch's view shows of each photo."""
 
@@ -104,6 +107,9 @@ class TorchNetwork:
 
     def __call__(self, pictures: Pictures) -> Embeddings:
         """See :class:`Network`."""
+        return self._some(pictures) if self.device == "cuda" else _in_parts(self._some, pictures, _TORCH_BATCH)
+
+    def _some(self, pictures: Pictures) -> Embeddings:
         import torch
 
         inputs = {
@@ -131,6 +137,11 @@ def joined(parts: Sequence[Embeddings]) -> Embeddings:
     return Embeddings(np.concatenate([part.identity for part in parts]), np.concatenate(odds) if odds else None)
 
 
+def _in_parts(embed: Callable[[Pictures], Embeddings], pictures: Pictures, size: int) -> Embeddings:
+    starts = range(0, len(pictures["identity"]), size)
+    return joined([embed({name: stack[at : at + size] for name, stack in pictures.items()}) for at in starts])
+
+
 class _Exported:
     """What both kinds of exported models share.
 
@@ -152,8 +163,7 @@ class _Exported:
 
     def __call__(self, pictures: Pictures) -> Embeddings:
         """See :class:`Network`."""
-        starts = range(0, len(pictures["identity"]), _BATCH)
-        return joined([self._some({name: pictures[name][at : at + _BATCH] for name in self.views}) for at in starts])
+        return _in_parts(self._some, {name: pictures[name] for name in self.views}, _BATCH)
 
     def _some(self, pictures: Pictures) -> Embeddings:
         said = self._infer({input_of(name): np.ascontiguousarray(stack) for name, stack in pictures.items()})

@@ -2,12 +2,13 @@
 
 import os
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from bonaface.errors import ModelError
-from bonaface.serving import runtime
+from bonaface.serving import networks, runtime
 from bonaface.serving.exported import MARK
 from bonaface.serving.networks import OnnxNetwork, usable_cores
 from bonaface.serving.runtime import load_embedder
@@ -89,3 +90,15 @@ def test_cores(monkeypatch):
     for wished in ("1", "0", "many", "100000"):
         monkeypatch.setenv("OMP_NUM_THREADS", wished)
         assert 1 <= usable_cores() <= (1 if wished == "1" else os.cpu_count())
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_torch_in_parts_says_the_same(tiny_embedder, rng, monkeypatch, size):
+    network = tiny_embedder.network
+    pictures = {name: rng.integers(0, 256, (7, 40, 40, 3), np.uint8) for name in network.views}
+    whole = network(pictures)
+    monkeypatch.setattr(networks, "_TORCH_BATCH", size)
+    parts = network(pictures)
+    assert len(whole) == len(parts) == 7
+    np.testing.assert_allclose(parts.identity, whole.identity, atol=1e-5)
+    np.testing.assert_allclose(parts.authenticity, whole.authenticity, atol=1e-4)
