@@ -40,10 +40,15 @@ $(OML_VENV)/.installed: pyproject.toml
 	$(OML_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[oml]' pytest
 	touch $@
 
-# Times and memory beside scikit-learn's in the project's environment, beside OML's in OML's.
+# Times and memory beside scikit-learn's, ONNX Runtime's, OpenVINO's and OML's, which has an environment of its own: hours.
 bench: $(STAMP) $(OML_VENV)/.installed
 	$(BIN)/python benchmarks/metrics.py
-	$(OML_VENV)/bin/python benchmarks/losses.py
+	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/embedding.py --oml-python $(OML_VENV)/bin/python
+	$(BIN)/python benchmarks/limit.py
+	$(BIN)/python benchmarks/losses.py --oml-python $(OML_VENV)/bin/python
+	$(BIN)/python benchmarks/training.py --size 112 224 --oml-python $(OML_VENV)/bin/python
+	$(BIN)/python benchmarks/performance.py
 
 parity: $(OML_VENV)/.installed
 	$(OML_VENV)/bin/python -m pytest -p no:cacheprovider tests/parity
