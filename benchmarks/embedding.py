@@ -259,9 +259,12 @@ def main() -> None:
             networks = [(arch, size) for arch in ("resnet18", "resnet34") for size in (112, 224)]
         rows = {}
         if options.only != "growth":
-            rows["embedding"] = [row for arch, size in networks for row in speed(bench, arch, size)]
+            for arch, size in networks:  # recorded one by one, since all of them take hours
+                rows["embedding"] = [*rows.get("embedding", []), *speed(bench, arch, size)]
+                if not options.quick:
+                    record("embedding", rows["embedding"])
         if options.only != "speed":
-            rows["growth"] = growth(bench, options.sizes)
+            rows["embedding_growth"] = growth(bench, options.sizes)
     if not options.quick:
         for name, measured in rows.items():
             record(name, measured)

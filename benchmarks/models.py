@@ -24,7 +24,6 @@ __all__ = ["FEW", "FORMATS", "Made", "Maker"]
 FORMATS = {
     "onnx": "onnx.onnx",
     "openvino": "openvino.xml",
-    "openvino-bf16": "openvino-bf16.xml",
     "openvino-int8": "openvino-int8.xml",
     "onnx-int8": "onnx-int8.onnx",
 }
