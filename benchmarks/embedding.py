@@ -252,7 +252,7 @@ def main() -> None:
         work = (options.work or Path(temporary)).absolute()
         demo = unpack_demo(work / "demo")
         if options.quick:
-            bench = Bench(work, oml, Maker(demo, work, 2, FEW), 64, 1)
+            bench = Bench(work, oml, Maker(demo, work / "quick", 2, FEW), 64, 1)
             networks, options.sizes = [("resnet18", 112)], [64, 128]
         else:
             bench = Bench(work, oml, Maker(demo, work), options.pictures, options.repeats)
