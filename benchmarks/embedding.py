@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from models import FEW, Made, Maker
+from models import FEW, NETWORKS, Made, Maker
+from peer import oml_python
 from pictures import make_pictures
-from results import record
+from results import Row, record, say
 
 from bonaface.faces.pack import unpack_demo
 from bonaface.scoring import Embeddings
@@ -38,8 +39,6 @@ from bonaface.serving.parity import compare
 _HERE = Path(__file__).parent
 _GROWTH_OF = ("resnet18", 112, "onnx")
 """The network whose time and memory by number of pictures are measured, and the form of it."""
-
-Row = dict[str, float | str | int]
 
 
 class Side:
@@ -168,7 +167,7 @@ def speed(bench: Bench, arch: str, size: int) -> list[Row]:
         row |= {"peak_mb": round(answers[name][-1]["peak_mb"])}
         row |= agreement(bench, said, name) if name in made.forms else {}
         rows.append(row)
-        print_row(row)
+        say(row)
     for form, why in made.refused.items():
         print(f"{arch} at {size} px, {form}: not written: {why}", flush=True)
     return rows
@@ -225,13 +224,8 @@ def growth(bench: Bench, sizes: Sequence[int]) -> list[Row]:
                 "peak_mb": round(answer["peak_mb"]),
             }
             rows.append(row)
-            print_row(row)
+            say(row)
     return rows
-
-
-def print_row(row: Row) -> None:
-    """One line."""
-    print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 def main() -> None:
@@ -245,29 +239,23 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for models and pictures, kept and used again")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that it works; nothing is recorded")
     options = parser.parse_args()
-    oml = options.oml_python if options.oml_python.exists() else None
-    if oml is None:
-        print(f"{options.oml_python}: not there, so OML is not measured (make bench installs it)")
+    oml = oml_python(options.oml_python)
+    keep = (lambda name, rows: None) if options.quick else record
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).absolute()
         demo = unpack_demo(work / "demo")
         if options.quick:
             bench = Bench(work, oml, Maker(demo, work / "quick", 2, FEW), 64, 1)
-            networks, options.sizes = [("resnet18", 112)], [64, 128]
+            networks, options.sizes = NETWORKS[:1], [64, 128]
         else:
             bench = Bench(work, oml, Maker(demo, work), options.pictures, options.repeats)
-            networks = [(arch, size) for arch in ("resnet18", "resnet34") for size in (112, 224)]
-        rows = {}
-        if options.only != "growth":
-            for arch, size in networks:  # recorded one by one, since all of them take hours
-                rows["embedding"] = [*rows.get("embedding", []), *speed(bench, arch, size)]
-                if not options.quick:
-                    record("embedding", rows["embedding"])
+            networks = NETWORKS
+        rows: list[Row] = []
+        for arch, size in networks if options.only != "growth" else []:
+            rows += speed(bench, arch, size)
+            keep("embedding", rows)  # after each, for the whole takes long
         if options.only != "speed":
-            rows["embedding_growth"] = growth(bench, options.sizes)
-    if not options.quick:
-        for name, measured in rows.items():
-            record(name, measured)
+            keep("embedding_growth", growth(bench, options.sizes))
 
 
 if __name__ == "__main__":

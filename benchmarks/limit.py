@@ -26,9 +26,9 @@ import onnx
 import onnxruntime
 import openvino
 import torch
-from models import FEW, Made, Maker
+from models import FEW, NETWORKS, Made, Maker
 from pictures import make_pictures
-from results import record
+from results import Row, record, say
 from torch.utils.flop_counter import FlopCounterMode
 
 from bonaface.embedding.run import load_run
@@ -37,8 +37,6 @@ from bonaface.scoring import Embeddings
 from bonaface.serving import runtime
 from bonaface.serving.networks import Network, Pictures, usable_cores
 from bonaface.serving.runtime import Embedder, load_embedder
-
-Row = dict[str, float | str | int]
 
 _BATCH = 64
 _COMPUTES = {
@@ -260,14 +258,13 @@ def main() -> None:
     torch.set_num_threads(usable_cores())
     if options.quick:
         options.repeats, options.side = 1, 1024
-    all_networks = [(arch, size) for arch in ("resnet18", "resnet34") for size in (112, 224)]
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).absolute()
         demo = unpack_demo(work / "demo")
         maker = Maker(demo, work / "quick", 2, FEW) if options.quick else Maker(demo, work)
         paths = make_pictures(demo, work / "pictures", 64 if options.quick else 512)
         rows: dict[str, list[Row]] = {"limit": [], "profile": []}
-        for arch, size in all_networks[:1] if options.quick else all_networks:
+        for arch, size in NETWORKS[:1] if options.quick else NETWORKS:
             made = maker.make(arch, size)
             rows["limit"] += limits(made, options.side, options.repeats)
             for form in [form for form in ("onnx", "openvino-int8") if form in made.forms]:
@@ -275,7 +272,7 @@ def main() -> None:
                 rows["profile"] += profile(name, load_embedder(str(made.forms[form]), device="cpu"), paths)
         rows["profile"] += profile({"network": "bonaface", "size": 160, "model": "onnx"}, load_embedder(None), paths)
     for row in [row for measured in rows.values() for row in measured]:
-        print(", ".join(f"{name} {value}" for name, value in row.items()))
+        say(row)
     if not options.quick:
         for name, measured in rows.items():
             record(name, measured)

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from results import Row, record, rounded
+from results import Row, record, rounded, say
 from torch import Tensor
 
 from bonaface.embedding.losses import LOSSES
@@ -120,7 +120,7 @@ def compare(name: str, shape: tuple[int, int], sides: list[str], repeats: int) -
     values = {side: step() for side, step in steps.items()}
     gradients = {side: embeddings.grad for side, (embeddings, _) in points.items()}
     times = medians_ms(steps, repeats)
-    row: dict[str, float | str | int] = {
+    row: Row = {
         "loss": name,
         "batch": f"{shape[0]} x {shape[1]}",
     }
@@ -164,10 +164,7 @@ def main() -> None:
     for name in ("triplet", "soft_triplet"):
         for shape in ((4, 2),) if arguments.quick else BATCHES:
             rows.append(compare(name, shape, sides, arguments.repeats))
-            cells = (
-                f"{what} {f'{value:.4g}' if isinstance(value, float) else value}" for what, value in rows[-1].items()
-            )
-            print("; ".join(cells), flush=True)
+            say(rows[-1])
     if not arguments.quick:
         record("losses", rows)
 

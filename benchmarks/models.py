@@ -19,7 +19,10 @@ from bonaface.embedding.run import keep_untrained, load_run, train
 from bonaface.faces.splitting import split_by_person
 from bonaface.faces.table import FaceTable, read_faces
 
-__all__ = ["FEW", "FORMATS", "Made", "Maker"]
+__all__ = ["FEW", "FORMATS", "NETWORKS", "Made", "Maker"]
+
+NETWORKS = [(arch, size) for arch in ("resnet18", "resnet34") for size in (112, 224)]
+"""What is measured: architectures, and sides of their input in pixels."""
 
 FORMATS = {
     "onnx": "onnx.onnx",

@@ -6,17 +6,17 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from bonaface.files import atomic_write
 
-__all__ = ["RESULTS", "Row", "machine", "processor", "record", "rounded"]
+__all__ = ["RESULTS", "Row", "machine", "processor", "record", "rounded", "say"]
 
 RESULTS = Path(__file__).with_name("results.json")
 
-Row = Mapping[str, float | str | int]
+Row = dict[str, float | str | int]
 """One line of a table: what was measured and its figures."""
 
 _LIBRARIES = ("torch", "onnxruntime", "openvino", "open-metric-learning")
@@ -30,7 +30,7 @@ def record(name: str, rows: Sequence[Row]) -> None:
         rows: what it measured.
     """
     whole = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    whole[name] = {"machine": machine(), "rows": [dict(row) for row in rows]}
+    whole[name] = {"machine": machine(), "rows": list(rows)}
     with atomic_write(RESULTS) as temporary:
         temporary.write_text(json.dumps(dict(sorted(whole.items())), indent=1) + "\n", encoding="utf-8")
 
@@ -38,6 +38,11 @@ def record(name: str, rows: Sequence[Row]) -> None:
 def rounded(row: Row) -> Row:
     """A row with four significant digits: more are noise in what was timed."""
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in row.items()}
+
+
+def say(row: Row) -> None:
+    """One line for the terminal."""
+    print("; ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 def machine() -> dict[str, str | int]:

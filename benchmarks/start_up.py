@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pictures import make_pictures
-from results import record
+from results import Row, record, say
 
 from bonaface.faces.pack import unpack_demo
 
@@ -30,7 +30,7 @@ def timed(words: Sequence[str]) -> float:
     return time.perf_counter() - started
 
 
-def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> list[dict[str, float | str | int]]:
+def measure(commands: Mapping[str, Sequence[str]], repeats: int) -> list[Row]:
     """One row a command, after a turn that does not count: it reads the files from the disk."""
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(repeats + 1):
@@ -64,7 +64,7 @@ def main() -> None:
         }
         rows = measure(commands, 1 if options.quick else options.repeats)
     for row in rows:
-        print(", ".join(f"{name} {value}" for name, value in row.items()))
+        say(row)
     if not options.quick:
         record("start_up", rows)
 

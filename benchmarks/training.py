@@ -26,7 +26,8 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from results import Row, record, rounded
+from peer import oml_python
+from results import Row, record, rounded, say
 from training_sides import Job, Timed
 
 LITE = "tf_efficientnet_lite0"
@@ -91,24 +92,24 @@ def write_weights(folder: Path, backbone: str) -> None:
     )
 
 
-def compare_with_oml(job: Job, oml_python: str | None, turns: int) -> Row:
+def compare_with_oml(job: Job, peer: Path | None, turns: int) -> Row:
     """A row of the table: one network, size and batch."""
-    contenders = {"oml": (oml_python, "oml", job)} if oml_python else {}
+    contenders = {"oml": (str(peer), "oml", job)} if peer else {}
     contenders |= {how: (sys.executable, "bonaface", replace(job, how=how)) for how in ("auto", "32")}
     timed = taking_turns(contenders, turns)
     ms = {name: 1e3 * statistics.median(each.seconds) for name, each in timed.items()}
     ours = timed["auto"]
-    row = {
+    row: Row = {
         "network": job.backbone,
         "px": job.size,
         "batch": f"{job.n_labels} x {job.n_instances}",
         "bonaface, ms": ms["auto"],
-        "computed in": ours.note or "32, channels last",
+        "computed in": ours.note,
         "bonaface in fp32, ms": ms["32"],
         "bonaface, MB": ours.megabytes,
         "read and decoded once, s": ours.once,
     }
-    if oml_python:
+    if peer:
         row |= {
             "OML, ms": ms["oml"],
             "OML, MB": timed["oml"].megabytes,
@@ -127,24 +128,11 @@ def compare_depthwise(job: Job, turns: int) -> list[Row]:
     for how, each in timed.items():
         median = statistics.median(each.seconds)
         speed = job.n_labels * job.n_instances / median
-        row: dict[str, float | str | int] = {"trained with": how, "ms a step": 1e3 * median, "images/s": speed}
+        row: Row = {"trained with": how, "ms a step": 1e3 * median, "images/s": speed}
         row |= {"times as fast": plain / median, "MB": each.megabytes} | ({"note": each.note} if each.note else {})
         rows.append(rounded(row))
         say(rows[-1])
     return rows
-
-
-def say(row: Row) -> None:
-    """One line for the terminal."""
-    print("; ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-
-
-def the_oml_python(named: Path) -> str | None:
-    """OML's interpreter, or None, which is said."""
-    if named.exists():
-        return str(named.absolute())  # not resolved: a virtual environment is found by the link's own place
-    print(f"{named}: no such interpreter, so OML is not measured (make parity makes one)", flush=True)
-    return None
 
 
 def read_options() -> argparse.Namespace:
@@ -166,13 +154,13 @@ def measure_training(options: argparse.Namespace, steps: int, turns: int) -> Non
     sizes, backbones, instances = options.size, options.backbone, options.n_instances
     if options.quick:
         sizes, backbones, instances = [48], backbones[:1], [2]
-    oml_python, rows = the_oml_python(options.oml_python), []
+    peer, rows = oml_python(options.oml_python), []
     with tempfile.TemporaryDirectory() as folder:
         write_faces(Path(folder))
         for size, backbone, each in itertools.product(sizes, backbones, instances):
             write_weights(Path(folder), backbone)
             job = Job(backbone, size, 4 if options.quick else 25, each, steps, folder=folder)
-            rows.append(compare_with_oml(job, oml_python, turns))
+            rows.append(compare_with_oml(job, peer, turns))
             if not options.quick:
                 record("training", rows)  # after each, for the whole takes long
 

@@ -125,12 +125,13 @@ def _settings(job: Job, steps: int) -> dict[str, object]:
 
 
 def _chosen(run: Path) -> str:
-    """The precision and layout that a run measured to be the fastest."""
+    """The precision and layout that a run measured to be the fastest; nothing where one was set."""
+    from bonaface.embedding.numerics import Numerics
+
     note = run / "precision.json"
     if not note.exists():
         return ""
-    chosen = json.loads(note.read_text(encoding="utf-8"))
-    return f"{chosen['precision'].split('-')[0]}, channels {'last' if chosen['channels_last'] else 'first'}"
+    return str(Numerics(**json.loads(note.read_text(encoding="utf-8"))))
 
 
 def oml_steps(job: Job) -> Timed:

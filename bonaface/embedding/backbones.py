@@ -71,9 +71,7 @@ class Backbone(nn.Module):
     def lay_out(self, layout: torch.memory_format) -> None:
         """Holds weights and pictures in this memory layout."""
         self.layout = layout
-        for weight in self.net.parameters():
-            if weight.ndim == 4:
-                weight.data = weight.data.contiguous(memory_format=layout)
+        self.net.to(memory_format=layout)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Features of pictures.

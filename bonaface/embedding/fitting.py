@@ -75,11 +75,10 @@ def fit(
     numerics = chosen_numerics(
         model.trained, config.precision, device, run / "precision.json" if alone else None, console
     )
-    if config.compile:
-        for branch in model.trained.values():
-            branch.backbone.net.compile()
     for branch in model.trained.values():
         branch.backbone.lay_out(numerics.layout)
+        if config.compile:
+            branch.backbone.net.compile()
     training = FaceTraining(model, faces, config, ranks)
     best = ModelCheckpoint(run, "best", monitor=MONITOR, save_weights_only=True, enable_version_counter=False)
     last = ModelCheckpoint(run, "last", monitor=None, enable_version_counter=False)
