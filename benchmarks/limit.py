@@ -45,6 +45,7 @@ _COMPUTES = {
     "onnx": ("ONNX Runtime", "fp32"),
     "onnx-int8": ("ONNX Runtime", "int8"),
     "openvino": ("OpenVINO", "fp32"),
+    "openvino-bf16": ("OpenVINO", "bf16"),
     "openvino-int8": ("OpenVINO", "int8"),
 }
 

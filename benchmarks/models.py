@@ -27,6 +27,7 @@ NETWORKS = [(arch, size) for arch in ("resnet18", "resnet34") for size in (112, 
 FORMATS = {
     "onnx": "onnx.onnx",
     "openvino": "openvino.xml",
+    "openvino-bf16": "openvino-bf16.xml",
     "openvino-int8": "openvino-int8.xml",
     "onnx-int8": "onnx-int8.onnx",
 }

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bonaface.commands.options import ProgressConsole
 
+if TYPE_CHECKING:
+    from bonaface.serving.runtime import Embedder
+
 __all__ = ["main"]
 
-_FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-int8")
+_FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-bf16", "openvino-int8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -20,13 +24,18 @@ def _parser() -> argparse.ArgumentParser:
         "calibration, the thresholds and the model card inside. It is held against the original on real faces first, and not "
         "written where it says something else.",
     )
-    parser.add_argument("--model", required=True, metavar="RUN", help="folder of a run, or an ONNX face network")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="folder of a run, an ONNX face network, or an exported .onnx that is to become another format (default: the model "
+        "that comes with bonaface)",
+    )
     parser.add_argument(
         "--format",
         required=True,
         choices=_FORMATS,
         help="for ONNX Runtime: onnx (32 bits), onnx-fp16 (half the size, as exact), onnx-int8; for OpenVINO, as FILE.xml and "
-        "FILE.bin: openvino (32 bits), openvino-int8",
+        "FILE.bin: openvino (32 bits), openvino-bf16 (faster on processors that have it), openvino-int8",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx or .xml to write")
     parser.add_argument(
@@ -45,7 +54,6 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Writes an exported model; returns 0."""
     options = _parser().parse_args(arguments)
-    from bonaface.serving.cards import model_card
     from bonaface.serving.exporting import calibration_faces, export
     from bonaface.serving.runtime import load_embedder
 
@@ -53,9 +61,18 @@ def main(arguments: Sequence[str]) -> int:
     embedder = load_embedder(options.model, options.detector, "cpu")
     with console.status("exporting and comparing with the original"):
         fitted, judged = calibration_faces(embedder, options.calibrate)
-        parity = export(embedder, options.format, options.out, fitted, judged, model_card(Path(options.model)))
+        parity = export(embedder, options.format, options.out, fitted, judged, _card(embedder, options.model))
     files = [options.out, *([options.out.with_suffix(".bin")] if options.out.suffix == ".xml" else [])]
     size = sum(file.stat().st_size for file in files) / 1e6
     console.print(parity.told(), highlight=False, markup=False, soft_wrap=True)
     console.print(f"{options.out}: {options.format}, {size:.1f} MB", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _card(embedder: Embedder, model: str | None) -> str:
+    from bonaface.serving.cards import model_card
+    from bonaface.serving.exported_networks import OnnxNetwork
+
+    if isinstance(embedder.network, OnnxNetwork):
+        return embedder.network.description.card
+    return model_card(Path(str(model)))

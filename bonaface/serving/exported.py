@@ -19,13 +19,15 @@ from bonaface.faces.views import View
 from bonaface.scoring import Calibration
 from bonaface.thresholds import Validation
 
-__all__ = ["KEYS", "MARK", "WEIGHTS", "Description", "input_of"]
+__all__ = ["KEYS", "MARK", "PRECISION", "WEIGHTS", "Description", "input_of"]
 
 MARK = "bonaface"
 """The key whose presence tells an exported model from any other network."""
 KEYS = (MARK, "bonaface_version", "model_card", "detector")
 WEIGHTS = "weights"
 """The key of the digest of an OpenVINO model's ``.bin``."""
+PRECISION = "precision"
+"""The key of what an OpenVINO model computes in, ``f32`` or ``bf16``; one without it computes in ``f32``."""
 _FORMAT = 1
 _BRANCHES = ("identity", "authenticity")
 

@@ -19,9 +19,10 @@ from bonaface.faces.pack import unpack_demo
 from bonaface.faces.table import read_faces
 from bonaface.files import atomic_write
 from bonaface.scoring import Embeddings
-from bonaface.serving.exported import MARK, WEIGHTS, Description, input_of
+from bonaface.serving.exported import MARK, PRECISION, WEIGHTS, Description, input_of
+from bonaface.serving.exported_networks import OnnxNetwork, OpenVinoNetwork, digest_of
 from bonaface.serving.folding import OPSET, folded_graph
-from bonaface.serving.networks import Network, OnnxNetwork, OpenVinoNetwork, TorchNetwork, digest_of, joined
+from bonaface.serving.networks import Network, TorchNetwork, joined
 from bonaface.serving.parity import Parity, compare, refusal
 from bonaface.serving.quantising import half_weights, int8_onnx, int8_openvino
 from bonaface.serving.runtime import Embedder
@@ -101,7 +102,7 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
     """Write a model in another format, once it has been held against the original.
 
     Args:
-        embedder: of a run or an ONNX recogniser.
+        embedder: of a run, an ONNX recogniser, or an exported ONNX file of 32 or 16 bits.
         form: as ``bonaface export --format`` names it.
         out: the file, ``.onnx`` or ``.xml``.
         fitted: photos that ranges are fitted to.
@@ -113,13 +114,12 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
 
     Raises:
         ModelError: if the exported model does not say what the original does, or can't be made; nothing is written then.
-        ConfigError: if the file's suffix is another format's, the model is an exported one already, or a package is missing.
+        ConfigError: if the file's suffix is another format's, the model was exported in 8 bits or for OpenVINO, or a package is
+            missing.
     """
     suffix = ".xml" if form.startswith("openvino") else ".onnx"
     if out.suffix != suffix:
         raise ConfigError(f"--out {out}: expected a name that ends in {suffix} for --format {form}")
-    if not isinstance(embedder.network, TorchNetwork):
-        raise ConfigError(f"--model {embedder.name}: is an exported model already; expected the folder of its run")
     prepare = embedder.prepare
     description = Description(
         embedder.name,
@@ -132,7 +132,7 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
         card,
         prepare.detector.read_bytes() if isinstance(prepare.detector, Path) else prepare.detector,
     )
-    graph = folded_graph(embedder.network.model.cpu(), description)
+    graph = _graph(embedder.network, description)
     save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
     original = _said(embedder.network, judged)
     with tempfile.TemporaryDirectory() as folder:
@@ -148,6 +148,17 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
     said = f"{card.rstrip()}\n\n## Export\n\nAs {form} by bonaface {__version__}, opset {OPSET}. {parity.told()}.\n"
     save.write(replace(description, card=said), out)
     return parity
+
+
+def _graph(network: Network, description: Description) -> onnx.ModelProto:
+    if isinstance(network, TorchNetwork):
+        return folded_graph(network.model.cpu(), description)
+    graph = onnx.load(network.file, load_external_data=False) if isinstance(network, OnnxNetwork) else None
+    if graph is None or any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
+        raise ConfigError(
+            f"--model {network.name}: was exported in 8 bits or for OpenVINO already; expected its run, or an .onnx of 16 or 32"
+        )
+    return graph
 
 
 def _opened(file: Path) -> Network:
@@ -181,6 +192,7 @@ class _OnnxFile:
 @dataclass(frozen=True)
 class _OpenVinoFiles:
     model: Any
+    precision: str
 
     def write(self, description: Description, out: Path) -> None:
         """The weights first: an ``.xml`` stands for a whole model."""
@@ -188,6 +200,7 @@ class _OpenVinoFiles:
 
         for key, text in description.as_metadata().items():
             self.model.set_rt_info(text, [MARK, key])
+        self.model.set_rt_info(self.precision, [MARK, PRECISION])
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "model.xml"
             openvino.save_model(self.model, made, compress_to_fp16=False)
@@ -217,4 +230,4 @@ def _openvino(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OpenVinoFile
         onnx.save(graph, file)
         model = openvino.Core().read_model(file)
         model = int8_openvino(model, fitted.feeds()) if form == "openvino-int8" else model
-        return _OpenVinoFiles(model)
+        return _OpenVinoFiles(model, "bf16" if form == "openvino-bf16" else "f32")

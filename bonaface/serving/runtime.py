@@ -18,7 +18,8 @@ from bonaface.faces.decoding import decode_bytes
 from bonaface.faces.preparing import Preparer
 from bonaface.faces.views import View
 from bonaface.scoring import Calibration, Embeddings
-from bonaface.serving.networks import Network, OnnxNetwork, OpenVinoNetwork, TorchNetwork, joined
+from bonaface.serving.exported_networks import OnnxNetwork, OpenVinoNetwork
+from bonaface.serving.networks import Network, TorchNetwork, joined
 from bonaface.thresholds import Validation
 
 __all__ = ["Embedded", "Embedder", "load_embedder"]

@@ -75,6 +75,22 @@ def test_openvino(tiny_embedder, faces, tmp_path):
         load_embedder(str(tmp_path / "bad.xml"))
 
 
+def test_openvino_in_sixteen_bits(tiny_embedder, faces, tmp_path):
+    pytest.importorskip("openvino")
+    for form in ("openvino", "openvino-bf16"):
+        export(tiny_embedder, form, tmp_path / f"{form}.xml", *faces, "")
+    kept = {form: load_embedder(str(tmp_path / f"{form}.xml")) for form in ("openvino", "openvino-bf16")}
+    assert len({each.fingerprint for each in kept.values()}) == 2
+    before, after = (each.embed_images(photos(11)).identity for each in kept.values())
+    assert (before * after).sum(1).min() > 0.99
+    hints = {form: each.network.precision for form, each in kept.items()}
+    assert hints == {"openvino": "f32", "openvino-bf16": "bf16"}
+    tampered = tmp_path / "openvino-bf16.xml"
+    tampered.write_text(tampered.read_text().replace('value="bf16"', 'value="f8"'))
+    with pytest.raises(ModelError, match="computes in 'f8', where f32 or bf16 was expected"):
+        load_embedder(str(tampered))
+
+
 def test_what_says_something_else_is_not_written(tiny_embedder, faces, tmp_path, monkeypatch):
     torch.manual_seed(1)
     branch = BranchConfig("timm:test_resnet", "none", size=32, dim=8)
@@ -102,11 +118,24 @@ def test_a_transformer_and_a_plain_identity_model(faces, tiny_people, tmp_path):
     np.testing.assert_allclose(after.identity, before.identity, atol=1e-4)
 
 
+def test_an_exported_file_becomes_other_formats(tiny_embedder, faces, tmp_path):
+    export(tiny_embedder, "onnx-fp16", tmp_path / "half.onnx", *faces, "# Tiny")
+    half = load_embedder(str(tmp_path / "half.onnx"))
+    for form, name in (("openvino", "tiny.xml"), ("onnx-int8", "small.onnx")):
+        pytest.importorskip("openvino")
+        export(half, form, tmp_path / name, *faces, half.network.description.card)
+        made = load_embedder(str(tmp_path / name))
+        assert (made.embed_images(photos(4)).identity * half.embed_images(photos(4)).identity).sum(1).min() > 0.98
+        assert (made.validation, made.calibration) == (tiny_embedder.validation, tiny_embedder.calibration)
+        assert made.network.description.card.count("## Export") == 2
+        with pytest.raises(ConfigError, match="was exported in 8 bits or for OpenVINO already"):
+            export(made, "onnx", tmp_path / "a.onnx", *faces, "")
+    assert not (tmp_path / "a.onnx").exists()
+
+
 def test_other_calls_are_refused(tiny_embedder, tiny_exported, faces, tmp_path):
     with pytest.raises(ConfigError, match=r"expected a name that ends in \.xml for --format openvino"):
         export(tiny_embedder, "openvino", tmp_path / "a.onnx", *faces, "")
-    with pytest.raises(ConfigError, match="is an exported model already"):
-        export(load_embedder(str(tiny_exported)), "onnx", tmp_path / "a.onnx", *faces, "")
     with pytest.raises(ConfigError, match="runs on the processor"):
         load_embedder(str(tiny_exported), device="cuda")
 

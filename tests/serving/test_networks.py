@@ -10,7 +10,8 @@ from onnx import TensorProto, helper
 from bonaface.errors import ModelError
 from bonaface.serving import networks, runtime
 from bonaface.serving.exported import MARK
-from bonaface.serving.networks import OnnxNetwork, usable_cores
+from bonaface.serving.exported_networks import OnnxNetwork
+from bonaface.serving.networks import usable_cores
 from bonaface.serving.runtime import load_embedder
 
 pytest_plugins = ("labelled_pairs", "tiny_models")
