@@ -18,6 +18,7 @@ from typing import Any
 from results import RESULTS, Row
 
 from bonaface.files import atomic_write
+from bonaface.verification.charts import round_ticks
 from bonaface.verification.svg import Axis, Chart
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -78,9 +79,7 @@ def drawing(rows: Sequence[Row]) -> str:
         bars.setdefault(name, []).append((str(row["stage"]), float(row[unit])))
     stages = list(dict.fromkeys(stage for bar in bars.values() for stage, _ in bar))
     longest = max(sum(length for _, length in bar) for bar in bars.values())
-    across = Axis(
-        unit.replace("_", " "), 0.0, longest, [(longest * step / 5, f"{longest * step / 5:.3g}") for step in range(6)]
-    )
+    across = Axis(unit.replace("_", " "), 0.0, longest, round_ticks(0.0, longest))
     up = Axis("", 0.0, len(bars) + 1.0, [])
     chart = Chart("Where the time of embedding goes", across, up, 640, 80 + 46 * (len(bars) + 1))
     for number, stage in enumerate(stages):
