@@ -13,19 +13,32 @@ photos that it takes for fakes fall below other people, so that the error rate a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DOUBT", "Calibration", "Embeddings", "Logistic", "calibrate", "fit_logistic", "fused", "similarity"]
+__all__ = [
+    "DOUBT",
+    "Calibration",
+    "Embeddings",
+    "Logistic",
+    "adapted",
+    "calibrate",
+    "fit_logistic",
+    "fused",
+    "similarity",
+]
 
 Floats = NDArray[np.float64]
 
 DOUBT = 0.2
 """Least probability that neither photo is a deepfake: chosen on validation pairs, where lower values cost errors against
 impostors and higher ones let deepfakes pass at thresholds for a false match rate of 1 %; see docs/results.md."""
+
+_BELIEVED = 0.95
+"""Share of a user's own genuine photos that an adapted calibration believes, and the probability at which it does."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +177,32 @@ def calibrate(
         if forged.any():
             genuine, _ = fit_logistic(log_odds[~forged], log_odds[forged], noise=False)
     return Calibration(who, genuine, mislabelled)
+
+
+def adapted(calibration: Calibration, log_odds: NDArray[Any]) -> Calibration:
+    """A calibration for cameras that the model does not know, from genuine photos of theirs.
+
+    A network that judges authenticity takes another camera's photos for deepfakes. Calibrated log-odds are moved up until 19 of 20
+    of these photos have P(genuine) >= 0.95, so that identity decides between them; never down.
+
+    Args:
+        calibration: of a model that judges authenticity.
+        log_odds: raw ones of genuine photos, finite, shape ``(n,)``, n >= 1.
+
+    Raises:
+        ValueError: if the calibration has nothing on authenticity.
+
+    Example:
+        >>> strange = np.linspace(-2.0, 4.0, 100)
+        >>> moved = adapted(Calibration(Logistic(10.0, 0.0), Logistic(1.0, 0.0)), strange).genuine
+        >>> round(float(np.mean(1 / (1 + np.exp(-moved.log_odds(strange))) >= 0.95)), 2)
+        0.95
+    """
+    if calibration.genuine is None:
+        raise ValueError("only a calibration of authenticity can be adapted")
+    lowest = float(np.quantile(calibration.genuine.log_odds(log_odds), 1 - _BELIEVED))
+    shift = max(0.0, float(np.log(_BELIEVED / (1 - _BELIEVED))) - lowest)
+    return replace(calibration, genuine=replace(calibration.genuine, bias=calibration.genuine.bias + shift))
 
 
 def fit_logistic(positive: ArrayLike, negative: ArrayLike, noise: bool) -> tuple[Logistic, float]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from bonaface.scoring import Calibration, Embeddings, Logistic, calibrate, similarity
+from bonaface.scoring import Calibration, Embeddings, Logistic, adapted, calibrate, similarity
 
 finite = st.floats(-1e4, 1e4)
 
@@ -199,3 +199,22 @@ def test_json_round_trip(slope, bias, genuine, wrong):
 
 def test_a_file_without_the_share_of_wrong_labels():
     assert Calibration.from_dict({"same": {"slope": 1.0, "bias": 2.0}}) == Calibration(Logistic(1.0, 2.0))
+
+
+@given(
+    st.lists(st.floats(-20, 20), min_size=1, max_size=60),
+    st.floats(0.1, 3),
+    st.floats(-5, 5),
+)
+def test_adapting_believes_nineteen_of_twenty_and_never_doubts_more(odds, slope, bias):
+    before = Calibration(Logistic(9.0, 0.0), Logistic(slope, bias))
+    after = adapted(before, np.array(odds))
+    assert (after.same, after.genuine.slope) == (before.same, slope)
+    assert after.genuine.bias >= bias
+    believed = after.genuine.log_odds(np.array(odds)) >= np.log(19) - 1e-9
+    assert believed.sum() >= np.floor(0.95 * (len(odds) - 1))
+
+
+def test_a_plain_model_has_nothing_to_adapt():
+    with pytest.raises(ValueError, match="only a calibration of authenticity"):
+        adapted(Calibration(Logistic(1.0, 0.0)), np.zeros(3))
