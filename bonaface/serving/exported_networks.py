@@ -25,14 +25,16 @@ class _Exported:
     """What both kinds of exported models share.
 
     Args:
+        file: where it was read from.
         description: of the file.
         fingerprint: of the file's content.
         infer: arrays by input to arrays by output.
     """
 
     def __init__(
-        self, description: Description, fingerprint: str, infer: Callable[[Pictures], Mapping[str, Any]]
+        self, file: Path, description: Description, fingerprint: str, infer: Callable[[Pictures], Mapping[str, Any]]
     ) -> None:
+        self.file = file
         self.description = description
         self.name = description.name
         self.views = description.views
@@ -51,9 +53,6 @@ class _Exported:
 
 class OnnxNetwork(_Exported):
     """An exported model in ONNX, computed by ONNX Runtime on the processor."""
-
-    file: Path
-    """Where it was read from."""
 
     @classmethod
     def of(cls, file: Path) -> OnnxNetwork | None:
@@ -76,9 +75,7 @@ class OnnxNetwork(_Exported):
         def infer(pictures: Pictures) -> Mapping[str, Any]:
             return dict(zip(names, session.run(names, dict(pictures)), strict=True))
 
-        network = cls(description, digest_of(content), infer)
-        network.file = file
-        return network
+        return cls(file, description, digest_of(content), infer)
 
 
 def _check_graph(session: Any, description: Description, file: Path) -> None:
@@ -136,7 +133,7 @@ class OpenVinoNetwork(_Exported):
             found = requests.own.infer(dict(pictures))
             return {name: found[name].copy() for name in description.views}
 
-        super().__init__(description, fingerprint, infer)
+        super().__init__(file, description, fingerprint, infer)
 
 
 def _precision(model: Any, file: Path) -> str:

@@ -18,11 +18,10 @@ from bonaface.faces.decoding import decode
 from bonaface.faces.pack import unpack_demo
 from bonaface.faces.table import read_faces
 from bonaface.files import atomic_write
-from bonaface.scoring import Embeddings
 from bonaface.serving.exported import MARK, PRECISION, WEIGHTS, Description, input_of
 from bonaface.serving.exported_networks import OnnxNetwork, OpenVinoNetwork, digest_of
 from bonaface.serving.folding import OPSET, folded_graph
-from bonaface.serving.networks import Network, TorchNetwork, joined
+from bonaface.serving.networks import Network, TorchNetwork
 from bonaface.serving.parity import Parity, compare, refusal
 from bonaface.serving.quantising import half_weights, int8_onnx, int8_openvino
 from bonaface.serving.runtime import Embedder
@@ -134,11 +133,11 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
     )
     graph = _graph(embedder.network, description)
     save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
-    original = _said(embedder.network, judged)
+    original = embedder.network(judged.pictures)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / f"trial{suffix}"
         save.write(description, trial)
-        exported = _said(_opened(trial), judged)
+        exported = _opened(trial)(judged.pictures)
     parity = compare(original, exported, embedder.calibration, judged.person, judged.is_fake)
     why = refusal(parity, exact=form in ("onnx", "openvino"))
     if why is not None:
@@ -166,12 +165,6 @@ def _opened(file: Path) -> Network:
     if network is None:
         raise ModelError(f"{file}: its notes on itself are lost")
     return network
-
-
-def _said(network: Network, faces: Faces) -> Embeddings:
-    """What a network says of faces, a few at a time."""
-    starts = range(0, len(faces.person), _BATCH)
-    return joined([network({name: stack[at : at + _BATCH] for name, stack in faces.pictures.items()}) for at in starts])
 
 
 @dataclass(frozen=True)
