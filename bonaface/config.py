@@ -207,6 +207,8 @@ class OptimizerConfig:
         warmup: share of all steps over which the rate rises linearly from zero.
         accumulate: batches whose gradients are added before a step.
         clip: largest norm of the gradient; 0 does not clip.
+        average: what a step leaves of the running average of the weights, which is what is judged and kept; 0 keeps the weights
+            themselves.
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -216,6 +218,7 @@ class OptimizerConfig:
     warmup: float = 0.05
     accumulate: int = 1
     clip: float = 0.0
+    average: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -286,6 +289,7 @@ class TrainConfig:
             ("optimizer.lr", self.optimizer.lr, 0.0, math.inf),
             ("optimizer.weight_decay", self.optimizer.weight_decay, 0.0, math.inf),
             ("optimizer.clip", self.optimizer.clip, 0.0, math.inf),
+            ("optimizer.average", self.optimizer.average, 0.0, 0.9999),
         ):
             if not low <= value <= high:
                 raise ConfigError(f"{name}: expected a number from {low:g} to {high:g}, got {value:g}")

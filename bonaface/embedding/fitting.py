@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from rich.console import Console
 
 from bonaface.config import TrainConfig
@@ -80,10 +80,14 @@ def fit(
         if config.compile:
             branch.backbone.net.compile()
     training = FaceTraining(model, faces, config, ranks)
-    best = ModelCheckpoint(run, "best", monitor=MONITOR, save_weights_only=True, enable_version_counter=False)
+    average = config.optimizer.average
+    # Lightning puts the averaged weights into whole checkpoints only.
+    best = ModelCheckpoint(run, "best", monitor=MONITOR, save_weights_only=not average, enable_version_counter=False)
     last = ModelCheckpoint(run, "last", monitor=None, enable_version_counter=False)
     interrupt = Interrupt()
     callbacks: list[Callback] = [*watching, best, last, interrupt]  # checkpoints hold what those before them noted
+    if average:
+        callbacks.insert(0, EMAWeightAveraging(decay=average))
     if config.patience:
         callbacks.insert(0, Patience(MONITOR, patience=config.patience, mode="min"))
     if ranks.leads:

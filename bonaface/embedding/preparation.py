@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,10 @@ class TrainingFaces:
     source: NDArray[np.int64]
     names: tuple[str, ...]
     forgery: ForgeryConfig = field(default_factory=ForgeryConfig)
+
+    def __deepcopy__(self, memo: Any) -> TrainingFaces:
+        """Itself, as nothing changes it: a copied training (Lightning averages weights in one) holds no second store."""
+        return self
 
     @property
     def train_rows(self) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
     name: sweep                                   # the runs lie in out/name/
     out: runs
+    config: authentic.yaml                        # settings of bonaface train to begin with, seen from this folder
     seeds: [0, 1, 2]
     resources: {cpus: 2, gpus: 0}                 # of each trial
     test: {pairs: PAIRS, labels: PAIRS/labels.csv}
@@ -38,7 +39,7 @@ __all__ = ["read_plan"]
 Parse = Callable[[Sequence[str]], TrainConfig]
 
 _TABLE_KEYS = ("title", "note", "settings", "rows", "grid")
-_HEAD_KEYS = ("name", "out", "seeds", "resources", "test", "tables", *_TABLE_KEYS)
+_HEAD_KEYS = ("name", "out", "config", "seeds", "resources", "test", "tables", *_TABLE_KEYS)
 _ROW_KEYS = ("name", "run", "settings", "seeds", "same", "reported", "note")
 
 
@@ -58,7 +59,7 @@ def read_plan(file: Path, parse: Parse = parse_config) -> Plan:
         raise ConfigError(f'{file}: name: expected the name of one folder, got "{name}"')
     out = Path(_text(head, "out", str(file)) or "runs")
     base = {"tracking.mlflow": f"sqlite:///{out.as_posix()}/mlflow.db", "tracking.experiment": name}
-    common = merged(base, flatten(head.get("settings", {}), f"{file}: settings"))
+    common = merged(base, _started_from(head, file), flatten(head.get("settings", {}), f"{file}: settings"))
     seeds = _seeds(head.get("seeds", [0]), str(file))
     given = head.get("tables", [])
     if not isinstance(given, list):
@@ -78,8 +79,7 @@ def read_plan(file: Path, parse: Parse = parse_config) -> Plan:
     return Plan(file, name, out / name, tables, configs, _resources(head, file), _test(head, file))
 
 
-def _read(file: Path) -> Any:
-    expected = "expected a YAML file of experiments with rows or tables"
+def _read(file: Path, expected: str = "expected a YAML file of experiments with rows or tables") -> Any:
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -88,6 +88,18 @@ def _read(file: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         raise ConfigError(f"{file}: {where}is no YAML ({getattr(error, 'problem', error)}); {expected}") from error
+
+
+def _started_from(head: Mapping[str, Any], file: Path) -> Settings:
+    """The settings of the file of bonaface train that the experiments begin with, without its name, place and seed."""
+    named = _text(head, "config", str(file))
+    if not named:
+        return {}
+    config = file.parent / named
+    given = _read(config, "expected the settings of a training, as bonaface train --config takes them")
+    if isinstance(given, Mapping):
+        given = {key: value for key, value in given.items() if key not in ("name", "out", "seed")}
+    return flatten(given, str(config))
 
 
 def _mapping(given: Any, known: Collection[str], where: str) -> dict[str, Any]:

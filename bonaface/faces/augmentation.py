@@ -77,8 +77,8 @@ def torchvision_transforms(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tu
 def degrade(picture: Picture, generator: np.random.Generator) -> Picture:
     """What happens to a photo between cameras and users, at random.
 
-    Light, tone, loss of colour, another framing, rescaling, blur, smoothing, sharpening, noise and JPEG: each is taken or not by
-    itself, in this order, which is that of a photo's life.
+    Light, tone, loss of colour, another framing, rescaling, print, blur, smoothing, sharpening, noise and JPEG: each is taken or
+    not by itself, in this order, which is that of a photo's life.
     """
     taken = generator.random(len(_LIFE)) < tuple(_LIFE.values())
     for step, take in zip(_LIFE, taken, strict=True):
@@ -125,6 +125,22 @@ def _rescale(picture: Picture, generator: np.random.Generator) -> Picture:
     return np.asarray(cv2.resize(small, (w, h), interpolation=int(up)), dtype=np.uint8)
 
 
+def _print(picture: Picture, generator: np.random.Generator) -> Picture:
+    """Printed in a screen of dots on paper that is neither black nor white, and scanned; in grey mostly."""
+    if generator.random() < 0.7:
+        picture = _grey(picture, generator)
+    h, w = picture.shape[:2]
+    turn, cell = generator.uniform(0, np.pi / 2), generator.uniform(1.8, 4.0)  # px between dots
+    y, x = np.mgrid[:h, :w].astype(np.float32) * np.float32(2 * np.pi / cell)
+    dots = (
+        np.cos(x * np.cos(turn) + y * np.sin(turn)) + np.cos(y * np.cos(turn) - x * np.sin(turn))
+    ) / 4  # -0.5 to 0.5
+    ink = picture / np.float32(255) + np.float32(generator.uniform(0.05, 0.6)) * dots[..., None].astype(np.float32)
+    black, white = generator.uniform(0, 80), generator.uniform(170, 255)
+    scanned = cv2.GaussianBlur(np.clip(ink, 0, 1), (0, 0), generator.uniform(0.5, 1.1))
+    return np.asarray(black + scanned * (white - black), dtype=np.uint8)
+
+
 def _blur(picture: Picture, generator: np.random.Generator) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.2)), dtype=np.uint8)
 
@@ -161,6 +177,7 @@ _LIFE = {
     _grey: 0.15,
     _reframe: 0.45,
     _rescale: 0.4,
+    _print: 0.08,
     _blur: 0.25,
     _smooth: 0.12,
     _sharpen: 0.2,

@@ -19,7 +19,7 @@ from bonaface.faces.preparing import Preparer
 from bonaface.faces.views import View
 from bonaface.scoring import Calibration, Embeddings
 from bonaface.serving.exported_networks import OnnxNetwork, OpenVinoNetwork
-from bonaface.serving.networks import Network, TorchNetwork, joined
+from bonaface.serving.networks import Network, TorchNetwork
 from bonaface.thresholds import Validation
 
 __all__ = ["Embedded", "Embedder", "load_embedder"]
@@ -74,9 +74,10 @@ class Embedder:
 
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> Embeddings:
         """Embeddings of decoded photos, RGB ``(h, w, 3)`` each, in their order."""
-        prepared = [self.prepare(image) for image in images]
-        parts = [self._run(prepared[start : start + _CHUNK]) for start in range(0, len(prepared), _CHUNK)]
-        return self._joined(parts)
+        rows = _Rows(self.network, len(images))
+        for start in range(0, len(images), _CHUNK):
+            rows.add(self._run([self.prepare(image) for image in images[start : start + _CHUNK]]))
+        return rows.filled()
 
     def embed(self, paths: Sequence[Path], progress: Progress | None = None, threads: int = 2) -> Embedded:
         """Embeds photos; pictures of the same content are embedded once, and unreadable ones are named.
@@ -90,7 +91,7 @@ class Embedder:
         seen: dict[bytes, int] = {}
         place = np.full(len(paths), -1, dtype=np.int64)
         faults: dict[int, str] = {}
-        parts: list[Embeddings] = []
+        rows = _Rows(self.network, len(paths))
         with ThreadPoolExecutor(threads) as pool:
             for start, read in self._chunks(paths, pool):
                 fresh: list[dict[str, NDArray[np.uint8]]] = []
@@ -103,10 +104,10 @@ class Embedder:
                         fresh.append(pictures)
                     place[start + offset] = seen[digest]
                 if fresh:
-                    parts.append(self._run(fresh))
+                    rows.add(self._run(fresh))
                 if progress is not None and task is not None:
                     progress.advance(task, len(read))
-        return Embedded(self._joined(parts), place, faults)
+        return Embedded(rows.filled(), place, faults)
 
     def _chunks(
         self, paths: Sequence[Path], pool: ThreadPoolExecutor
@@ -134,12 +135,25 @@ class Embedder:
             {name: np.stack([view.at_test(each[view.kind]) for each in prepared]) for name, view in views.items()}
         )
 
-    def _joined(self, parts: Sequence[Embeddings]) -> Embeddings:
-        if not parts:
-            judged = "authenticity" in self.network.views
-            empty = np.zeros((0, self.network.dim), np.float32)
-            return Embeddings(empty, np.zeros(0, np.float32) if judged else None)
-        return joined(parts)
+
+class _Rows:
+    """Embeddings that come part by part, each held once: pages of memory that no row was written to cost nothing."""
+
+    def __init__(self, network: Network, most: int) -> None:
+        self._identity = np.empty((most, network.dim), np.float32)
+        self._authenticity = np.empty(most, np.float32) if "authenticity" in network.views else None
+        self._count = 0
+
+    def add(self, some: Embeddings) -> None:
+        rows = slice(self._count, self._count + len(some))
+        self._identity[rows] = some.identity
+        if self._authenticity is not None:
+            self._authenticity[rows] = some.authenticity
+        self._count = rows.stop
+
+    def filled(self) -> Embeddings:
+        odds = self._authenticity
+        return Embeddings(self._identity[: self._count], None if odds is None else odds[: self._count])
 
 
 def load_embedder(model: str | None, detector: Path | None = None, device: str = "auto") -> Embedder:

@@ -139,8 +139,9 @@ def test_a_killed_run_goes_on_as_if_never_killed(words, trained, tmp_path):
         (AUTHENTIC, 4),
         ({"optimizer.accumulate": 2, "optimizer.name": "sgd", "optimizer.clip": 1.0}, 7),
         ({"patience": 2, **STILL}, 8),
+        ({"optimizer.average": 0.5}, 7),
     ],
-    ids=["first round", "last round", "authentic", "accumulate", "patience"],
+    ids=["first round", "last round", "authentic", "accumulate", "patience", "average"],
 )
 def test_any_stop_any_recipe(trained, monkeypatch, settings, stop):
     """Rounds of 3, 3, 3 and 2 steps."""
@@ -153,6 +154,20 @@ def test_any_stop_any_recipe(trained, monkeypatch, settings, stop):
         with pytest.raises(RuntimeError, match="stopped"):
             trained("stopped", **settings)
     assert_equal(reference, trained("stopped", resume=True, **settings))
+
+
+def test_the_average_of_the_weights_is_kept(trained):
+    settings = {"optimizer.schedule": "constant", "optimizer.warmup": 0, "optimizer.lr": 1e-2}
+
+    def weights(steps, average):
+        run = trained(f"{steps} {average}", steps=steps, val_every=steps, **settings, **{"optimizer.average": average})
+        state = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+        return {name: value for name, value in state.items() if value.is_floating_point()}
+
+    first, second, averaged = weights(1, 0.0), weights(2, 0.0), weights(2, 0.75)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    for name, value in averaged.items():
+        torch.testing.assert_close(value, 0.75 * first[name] + 0.25 * second[name])
 
 
 def test_dropout_is_the_same_after_a_stop(trained, monkeypatch, tmp_path, write_network):

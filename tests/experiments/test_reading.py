@@ -109,8 +109,8 @@ def test_the_files_of_the_report_are_whole(name, monkeypatch):
     ("content", "what"),
     [
         ("rows: [", "line 1: is no YAML"),
-        ("- a", "expected name, out, seeds"),
-        ("", "expected name, out, seeds"),
+        ("- a", "expected name, out, config, seeds"),
+        ("", "expected name, out, config, seeds"),
         ({}, "expected rows, a grid or tables, got none"),
         ({"row": []}, "row: there is no such key; did you mean rows?"),
         (
@@ -172,3 +172,31 @@ def test_an_optional_branch_is_given_taken_away_and_given_anew():
     away = merged(given, flatten({"model.authenticity": None}, "x"))
     assert away == {"model.authenticity": None}
     assert merged(away, {"model.authenticity.size": 64}) == {"model.authenticity.size": 64}
+
+
+def test_a_file_may_begin_with_the_settings_of_a_training(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: base\nout: elsewhere\nseed: 7\nsteps: 9\nbatch: {n_labels: 20}\n")
+    rows = [{"name": "a"}, {"name": "b", "settings": {"batch.n_labels": 30}}]
+    plan = read_plan(written(tmp_path, {"config": "base.yaml", "settings": {"steps": 8}, "rows": rows}), read_settings)
+    assert {name: (each.steps, each.batch.n_labels) for name, each in plan.configs.items()} == {
+        "a": (8, 20),
+        "b": (8, 30),
+    }
+    assert {each.out for each in plan.configs.values()} == {"runs/x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "can't be read"),
+        ("steps: [", "no YAML"),
+        ("- 1", "expected settings by name"),
+        ("stepz: 3", "mean steps"),
+    ],
+)
+def test_a_training_file_that_is_none(tmp_path, content, what):
+    if content is not None:
+        (tmp_path / "base.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=what) as refused:
+        read_plan(written(tmp_path, {"config": "base.yaml", "rows": [{"name": "a"}]}), read_settings)
+    assert str(refused.value).startswith(str(tmp_path / "base.yaml"))
