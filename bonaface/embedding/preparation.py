@@ -165,8 +165,10 @@ class TrainingFaces:
         return TestBatches(self.store, ranks.share(self.val_rows), model.views, size)
 
 
-def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tuple[list[FaceTable], pd.DataFrame]:
+def clean_faces(config: TrainConfig, console: Console, progress: Progress) -> tuple[list[FaceTable], pd.DataFrame]:
     """Reads each source and leaves out unreadable files, duplicates and classes too small to train on.
+
+    Beside deepfakes a single photo of a person is enough; the other batches need two of each class.
 
     Returns:
         The tables without them, and the faults: path, fault, evidence, suggestion, confidence.
@@ -175,11 +177,13 @@ def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tup
         DataError: if a folder is no known layout or holds nothing to train on.
         ConfigError: if no folder is named.
     """
+    faces = config.faces
     if not faces.train or not all(where for where, _ in faces.sources):
         raise ConfigError(
             "faces.train: no training data named: set it to a folder of faces or to a CSV or parquet file"
         )
-    cleaned = [_clean_source(where, csv, faces, console, progress) for where, csv in faces.sources]
+    smallest = 1 if config.batch.sampler == "beside_fakes" else 2
+    cleaned = [_clean_source(where, csv, faces, smallest, console, progress) for where, csv in faces.sources]
     if len(cleaned) == 1:
         return [cleaned[0][0]], cleaned[0][1]
     found = [faults.assign(path=[str(table.root / path) for path in faults["path"]]) for table, faults in cleaned]
@@ -187,12 +191,12 @@ def clean_faces(faces: FacesConfig, console: Console, progress: Progress) -> tup
 
 
 def _clean_source(
-    where: str, csv: str | None, faces: FacesConfig, console: Console, progress: Progress
+    where: str, csv: str | None, faces: FacesConfig, smallest: int, console: Console, progress: Progress
 ) -> tuple[FaceTable, pd.DataFrame]:
     table = read_faces(Path(where))
     read = len(table)
     table, followed, kept = _follow_list(csv, table)
-    faults = find_faults(table, fake_classes=faces.fake_classes, progress=progress)
+    faults = find_faults(table, faces.fake_classes, progress=progress, smallest=smallest)
     faults = faults[~(faults["path"].isin(kept) & faults["fault"].str.startswith("duplicate"))]
     counts = ", ".join(f"{count} {fault}" for fault, count in faults["fault"].value_counts().items())
     console.log(f"{read:,} pictures read from {where}; left out: {counts or 'none'}")

@@ -148,7 +148,7 @@ def _prepared(
     if (run / "last.ckpt").exists():
         _refuse_other_weights(_weights(run / "last.ckpt"), model, run / "last.ckpt")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        tables, faults = clean_faces(config.faces, console, progress)
+        tables, faults = clean_faces(config, console, progress)
         faces = prepare(config, tables, model, console, progress)
         faces.sampler(config.batch, config.seed, ranks)  # refuses a batch that the people don't suffice for
     return model, faces, faults

@@ -23,7 +23,11 @@ Faults = dict[int, tuple[str, str]]
 
 
 def find_faults(
-    table: FaceTable, fake_classes: FakeClasses = "own", workers: int = 2, progress: Progress | None = None
+    table: FaceTable,
+    fake_classes: FakeClasses = "own",
+    workers: int = 2,
+    progress: Progress | None = None,
+    smallest: int = _MIN_CLASS_SIZE,
 ) -> pd.DataFrame:
     """Find photos to leave out, each for one reason, reading each file once.
 
@@ -32,7 +36,7 @@ def find_faults(
       as it.
     - ``duplicate_across``: the same file is there under another person, or once as real and once as deepfake. One of
       them must be wrong, and nothing says which, so every copy is a fault.
-    - ``small_class``: fewer than two photos of its class are left for training. Photos of the split ``val`` are exempt:
+    - ``small_class``: fewer than ``smallest`` photos of its class are left for training. Photos of the split ``val`` are exempt:
       they belong to no class.
 
     Args:
@@ -40,6 +44,7 @@ def find_faults(
         fake_classes: the arrangement of classes, as :func:`bonaface.faces.table.class_labels` takes it.
         workers: number of threads that read and decode.
         progress: where to show how far the reading is.
+        smallest: class that can be trained on.
 
     Returns:
         One row per fault, sorted by path: ``path`` (as in ``table``), ``fault``, ``evidence`` (a sentence for people),
@@ -47,7 +52,7 @@ def find_faults(
     """
     paths = [table.root / path for path in table.frame["path"]]
     faults = unusable(table, inspect(paths, workers, progress, look=False))
-    return combined([faults, small_classes(table, faults, fake_classes)])
+    return combined([faults, small_classes(table, faults, fake_classes, smallest)])
 
 
 def unusable(table: FaceTable, inspection: Inspection) -> pd.DataFrame:
@@ -67,21 +72,24 @@ def unusable(table: FaceTable, inspection: Inspection) -> pd.DataFrame:
     return _listed(table, faults | _duplicates(table, [rows for rows in copies.values() if len(rows) > 1]))
 
 
-def small_classes(table: FaceTable, faults: pd.DataFrame, fake_classes: FakeClasses) -> pd.DataFrame:
+def small_classes(
+    table: FaceTable, faults: pd.DataFrame, fake_classes: FakeClasses, smallest: int = _MIN_CLASS_SIZE
+) -> pd.DataFrame:
     """Photos of classes that have too few left once a list of faults is applied.
 
     Args:
         table: photos.
         faults: what is found so far; those that it moves count where they go.
         fake_classes: the arrangement of classes.
+        smallest: class that is not listed.
     """
     person, stays = new_people(table, faults)
     rows = np.flatnonzero((table.frame["split"] != "val").to_numpy() & stays)
     labels = class_labels(FaceTable(table.root, table.frame.assign(person=person)), fake_classes)[rows]
     rows, labels = rows[labels >= 0], labels[labels >= 0]
     sizes = np.bincount(labels, minlength=1)[labels]
-    evidence = f"fewer than {_MIN_CLASS_SIZE} usable photos in its class"
-    return _listed(table, {int(row): ("small_class", evidence) for row in rows[sizes < _MIN_CLASS_SIZE]})
+    evidence = f"fewer than {smallest} usable photos in its class"
+    return _listed(table, {int(row): ("small_class", evidence) for row in rows[sizes < smallest]})
 
 
 def _listed(table: FaceTable, faults: Faults) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from bonaface.embedding.model import build_model
 from bonaface.embedding.preparation import clean_faces, prepare
-from bonaface.errors import ConfigError
+from bonaface.errors import ConfigError, DataError
 from bonaface.faces.sampling import EachSource, PairedFakesSampler
 
 PAIRED = {
@@ -42,7 +42,7 @@ def prepared(config):
         made = config(**{"faces.train": json.dumps([str(each) for each in sources]), **PAIRED, **settings})
         console = Console(file=io.StringIO())
         with Progress(console=console) as progress:
-            tables, faults = clean_faces(made.faces, console, progress)
+            tables, faults = clean_faces(made, console, progress)
             return made, prepare(made, tables, build_model(made.model), console, progress), faults
 
     return make
@@ -54,6 +54,21 @@ def test_each_source_fills_an_equal_part_of_every_batch(prepared, people, second
     for step in range(40):
         source = faces.source[faces.train_rows[sampler.batch(step)]]
         np.testing.assert_array_equal(source, np.repeat([0, 1], len(source) // 2))
+
+
+def test_a_single_photo_of_a_person_is_enough_beside_deepfakes(prepared, people, second):
+    for folder in second.iterdir():
+        for spare in sorted(folder.iterdir())[1:]:
+            spare.unlink()
+    made, faces, faults = prepared([people, second])
+    assert "small_class" not in set(faults["fault"])
+    drawn = faces.train_rows[np.concatenate([faces.sampler(made.batch, 0).batch(step) for step in range(40)])]
+    single = np.flatnonzero((faces.source == 1) & (faces.labels >= 0))
+    assert set(single) <= set(drawn)
+    assert set(faces.table.frame["person"].iloc[single].value_counts()) == {1}
+    balanced = {"batch.sampler": "balance", "faces.forgery.methods": "[]"}
+    with pytest.raises(DataError, match="small_class"):
+        prepared([people, second], **balanced)
 
 
 def test_people_of_one_name_in_two_folders_are_two_people(prepared, people, second):

@@ -36,7 +36,7 @@ def training(config):
         model = build_model(settings.model)
         console = Console(file=io.StringIO())
         with Progress(console=console) as progress:
-            table, _ = clean_faces(settings.faces, console, progress)
+            table, _ = clean_faces(settings, console, progress)
             faces = prepare(settings, table, model, console, progress)
         return FaceTraining(model, faces, settings)
 
