@@ -35,7 +35,8 @@ def ours(job: dict[str, Any]) -> Embed:
         made = embedder.embed(paths)
         if made.faults:
             raise ValueError(f"unreadable: {made.faults}")
-        return made.distinct.identity[made.place]
+        distinct = made.distinct.identity
+        return distinct if len(distinct) == len(paths) else distinct[made.place]  # indexing copies
 
     return embed
 

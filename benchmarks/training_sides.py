@@ -92,7 +92,7 @@ def bonaface_steps(job: Job) -> Timed:
     started = time.perf_counter()
     model = build_model(config.model)
     with Progress(disable=True) as progress:
-        tables, _ = clean_faces(config.faces, console, progress)
+        tables, _ = clean_faces(config, console, progress)
         faces = prepare(config, tables, model, console, progress)
     once = time.perf_counter() - started
     fit(model, faces, config, run, False, console, watching=[clock])

@@ -64,11 +64,12 @@ def main(arguments: Sequence[str]) -> int:
     from rich.progress import Progress
 
     from bonaface.serving.adapting import adapt
-    from bonaface.serving.exporting import calibration_faces, export
+    from bonaface.serving.exporting import calibration_faces, check_request, export
     from bonaface.serving.runtime import load_embedder
 
     console = ProgressConsole()
     embedder = load_embedder(options.model, options.detector, "cpu")
+    check_request(embedder.network, options.format, options.out)
     card = _card(embedder, options.model)
     if options.adapt is not None:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from bonaface.serving.parity import Parity, compare, refusal
 from bonaface.serving.quantising import half_weights, int8_onnx, int8_openvino
 from bonaface.serving.runtime import Embedder
 
-__all__ = ["Faces", "calibration_faces", "export"]
+__all__ = ["Faces", "calibration_faces", "check_request", "export"]
 
 _PHOTOS = 320
 _ENOUGH = 16
@@ -97,6 +98,31 @@ def _read(embedder: Embedder, photos: list[tuple[Path, int]], frame: Any) -> Fac
     return Faces(pictures, used["person"].to_numpy(dtype=object), used["is_fake"].to_numpy(dtype=bool))
 
 
+def check_request(network: Network, form: str, out: Path) -> None:
+    """Refuses what can't be exported, before any photo is read.
+
+    Args:
+        network: that is to become another format.
+        form: as ``bonaface export --format`` names it.
+        out: the file to write.
+
+    Raises:
+        ConfigError: if the file's suffix is another format's, the network was exported in 8 bits or for OpenVINO, or a package is
+            missing.
+    """
+    suffix = _suffix(form)
+    if out.suffix != suffix:
+        raise ConfigError(f"--out {out}: expected a name that ends in {suffix} for --format {form}")
+    if suffix == ".xml" and find_spec("openvino") is None:
+        raise ConfigError(f"--format {form}: needs OpenVINO, which is not installed: pip install bonaface[export]")
+    if not isinstance(network, TorchNetwork):
+        _graph_of(network)
+
+
+def _suffix(form: str) -> str:
+    return ".xml" if form.startswith("openvino") else ".onnx"
+
+
 def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Faces, card: str) -> Parity:
     """Write a model in another format, once it has been held against the original.
 
@@ -113,12 +139,10 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
 
     Raises:
         ModelError: if the exported model does not say what the original does, or can't be made; nothing is written then.
-        ConfigError: if the file's suffix is another format's, the model was exported in 8 bits or for OpenVINO, or a package is
-            missing.
+        ConfigError: as check_request.
     """
-    suffix = ".xml" if form.startswith("openvino") else ".onnx"
-    if out.suffix != suffix:
-        raise ConfigError(f"--out {out}: expected a name that ends in {suffix} for --format {form}")
+    check_request(embedder.network, form, out)
+    suffix = _suffix(form)
     prepare = embedder.prepare
     description = Description(
         embedder.name,
@@ -131,7 +155,10 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
         card,
         prepare.detector.read_bytes() if isinstance(prepare.detector, Path) else prepare.detector,
     )
-    graph = _graph(embedder.network, description)
+    network = embedder.network
+    graph = (
+        folded_graph(network.model.cpu(), description) if isinstance(network, TorchNetwork) else _graph_of(network)
+    )
     save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
     original = embedder.network(judged.pictures)
     with tempfile.TemporaryDirectory() as folder:
@@ -149,9 +176,8 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
     return parity
 
 
-def _graph(network: Network, description: Description) -> onnx.ModelProto:
-    if isinstance(network, TorchNetwork):
-        return folded_graph(network.model.cpu(), description)
+def _graph_of(network: Network) -> onnx.ModelProto:
+    """The graph of an exported network of 32 or 16 bits."""
     graph = onnx.load(network.file, load_external_data=False) if isinstance(network, OnnxNetwork) else None
     if graph is None or any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
         raise ConfigError(
@@ -212,12 +238,8 @@ def _onnx(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OnnxFile:
 
 
 def _openvino(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OpenVinoFiles:
-    try:
-        import openvino
-    except ImportError as error:
-        raise ConfigError(
-            f"--format {form}: needs OpenVINO, which is not installed: pip install bonaface[export]"
-        ) from error
+    import openvino
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "graph.onnx"
         onnx.save(graph, file)

@@ -55,6 +55,7 @@ def trained_copy(run_folder, tmp_path):
     [
         ({"--model": "gone"}, ModelError),
         ({"--out": "a.bin"}, ConfigError),
+        ({"--out": "a.xml", "--adapt": "nowhere"}, ConfigError),  # said before any photo is looked for
         ({"--calibrate": "nowhere"}, BonafaceError),
     ],
 )
