@@ -8,7 +8,7 @@ OML_VENV := .venv-oml
 help:
 	@echo "make demo    install, train on the embedded people, evaluate, write a submission (5 minutes after install)"
 	@echo "make test    lint, types and tests"
-	@echo "make bench   speed beside OML and scikit-learn"
+	@echo "make bench   speed beside OML and scikit-learn: hours; BENCH=--quick tries whether all of it runs"
 	@echo "make parity  losses, samplers and backbones beside OML's, in an environment of its own"
 
 install: $(STAMP)
@@ -41,13 +41,15 @@ $(OML_VENV)/.installed: pyproject.toml
 	touch $@
 
 # Times and memory beside scikit-learn's, ONNX Runtime's, OpenVINO's and OML's, which has an environment of its own: hours.
+# BENCH=--quick is given to every part: tiny sizes, nothing recorded.
+BENCH :=
 bench: $(STAMP) $(OML_VENV)/.installed
-	$(BIN)/python benchmarks/metrics.py
-	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/embedding.py --oml-python $(OML_VENV)/bin/python
-	$(BIN)/python benchmarks/limit.py
-	$(BIN)/python benchmarks/losses.py --oml-python $(OML_VENV)/bin/python
-	$(BIN)/python benchmarks/training.py --size 112 224 --oml-python $(OML_VENV)/bin/python
+	$(BIN)/python benchmarks/metrics.py $(BENCH)
+	$(BIN)/python benchmarks/start_up.py $(BENCH)
+	$(BIN)/python benchmarks/embedding.py $(BENCH) --oml-python $(OML_VENV)/bin/python
+	$(BIN)/python benchmarks/limit.py $(BENCH)
+	$(BIN)/python benchmarks/losses.py $(BENCH) --oml-python $(OML_VENV)/bin/python
+	$(BIN)/python benchmarks/training.py $(BENCH) --size 112 224 --oml-python $(OML_VENV)/bin/python
 	$(BIN)/python benchmarks/performance.py
 
 parity: $(OML_VENV)/.installed

@@ -1,7 +1,7 @@
 """How fast a folder of JPEGs is embedded, beside OML's own ``inference()``: same pictures, same weights, same batch.
 
     python benchmarks/embedding.py [--oml-python .venv-oml/bin/python] [--quick]
-    python benchmarks/embedding.py --only growth --sizes 1000 10000 100000
+    python benchmarks/embedding.py --only growth --sizes 1000 10000 100000 --oml-up-to 10000
 
 ResNet-18 and ResNet-34 at 112 and 224 px, as a run and as every exported format. Each side is a process of its own that has its
 model loaded; they take turns, and medians are printed. OML is given its own dataset and transform, with and without workers of
@@ -198,8 +198,8 @@ def agreement(bench: Bench, said: Mapping[str, np.ndarray], name: str) -> Row:
     return row
 
 
-def growth(bench: Bench, sizes: Sequence[int]) -> list[Row]:
-    """Seconds and memory by number of pictures, each in a fresh process."""
+def growth(bench: Bench, sizes: Sequence[int], oml_up_to: int) -> list[Row]:
+    """Seconds and memory by number of pictures, each in a fresh process; OML is not given more than so many."""
     arch, size, form = _GROWTH_OF
     made = bench.maker.make(arch, size, (form,))
     jobs: dict[str, tuple[str, dict[str, Any]]] = {form: ("bonaface", {"model": str(made.forms[form])})}
@@ -210,6 +210,8 @@ def growth(bench: Bench, sizes: Sequence[int]) -> list[Row]:
         paths = make_pictures(bench.maker.demo, bench.work / "pictures", count)
         listed, warm = bench.listed("pictures", paths), bench.listed("warm", paths[:64])
         for name, (which, job) in jobs.items():
+            if which == "oml" and count > oml_up_to:
+                continue
             with ExitStack() as closing:
                 side = bench.side(closing, name, which, job)
                 side.embed(warm)
@@ -234,6 +236,9 @@ def main() -> None:
     parser.add_argument("--oml-python", type=Path, default=Path(".venv-oml/bin/python"), help="of OML's environment")
     parser.add_argument("--only", choices=["speed", "growth"], help="one of the two")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000], help="numbers of pictures for growth")
+    parser.add_argument(
+        "--oml-up-to", type=int, default=10**9, metavar="N", help="most pictures of growth that OML is given"
+    )
     parser.add_argument("--pictures", type=int, default=512, help="that are embedded at each turn")
     parser.add_argument("--repeats", type=int, default=3, help="timed turns of each side")
     parser.add_argument("--work", type=Path, help="folder for models and pictures, kept and used again")
@@ -255,7 +260,7 @@ def main() -> None:
             rows += speed(bench, arch, size)
             keep("embedding", rows)  # after each, for the whole takes long
         if options.only != "speed":
-            keep("embedding_growth", growth(bench, options.sizes))
+            keep("embedding_growth", growth(bench, options.sizes, options.oml_up_to))
 
 
 if __name__ == "__main__":

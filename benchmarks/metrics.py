@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=float, nargs="*", default=[1e6, 1e7])
     parser.add_argument("--only", choices=["ours"])
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="ten thousand scores, to see that it works")
     parser.add_argument("--pairs", type=int, help="all against all of so many images instead")
     parser.add_argument("--work", choices=[*WORK, "pairs"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -140,7 +141,7 @@ def main() -> None:
     elif options.pairs:
         all_against_all(options.pairs)
     else:
-        for size in options.sizes:
+        for size in [1e4] if options.quick else options.sizes:
             compare(int(size), options.only == "ours", options.repeats)
 
 
