@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         const=200,
         metavar="N",
-        help="also judge N pairs degraded and attacked (200)",
+        help="also judge N pairs degraded and, by a run that has gradients, attacked (200)",
     )
     parser.add_argument(
         "--replicates", type=int, default=1000, metavar="N", help="draws of the bootstrap (%(default)s)"
@@ -104,17 +104,16 @@ def _judged_models(
     options: argparse.Namespace, pairs: PairTable, labels: pd.DataFrame, bootstrap: Bootstrap, console: Console
 ) -> tuple[list[PairScores], list[dict[str, Any]]]:
     """Scores and figures of ``--model``. Networks are loaded here alone, so that ``--scores`` starts fast."""
-    from bonaface.commands.evaluate_models import differentiable, load_embedders, scores_of_models
+    from bonaface.commands.evaluate_models import load_embedders, scores_of_models, subject_of
     from bonaface.verification.evaluation import judge
     from bonaface.verification.robustness import add_robustness
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         embedders = load_embedders(options)
-        parts = [differentiable(each) for each in embedders] if options.robustness else []
         scores = scores_of_models(embedders, options, pairs, progress)
         models = [judge(each, labels, bootstrap) for each in scores]
-        for figures, part in zip(models, parts, strict=False):
-            add_robustness(figures, part, pairs, labels, options.robustness, options.seed, progress)
+        for figures, embedder in zip(models, embedders, strict=True) if options.robustness else ():
+            add_robustness(figures, subject_of(embedder), pairs, labels, options.robustness, options.seed, progress)
     return scores, models
 
 

@@ -11,16 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from bonaface.errors import ConfigError
 from bonaface.faces.pairs import PairTable
 from bonaface.serving.networks import TorchNetwork
 from bonaface.serving.runtime import Embedder, load_embedder
 from bonaface.serving.submission import score_pairs
 from bonaface.verification.inputs import faceless_pictures, read_judged, validation_of_pairs
 from bonaface.verification.pair_scores import PairScores, told_apart
-from bonaface.verification.robustness import Parts
+from bonaface.verification.robustness import Subject
 
-__all__ = ["differentiable", "load_embedders", "scores_of_models"]
+__all__ = ["load_embedders", "scores_of_models", "subject_of"]
 
 Labelled = tuple[PairTable, pd.DataFrame]
 
@@ -32,17 +31,10 @@ def load_embedders(options: argparse.Namespace) -> list[Embedder]:
     return [dataclasses.replace(each, name=name) for each, name in zip(loaded, names, strict=True)]
 
 
-def differentiable(embedder: Embedder) -> Parts:
-    """What the robustness card needs of a model.
-
-    Raises:
-        ConfigError: if it is an exported one: attacks follow gradients, which it doesn't have.
-    """
-    if not isinstance(embedder.network, TorchNetwork):
-        raise ConfigError(
-            f"--robustness: {embedder.name} is an exported model without gradients; give its run's folder"
-        )
-    return embedder.network.model, embedder.prepare, embedder.calibration
+def subject_of(embedder: Embedder) -> Subject:
+    """What the robustness card needs of a model."""
+    network = embedder.network.model if isinstance(embedder.network, TorchNetwork) else None
+    return Subject(embedder.embed_images, embedder.calibration, network, embedder.prepare)
 
 
 def scores_of_models(

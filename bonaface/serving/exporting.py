@@ -156,9 +156,7 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
         prepare.detector.read_bytes() if isinstance(prepare.detector, Path) else prepare.detector,
     )
     network = embedder.network
-    graph = (
-        folded_graph(network.model.cpu(), description) if isinstance(network, TorchNetwork) else _graph_of(network)
-    )
+    graph = folded_graph(network.model.cpu(), description) if isinstance(network, TorchNetwork) else _graph_of(network)
     save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
     original = embedder.network(judged.pictures)
     with tempfile.TemporaryDirectory() as folder:

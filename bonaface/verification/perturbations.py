@@ -27,6 +27,14 @@ def _halved(picture: Picture, _: np.random.Generator) -> Picture:
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def _small(picture: Picture, _: np.random.Generator) -> Picture:
+    """64 px on the shorter side, as small pictures of a web page have; a smaller one stays."""
+    height, width = picture.shape[:2]
+    ratio = min(1.0, 64 / min(height, width))
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 def _blurred(picture: Picture, _: np.random.Generator) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.5), dtype=np.uint8)
 
@@ -47,6 +55,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "JPEG 60": _jpeg(60),
     "JPEG 30": _jpeg(30),
     "half size": _halved,
+    "64 px": _small,
     "blur, sigma 1.5 px": _blurred,
     "noise, sigma 8 of 255": _noisy,
     "brightness x 0.6": _light(0.6),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,8 @@ from bonaface.verification.attacks import attack
 from bonaface.verification.evaluation import groups_of
 from bonaface.verification.perturbations import PERTURBATIONS
 
-__all__ = ["add_robustness", "chosen_pairs", "whole_eer"]
+__all__ = ["Subject", "add_robustness", "chosen_pairs", "whole_eer"]
 
-Parts = tuple[FaceModel, Preparer, Calibration | None]
 Pictures = dict[str, Tensor]
 
 COLUMNS = {
@@ -40,6 +40,27 @@ COLUMNS = {
 _EPSILONS = (1, 2, 4, 8)
 _PGD_STEPS = 10
 _BATCH = 32
+_ATTACKS = (
+    f"FGSM and PGD ({_PGD_STEPS} steps) change the deepfake alone, by at most that much a value, knowing the network. "
+)
+_NO_ATTACKS = "Attacks were left out: they follow gradients, which an exported model does not have. "
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under test.
+
+    Args:
+        embed: from decoded pictures to embeddings.
+        calibration: of its scores, where it has one.
+        network: whose gradients attacks follow, in evaluation mode; None for an exported model, which has none.
+        prepare: from a decoded picture to what the network looks at.
+    """
+
+    embed: Callable[[Sequence[NDArray[np.uint8]]], Embeddings]
+    calibration: Calibration | None
+    network: FaceModel | None
+    prepare: Preparer
 
 
 def chosen_pairs(labels: pd.DataFrame, count: int, seed: int) -> NDArray[np.int64]:
@@ -83,7 +104,7 @@ def whole_eer(same: ArrayLike, different: ArrayLike) -> float:
 
 def add_robustness(
     figures: dict[str, Any],
-    parts: Parts,
+    subject: Subject,
     pairs: PairTable,
     labels: pd.DataFrame,
     count: int,
@@ -96,7 +117,7 @@ def add_robustness(
 
     Args:
         figures: of the model, as ``judge`` returns them.
-        parts: the model in evaluation mode, what prepares its pictures, and its calibration.
+        subject: the model; without gradients only the perturbations are tried.
         pairs: the judged pairs.
         labels: in the same order.
         count: how many pairs at most.
@@ -112,22 +133,24 @@ def add_robustness(
     labels = labels.iloc[rows].reset_index(drop=True)
     resolved = [row for row in figures["operating_points"] if "threshold" in row]
     point = min(resolved, key=lambda row: abs(row["fmr_target"] - 1e-2), default=None)
-    card = _Card(parts, labels, None if point is None else point["threshold"]["estimate"], seed)
+    card = _Card(subject, labels, None if point is None else point["threshold"]["estimate"], seed)
     known = "kind" in labels and "method_0" in labels
     fakes = np.count_nonzero(labels["kind"] == "own_fake") if known else 0
-    total = len(PERTURBATIONS) + (2 * len(_EPSILONS) if fakes else 0)
+    network = subject.network if fakes else None
+    attacks = _ATTACKS if network is not None else _NO_ATTACKS if fakes else ""
+    total = len(PERTURBATIONS) + (2 * len(_EPSILONS) if network is not None else 0)
     task = progress.add_task("robustness", total=total) if progress else None
     made = [card.degraded(name, images, progress, task) for name in PERTURBATIONS]
-    if fakes:
-        made += card.attacked(images, progress, task)
+    if network is not None:
+        made += card.attacked(images, network, progress, task)
     at = (
         "" if point is None else f" at the threshold {point['threshold']['estimate']:.4f} (FMR {point['fmr_target']:g})"
     )
     figures["robustness"] = {
         "pairs": len(rows),
-        "note": f"{len(rows):,} of the pairs; both pictures of each are degraded; accepted and refused{at}. FGSM and PGD "
-        f"({_PGD_STEPS} steps) change the deepfake alone, by at most that much a value, knowing the network. EER is the mean of "
-        "both rates where they are closest on the whole ROC: the challenge's rule jumps where fakes overtake genuine pairs.",
+        "note": f"{len(rows):,} of the pairs; both pictures of each are degraded; accepted and refused{at}. "
+        f"{attacks}EER is the mean of both rates where they are closest on the whole ROC: the challenge's rule jumps where fakes "
+        "overtake genuine pairs.",
         "columns": {key: name for key, name in COLUMNS.items() if any(row[key] is not None for row in made)},
         "rows": made,
     }
@@ -149,10 +172,8 @@ def _read(pairs: PairTable, rows: NDArray[np.int64]) -> tuple[list[NDArray[Any]]
 class _Card:
     """Makes the rows of the card."""
 
-    def __init__(self, parts: Parts, labels: pd.DataFrame, threshold: float | None, seed: int) -> None:
-        self._model, self._prepare, self._calibration = parts
-        weight = next(self._model.parameters(), None)
-        self._device = torch.device("cpu") if weight is None else weight.device
+    def __init__(self, subject: Subject, labels: pd.DataFrame, threshold: float | None, seed: int) -> None:
+        self._subject = subject
         self._labels = labels
         self._threshold = threshold
         self._seed = seed
@@ -163,58 +184,31 @@ class _Card:
         """All pictures under one perturbation."""
         rng = np.random.default_rng(self._seed)
         perturb = PERTURBATIONS[name]
-        a, b = (self._embed([perturb(image, rng) for image in side]) for side in images)
+        a, b = (self._subject.embed([perturb(image, rng) for image in side]) for side in images)
         _advance(progress, task)
-        return self._row(name, similarity(a, b, self._calibration))
+        return self._row(name, similarity(a, b, self._subject.calibration))
 
     def attacked(
-        self, images: list[NDArray[Any]], progress: Progress | None, task: TaskID | None
+        self, images: list[NDArray[Any]], network: FaceModel, progress: Progress | None, task: TaskID | None
     ) -> list[dict[str, Any]]:
         """The fakes of own_fake pairs under FGSM and PGD; the other pairs as they are."""
-        a, b = (self._embed(list(side)) for side in images)
-        clean = similarity(a, b, self._calibration)
+        subject = self._subject
+        a, b = (subject.embed(list(side)) for side in images)
+        clean = similarity(a, b, subject.calibration)
         rows = np.flatnonzero(self._labels["kind"] == "own_fake")
         first = self._labels["method_0"].to_numpy(dtype=str)[rows] != "real"
         fakes = [images[0][row] if is_first else images[1][row] for row, is_first in zip(rows, first, strict=True)]
         others = [images[1][row] if is_first else images[0][row] for row, is_first in zip(rows, first, strict=True)]
-        genuine = self._embed(others)
+        genuine = subject.embed(others)
         made = []
         for name, steps in (("FGSM", 1), (f"PGD {_PGD_STEPS}", _PGD_STEPS)):
             for epsilon in _EPSILONS:
                 scores = clean.copy()
-                scores[rows] = similarity(
-                    self._embed(fakes, self._moving(genuine, epsilon, steps)), genuine, self._calibration
-                )
+                moved = _moved(subject, network, fakes, genuine, epsilon, steps)
+                scores[rows] = similarity(moved, genuine, subject.calibration)
                 made.append(self._row(f"{name}, {epsilon}/255", scores))
                 _advance(progress, task)
         return made
-
-    def _moving(self, genuine: Embeddings, epsilon: int, steps: int) -> Callable[[Pictures, int], Pictures]:
-        target = torch.from_numpy(genuine.identity).to(self._device)
-
-        def move(pictures: Pictures, start: int) -> Pictures:
-            size = len(next(iter(pictures.values())))
-            return attack(self._model, pictures, target[start : start + size], self._calibration, epsilon, steps)
-
-        return move
-
-    def _embed(
-        self, images: list[NDArray[np.uint8]], move: Callable[[Pictures, int], Pictures] | None = None
-    ) -> Embeddings:
-        """Embeddings of decoded pictures; ``move`` changes a batch before it is looked at."""
-        parts = []
-        for start in range(0, len(images), _BATCH):
-            prepared = [self._prepare(image) for image in images[start : start + _BATCH]]
-            inputs = {
-                name: torch.from_numpy(np.stack([view.at_test(each[view.kind]) for each in prepared]))
-                .permute(0, 3, 1, 2)
-                .to(self._device)
-                for name, view in self._model.views.items()
-            }
-            inputs = inputs if move is None else move(inputs, start)
-            with torch.no_grad():
-                parts.append(self._model.embed(inputs))
-        return gathered(parts)
 
     def _row(self, name: str, scores: NDArray[np.float64]) -> dict[str, Any]:
         groups = groups_of(self._labels)
@@ -230,6 +224,34 @@ class _Card:
             row["mean_similarity"] = float(fakes.mean())
             row["iapar"] = None if self._threshold is None else float(np.mean(fakes >= self._threshold))
         return row
+
+
+def _moved(
+    subject: Subject,
+    network: FaceModel,
+    fakes: Sequence[NDArray[np.uint8]],
+    genuine: Embeddings,
+    epsilon: int,
+    steps: int,
+) -> Embeddings:
+    """Embeddings of fakes that were changed so that they are taken for the genuine pictures, row by row."""
+    weight = next(network.parameters(), None)
+    device = torch.device("cpu") if weight is None else weight.device
+    target = torch.from_numpy(genuine.identity).to(device)
+    parts = []
+    for start in range(0, len(fakes), _BATCH):
+        prepared = [subject.prepare(image) for image in fakes[start : start + _BATCH]]
+        inputs = {
+            name: torch.from_numpy(np.stack([view.at_test(each[view.kind]) for each in prepared]))
+            .permute(0, 3, 1, 2)
+            .to(device)
+            for name, view in network.views.items()
+        }
+        aim = target[start : start + len(prepared)]
+        inputs = attack(network, inputs, aim, subject.calibration, epsilon, steps)
+        with torch.no_grad():
+            parts.append(network.embed(inputs))
+    return gathered(parts)
 
 
 def _advance(progress: Progress | None, task: TaskID | None) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from bonaface.verification.attacks import attack
 from bonaface.verification.evaluation import bootstrap_of, judge
 from bonaface.verification.pair_scores import PairScores
 from bonaface.verification.perturbations import PERTURBATIONS
-from bonaface.verification.robustness import add_robustness, chosen_pairs
+from bonaface.verification.robustness import Subject, add_robustness, chosen_pairs
 
 pytest_plugins = ("labelled_pairs",)
 
@@ -24,6 +26,9 @@ def test_a_perturbation_changes_a_picture_and_not_its_argument(name: str, rng: n
     np.testing.assert_array_equal(first, again)
     if name == "half size":
         assert first.shape == (20, 30, 3)
+    elif name == "64 px":
+        assert first.shape == picture.shape
+        assert PERTURBATIONS[name](np.zeros((160, 320, 3), np.uint8), rng).shape == (64, 128, 3)
     elif name == "as they are":
         np.testing.assert_array_equal(first, picture)
     else:
@@ -60,7 +65,8 @@ def test_the_card(network, people_pairs) -> None:
     figures = judge(scores, labels, bootstrap_of(labels, 20))
     figures["operating_points"] = [{"fmr_target": 0.1, "source": "judged", "threshold": {"estimate": 0.6}}]
     embedder = load_embedder(str(network))
-    add_robustness(figures, (embedder.network.model, embedder.prepare, None), pairs, labels, 24, 0)
+    subject = Subject(embedder.embed_images, None, embedder.network.model, embedder.prepare)
+    add_robustness(figures, subject, pairs, labels, 24, 0)
     rows = {row["condition"]: row for row in figures["robustness"]["rows"]}
     assert list(rows)[: len(PERTURBATIONS)] == list(PERTURBATIONS)
     assert figures["robustness"]["pairs"] == 24
@@ -69,6 +75,10 @@ def test_the_card(network, people_pairs) -> None:
     assert rows["FGSM, 8/255"]["fnmr"] == rows["as they are"]["fnmr"]
     assert rows["FGSM, 8/255"]["eer_impostor"] == rows["as they are"]["eer_impostor"]
     assert rows["FGSM, 8/255"]["eer_own_fake"] >= rows["as they are"]["eer_own_fake"]
+    add_robustness(figures, replace(subject, network=None), pairs, labels, 24, 0)
+    without = figures["robustness"]
+    assert without["rows"] == [rows[name] for name in PERTURBATIONS]
+    assert "an exported model does not have" in without["note"]
 
 
 def test_the_chosen_pairs_keep_the_shares_of_the_kinds(people_pairs) -> None:
