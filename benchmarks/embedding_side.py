@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from orphans import end_with_parent
 
 Embed = Callable[[list[Path]], np.ndarray]
 """Paths to vectors, shape ``(n, dim)``."""
@@ -78,6 +79,7 @@ def peak_mb() -> float:
 
 def main() -> None:
     """Loads the model, then answers line after line."""
+    end_with_parent()
     embed = {"bonaface": ours, "oml": omls}[sys.argv[1]](json.loads(sys.argv[2]))
     for line in sys.stdin:
         asked = json.loads(line)

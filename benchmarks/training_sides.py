@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from embedding_side import peak_mb
+from orphans import end_with_parent
 
 __all__ = ["SIDES", "Job", "Timed"]
 
@@ -208,4 +209,5 @@ SIDES: dict[str, Callable[[Job], Timed]] = {
 
 
 if __name__ == "__main__":
+    end_with_parent()
     print(json.dumps(asdict(SIDES[sys.argv[1]](Job(**json.loads(sys.argv[2]))))))
