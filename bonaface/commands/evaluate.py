@@ -112,8 +112,9 @@ def _judged_models(
         embedders = load_embedders(options)
         scores = scores_of_models(embedders, options, pairs, progress)
         models = [judge(each, labels, bootstrap) for each in scores]
-        for figures, embedder in zip(models, embedders, strict=True) if options.robustness else ():
-            add_robustness(figures, subject_of(embedder), pairs, labels, options.robustness, options.seed, progress)
+        if options.robustness:
+            for figures, embedder in zip(models, embedders, strict=True):
+                add_robustness(figures, subject_of(embedder), pairs, labels, options.robustness, options.seed, progress)
     return scores, models
 
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.config import BatchConfig, FacesConfig, ForgeryConfig, TrainConfig
+from bonaface.config import BatchConfig, ForgeryConfig, TrainConfig
 from bonaface.embedding.model import FaceModel
 from bonaface.embedding.ranks import ALONE, Ranks
 from bonaface.errors import ConfigError
 from bonaface.faces.augmentation import Augmentation, torchvision_transforms
-from bonaface.faces.cleaning import drop_faults, find_faults
+from bonaface.faces.cleaning import MIN_CLASS_SIZE, drop_faults, find_faults
 from bonaface.faces.faults import COLUMNS, apply_faults, combined, read_faults
 from bonaface.faces.forgery_batches import BesideForgeriesSampler, ForgingBatches, check_methods, forged_classes
 from bonaface.faces.forging_plan import Recipe
@@ -182,8 +182,7 @@ def clean_faces(config: TrainConfig, console: Console, progress: Progress) -> tu
         raise ConfigError(
             "faces.train: no training data named: set it to a folder of faces or to a CSV or parquet file"
         )
-    smallest = 1 if config.batch.sampler == "beside_fakes" else 2
-    cleaned = [_clean_source(where, csv, faces, smallest, console, progress) for where, csv in faces.sources]
+    cleaned = [_clean_source(where, csv, config, console, progress) for where, csv in faces.sources]
     if len(cleaned) == 1:
         return [cleaned[0][0]], cleaned[0][1]
     found = [faults.assign(path=[str(table.root / path) for path in faults["path"]]) for table, faults in cleaned]
@@ -191,12 +190,13 @@ def clean_faces(config: TrainConfig, console: Console, progress: Progress) -> tu
 
 
 def _clean_source(
-    where: str, csv: str | None, faces: FacesConfig, smallest: int, console: Console, progress: Progress
+    where: str, csv: str | None, config: TrainConfig, console: Console, progress: Progress
 ) -> tuple[FaceTable, pd.DataFrame]:
     table = read_faces(Path(where))
     read = len(table)
     table, followed, kept = _follow_list(csv, table)
-    faults = find_faults(table, faces.fake_classes, progress=progress, smallest=smallest)
+    smallest = 1 if config.batch.sampler == "beside_fakes" else MIN_CLASS_SIZE
+    faults = find_faults(table, config.faces.fake_classes, progress=progress, smallest=smallest)
     faults = faults[~(faults["path"].isin(kept) & faults["fault"].str.startswith("duplicate"))]
     counts = ", ".join(f"{count} {fault}" for fault, count in faults["fault"].value_counts().items())
     console.log(f"{read:,} pictures read from {where}; left out: {counts or 'none'}")

@@ -32,7 +32,7 @@ import yaml
 from bonaface.config import TrainConfig, parse_config
 from bonaface.errors import ConfigError
 from bonaface.experiments.plan import Plan, Resources, Row, Table, TestPairs, Way
-from bonaface.experiments.settings import Settings, expand, flatten, merged, nearest, words_of
+from bonaface.experiments.settings import SET_ELSEWHERE, Settings, expand, flatten, merged, nearest, words_of
 
 __all__ = ["read_plan"]
 
@@ -98,7 +98,7 @@ def _started_from(head: Mapping[str, Any], file: Path) -> Settings:
     config = file.parent / named
     given = _read(config, "expected the settings of a training, as bonaface train --config takes them")
     if isinstance(given, Mapping):
-        given = {key: value for key, value in given.items() if key not in ("name", "out", "seed")}
+        given = {key: value for key, value in given.items() if key not in SET_ELSEWHERE}
     return flatten(given, str(config))
 
 

@@ -13,16 +13,17 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from bonaface.config import TrainConfig
 from bonaface.errors import ConfigError
 
-__all__ = ["Settings", "expand", "flatten", "merged", "nearest", "words_of"]
+__all__ = ["SET_ELSEWHERE", "Settings", "expand", "flatten", "merged", "nearest", "words_of"]
 
 Settings = dict[str, Any]
 """Values by dotted name, as in ``{"batch.n_labels": 25}``."""
 
-_SET_ELSEWHERE = {
+SET_ELSEWHERE = {
     "name": "each row has its own",
     "out": "it stands at the head of the file",
     "seed": "seeds says which",
 }
+"""Settings of a training that no row may set, and why not."""
 
 
 def flatten(given: Any, where: str) -> Settings:
@@ -44,8 +45,8 @@ def flatten(given: Any, where: str) -> Settings:
     leaves, groups = _known()
     flat: Settings = {}
     for name, value in _walked(given, "", groups):
-        if name in _SET_ELSEWHERE:
-            raise ConfigError(f"{where}: {name} can't be set here: {_SET_ELSEWHERE[name]}")
+        if name in SET_ELSEWHERE:
+            raise ConfigError(f"{where}: {name} can't be set here: {SET_ELSEWHERE[name]}")
         if name not in leaves:
             told = "expected its settings by name" if name in groups else _suggestion(name, leaves)
             raise ConfigError(f"{where}: {name}: {told}")

@@ -13,9 +13,10 @@ from bonaface.faces.faults import COLUMNS, combined, new_people
 from bonaface.faces.inspection import Inspection, inspect
 from bonaface.faces.table import FaceTable, FakeClasses, class_labels
 
-__all__ = ["COLUMNS", "drop_faults", "find_faults", "small_classes", "unusable"]
+__all__ = ["COLUMNS", "MIN_CLASS_SIZE", "drop_faults", "find_faults", "small_classes", "unusable"]
 
-_MIN_CLASS_SIZE = 2
+MIN_CLASS_SIZE = 2
+"""Photos of a class that batches of classes need: one to be held against another."""
 """A triplet needs an anchor and a positive."""
 
 Faults = dict[int, tuple[str, str]]
@@ -27,7 +28,7 @@ def find_faults(
     fake_classes: FakeClasses = "own",
     workers: int = 2,
     progress: Progress | None = None,
-    smallest: int = _MIN_CLASS_SIZE,
+    smallest: int = MIN_CLASS_SIZE,
 ) -> pd.DataFrame:
     """Find photos to leave out, each for one reason, reading each file once.
 
@@ -73,7 +74,7 @@ def unusable(table: FaceTable, inspection: Inspection) -> pd.DataFrame:
 
 
 def small_classes(
-    table: FaceTable, faults: pd.DataFrame, fake_classes: FakeClasses, smallest: int = _MIN_CLASS_SIZE
+    table: FaceTable, faults: pd.DataFrame, fake_classes: FakeClasses, smallest: int = MIN_CLASS_SIZE
 ) -> pd.DataFrame:
     """Photos of classes that have too few left once a list of faults is applied.
 

@@ -110,17 +110,19 @@ def check_request(network: Network, form: str, out: Path) -> None:
         ConfigError: if the file's suffix is another format's, the network was exported in 8 bits or for OpenVINO, or a package is
             missing.
     """
-    suffix = _suffix(form)
-    if out.suffix != suffix:
-        raise ConfigError(f"--out {out}: expected a name that ends in {suffix} for --format {form}")
-    if suffix == ".xml" and find_spec("openvino") is None:
-        raise ConfigError(f"--format {form}: needs OpenVINO, which is not installed: pip install bonaface[export]")
+    _suffix_of(form, out)
     if not isinstance(network, TorchNetwork):
         _graph_of(network)
 
 
-def _suffix(form: str) -> str:
-    return ".xml" if form.startswith("openvino") else ".onnx"
+def _suffix_of(form: str, out: Path) -> str:
+    """The suffix of a format's file, once ``out`` has it and the format can be written here."""
+    suffix = ".xml" if form.startswith("openvino") else ".onnx"
+    if out.suffix != suffix:
+        raise ConfigError(f"--out {out}: expected a name that ends in {suffix} for --format {form}")
+    if suffix == ".xml" and find_spec("openvino") is None:
+        raise ConfigError(f"--format {form}: needs OpenVINO, which is not installed: pip install bonaface[export]")
+    return suffix
 
 
 def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Faces, card: str) -> Parity:
@@ -141,24 +143,22 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
         ModelError: if the exported model does not say what the original does, or can't be made; nothing is written then.
         ConfigError: as check_request.
     """
-    check_request(embedder.network, form, out)
-    suffix = _suffix(form)
-    prepare = embedder.prepare
+    suffix = _suffix_of(form, out)
+    network, prepare = embedder.network, embedder.prepare
     description = Description(
         embedder.name,
-        embedder.network.views,
+        network.views,
         prepare.frame_size,
         prepare.aligned_size,
-        embedder.network.dim,
+        network.dim,
         embedder.calibration,
         embedder.validation,
         card,
         prepare.detector.read_bytes() if isinstance(prepare.detector, Path) else prepare.detector,
     )
-    network = embedder.network
     graph = folded_graph(network.model.cpu(), description) if isinstance(network, TorchNetwork) else _graph_of(network)
     save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
-    original = embedder.network(judged.pictures)
+    original = network(judged.pictures)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / f"trial{suffix}"
         save.write(description, trial)

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.faces.alignment import shrink
+
 __all__ = ["PERTURBATIONS"]
 
 Picture = NDArray[np.uint8]
@@ -24,15 +26,14 @@ def _jpeg(quality: int) -> Perturbation:
 
 def _halved(picture: Picture, _: np.random.Generator) -> Picture:
     height, width = (max(2, side // 2) for side in picture.shape[:2])
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return shrink(picture, height, width)
 
 
 def _small(picture: Picture, _: np.random.Generator) -> Picture:
     """64 px on the shorter side, as small pictures of a web page have; a smaller one stays."""
     height, width = picture.shape[:2]
     ratio = min(1.0, 64 / min(height, width))
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return shrink(picture, max(1, round(height * ratio)), max(1, round(width * ratio)))
 
 
 def _blurred(picture: Picture, _: np.random.Generator) -> Picture:
