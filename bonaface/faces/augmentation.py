@@ -77,14 +77,15 @@ def torchvision_transforms(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tu
 def degrade(picture: Picture, generator: np.random.Generator) -> Picture:
     """What happens to a photo between cameras and users, at random.
 
-    Light, tone, loss of colour, another framing, rescaling, print, blur, smoothing, sharpening, noise and JPEG: each is taken or
-    not by itself, in this order, which is that of a photo's life.
+    Light, tone, loss of colour, another framing, a smaller picture, print, blur, smoothing, sharpening, noise and JPEG: each is
+    taken or not by itself, in this order, which is that of a photo's life. A smaller picture is enlarged at the end.
     """
+    height, width = picture.shape[:2]
     taken = generator.random(len(_LIFE)) < tuple(_LIFE.values())
     for step, take in zip(_LIFE, taken, strict=True):
         if take:
             picture = step(np.ascontiguousarray(picture), generator)
-    return picture
+    return picture if picture.shape[:2] == (height, width) else _resized(picture, width, height, generator)
 
 
 def _light(picture: Picture, generator: np.random.Generator) -> Picture:
@@ -110,19 +111,23 @@ def _grey(picture: Picture, generator: np.random.Generator) -> Picture:
 def _reframe(picture: Picture, generator: np.random.Generator) -> Picture:
     """Nearer or farther, and a little turned: other crops than the data's; a face that fills its picture is half as large again."""
     h, w = picture.shape[:2]
-    zoom = float(np.exp(generator.uniform(np.log(0.8), np.log(1.6))))
+    zoom = _log_uniform(0.8, 1.6, generator)
     matrix = cv2.getRotationMatrix2D((w / 2, h / 2), generator.uniform(-8, 8), zoom)
     filtering = int(generator.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
     moved = cv2.warpAffine(picture, matrix, (w, h), flags=filtering, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(moved, dtype=np.uint8)
 
 
-def _rescale(picture: Picture, generator: np.random.Generator) -> Picture:
+def _smaller(picture: Picture, generator: np.random.Generator) -> Picture:
+    """A picture of fewer pixels: what comes after it happens to these, and is enlarged with them."""
     h, w = picture.shape[:2]
     factor = generator.uniform(0.28, 0.95)
-    down, up = generator.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC], 2)
-    small = cv2.resize(picture, (round(w * factor), round(h * factor)), interpolation=int(down))
-    return np.asarray(cv2.resize(small, (w, h), interpolation=int(up)), dtype=np.uint8)
+    return _resized(picture, max(2, round(w * factor)), max(2, round(h * factor)), generator)
+
+
+def _resized(picture: Picture, width: int, height: int, generator: np.random.Generator) -> Picture:
+    filtering = int(generator.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=filtering), dtype=np.uint8)
 
 
 def _print(picture: Picture, generator: np.random.Generator) -> Picture:
@@ -142,7 +147,11 @@ def _print(picture: Picture, generator: np.random.Generator) -> Picture:
 
 
 def _blur(picture: Picture, generator: np.random.Generator) -> Picture:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.2)), dtype=np.uint8)
+    """A lens out of focus, or, where it is more along one side, motion and the lines of video."""
+    sigma = _log_uniform(0.3, max(0.5, 0.0175 * min(picture.shape[:2])), generator)  # 2.8 px of 160
+    longer = _log_uniform(1.0, 3.0, generator) if generator.random() < 0.4 else 1.0
+    sides = (sigma, sigma / longer) if generator.random() < 0.7 else (sigma / longer, sigma)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=sides[0], sigmaY=sides[1]), dtype=np.uint8)
 
 
 def _smooth(picture: Picture, generator: np.random.Generator) -> Picture:
@@ -154,14 +163,19 @@ def _smooth(picture: Picture, generator: np.random.Generator) -> Picture:
 
 
 def _sharpen(picture: Picture, generator: np.random.Generator) -> Picture:
-    soft = cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.7, 1.5))
-    amount = generator.uniform(0.2, 1.0)
+    soft = cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.7, 2.0))
+    amount = _log_uniform(0.2, 2.2, generator)
     return np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), dtype=np.uint8)
 
 
 def _noise(picture: Picture, generator: np.random.Generator) -> Picture:
-    noise = generator.standard_normal(picture.shape, dtype=np.float32) * np.float32(generator.uniform(1, 6))
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+    """A sensor's noise, or the grain of film and paper: coarser, and often the same in all colours."""
+    h, w = picture.shape[:2]
+    grain = generator.standard_normal((h, w, 1 if generator.random() < 0.4 else 3), dtype=np.float32)
+    if generator.random() < 0.4:
+        coarse = cv2.GaussianBlur(grain, (0, 0), generator.uniform(0.4, 1.2)).reshape(grain.shape)
+        grain = np.asarray(coarse / max(float(coarse.std()), 1e-6), dtype=np.float32)
+    return np.clip(picture + grain * np.float32(_log_uniform(1, 9, generator)), 0, 255).astype(np.uint8)
 
 
 def _jpeg(picture: Picture, generator: np.random.Generator) -> Picture:
@@ -171,16 +185,20 @@ def _jpeg(picture: Picture, generator: np.random.Generator) -> Picture:
     return np.ascontiguousarray(decoded[:, :, ::-1])
 
 
+def _log_uniform(low: float, high: float, generator: np.random.Generator) -> float:
+    return float(np.exp(generator.uniform(np.log(low), np.log(high))))
+
+
 _LIFE = {
     _light: 0.4,
     _tone: 0.35,
     _grey: 0.15,
     _reframe: 0.45,
-    _rescale: 0.4,
+    _smaller: 0.4,
     _print: 0.08,
-    _blur: 0.25,
+    _blur: 0.35,
     _smooth: 0.12,
-    _sharpen: 0.2,
+    _sharpen: 0.3,
     _noise: 0.3,
     _jpeg: 0.6,
 }

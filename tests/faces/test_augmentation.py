@@ -45,9 +45,9 @@ def test_degrade_always_and_never(face):
         sum(not np.array_equal(Augmentation(degrade=p)(face, FRAME, generator(seed)), face) for seed in range(100))
         for p in (0.0, 1.0)
     ]
-    # Each step may be left out: all are in (0.6 * 0.92 * 0.75 * 0.65 * 0.75 * 0.8 * 0.7 * 0.4) = 5 of 100 pictures.
+    # Each step may be left out: all are in (0.6 * 0.65 * 0.85 * 0.55 * 0.6 * 0.92 * 0.65 * 0.88 * 0.7 * 0.7 * 0.4) = 1 of 100.
     assert changed[0] == 0
-    assert 80 < changed[1] < 100
+    assert 90 < changed[1] <= 100
 
 
 def test_degrade_keeps_the_form_and_changes_the_pixels(face):
@@ -60,6 +60,21 @@ def test_degrade_keeps_the_form_and_changes_the_pixels(face):
     apart = [np.abs(picture.astype(float) - face).mean() for picture in made]
     assert max(apart) < 80  # still the same face
     assert np.median(apart) > 1
+
+
+def test_degrade_reaches_soft_sharpened_and_line_by_line(face):
+    """Of the ways that photos of other cameras differ, these were found to pass for forgeries where training had not seen them."""
+
+    def detail(picture, axis):
+        return float(np.diff(picture.astype(float).mean(axis=2), axis=axis).std())
+
+    made = [degrade(face, generator(seed)) for seed in range(300)]
+    across, down = (np.array([detail(picture, axis) / detail(face, axis) for picture in made]) for axis in (1, 0))
+    both = np.sqrt(across * down)
+    assert both.min() < 0.35
+    assert both.max() > 1.6
+    assert (across / down).min() < 0.75
+    assert (across / down).max() > 1.2
 
 
 @pytest.mark.parametrize("shape", [(48, 48, 3), (31, 57, 3), (2, 2, 3)])
