@@ -244,6 +244,8 @@ class TrainConfig:
         name: the run's folder is out/name.
         out: folder of runs.
         seed: the one seed that the split, the pairs, the batches, the augmentation and the weights come from.
+        start: folder of a run of the same networks, whose best weights this one begins with. Leave seed and faces.train as they
+            were there: the split comes from them, and people trained on there must not be validated on here.
         faces: the pictures.
         model: the networks.
         batch: the batches.
@@ -262,6 +264,7 @@ class TrainConfig:
     name: str = "run"
     out: str = "runs"
     seed: int = 0
+    start: str | None = None
     faces: FacesConfig = field(default_factory=FacesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)

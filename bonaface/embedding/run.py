@@ -144,14 +144,25 @@ def _prepared(
     if ranks.leads:
         check_tracking(config.tracking)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    model = build_model(config.model)
-    if (run / "last.ckpt").exists():
-        _refuse_other_weights(_weights(run / "last.ckpt"), model, run / "last.ckpt")
+    model = _beginning(config, run)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tables, faults = clean_faces(config, console, progress)
         faces = prepare(config, tables, model, console, progress)
         faces.sampler(config.batch, config.seed, ranks)  # refuses a batch that the people don't suffice for
     return model, faces, faults
+
+
+def _beginning(config: TrainConfig, run: Path) -> FaceModel:
+    """The model as training begins: of the run itself where it is gone on with, of an earlier run, or as its settings say."""
+    last = run / "last.ckpt"
+    if last.exists():
+        return _with_weights(build_model(config.model, run / "files"), last)
+    if config.start is None:
+        return build_model(config.model)
+    start = Path(config.start)
+    if not (start / "best.ckpt").is_file():
+        raise ConfigError(f"start: {start}: not the folder of a run: expected config.yaml and best.ckpt in it")
+    return _with_weights(build_model(config.model, start / "files"), start / "best.ckpt", "model")
 
 
 def _write_beginning(config: TrainConfig, run: Path, faults: pd.DataFrame) -> None:
@@ -257,13 +268,21 @@ def load_run(folder: Path) -> Run:
         )
     config = _settings_of(folder)
     model = build_model(config.model, folder / "files")
-    weights = _weights(folder / "best.ckpt")
-    _refuse_other_weights(weights, model, folder / "best.ckpt")
-    model.load_state_dict(weights)
+    _with_weights(model, folder / "best.ckpt")
     return Run(folder, config, model.eval(), _calibration(folder / "calibration.json"))
 
 
-def _refuse_other_weights(weights: dict[str, torch.Tensor], model: FaceModel, checkpoint: Path) -> None:
+def _with_weights(model: FaceModel, checkpoint: Path, settings: str | None = None) -> FaceModel:
+    weights = _weights(checkpoint)
+    _refuse_other_weights(weights, model, checkpoint, settings)
+    model.load_state_dict(weights)
+    return model
+
+
+def _refuse_other_weights(
+    weights: dict[str, torch.Tensor], model: FaceModel, checkpoint: Path, settings: str | None = None
+) -> None:
+    """``settings`` is where the model is described: the config.yaml beside the checkpoint where it is left out."""
     wanted = model.state_dict()
     odd = [
         key
@@ -272,7 +291,7 @@ def _refuse_other_weights(weights: dict[str, torch.Tensor], model: FaceModel, ch
     ]
     if odd:
         raise ModelError(
-            f"{checkpoint}: made with another backbone than {checkpoint.with_name('config.yaml')} says: "
+            f"{checkpoint}: made with another backbone than {settings or checkpoint.with_name('config.yaml')} says: "
             f"{len(odd)} of {len(wanted)} tensors differ, the first is {odd[0]}"
         )
 

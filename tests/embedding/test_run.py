@@ -170,6 +170,32 @@ def test_the_average_of_the_weights_is_kept(trained):
         torch.testing.assert_close(value, 0.75 * first[name] + 0.25 * second[name])
 
 
+def test_a_run_starts_with_the_weights_of_another(trained, monkeypatch, tmp_path):
+    first = trained("first", **AUTHENTIC)
+    best = json.loads((first / "metrics.json").read_text())["val"]
+    start = {**AUTHENTIC, "start": first, "faces.degrade": 0.0}
+    further = trained("further", **start)
+    begun = json.loads((further / "metrics.json").read_text())["untrained"]
+    for name in ("challenge_eer", "sv_eer", "spf_eer", "sasv_eer"):
+        assert begun[name] == pytest.approx(best[name])
+    assert any(not torch.equal(value, weights(first, "best")[name]) for name, value in weights(further).items())
+    with monkeypatch.context() as context:
+        stop_at(context, 4)
+        with pytest.raises(RuntimeError, match="stopped"):
+            trained("stopped", **start)
+    shutil.move(first, tmp_path / "moved")  # what was begun needs it no more
+    assert_equal(further, trained("stopped", resume=True, **start))
+
+
+def test_a_start_that_is_none_is_refused(trained, tmp_path):
+    first = trained("first")
+    with pytest.raises(ModelError, match=r"best\.ckpt: made with another backbone than model says: \d+ of \d+ tensors"):
+        trained("other", start=first, **{"model.identity.backbone": "timm:test_convnext"})
+    with pytest.raises(ConfigError, match=r"start: .*nowhere: not the folder of a run"):
+        trained("other", start=tmp_path / "nowhere")
+    assert not (tmp_path / "runs" / "other").exists()
+
+
 def test_dropout_is_the_same_after_a_stop(trained, monkeypatch, tmp_path, write_network):
     file = write_network(tmp_path / "dropout.onnx", size=16, dropout=0.5)
     settings = {"model.identity.backbone": f"onnx:{file}", "model.identity.weights": "pretrained"}
