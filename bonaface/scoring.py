@@ -7,12 +7,14 @@ probabilities rather than raw scores, as the SASV challenge of 2022 found they m
 At most one photo of a pair is taken to be a deepfake, so "neither", "the first" and "the second" exclude one another, and with
 calibrated log-odds ``g`` of being genuine ``P(neither) = 1 / (1 + exp(-g_a) + exp(-g_b))``. It is never believed to be below
 ``DOUBT``: a network that judges authenticity errs, also where it is sure, and with a product of two such probabilities a few real
-photos that it takes for fakes fall below other people, so that the error rate against impostors triples.
+photos that it takes for fakes fall below other people, so that the error rate against impostors triples. For the same reason
+two photos show one person less often than not before they are seen, ``PRIOR``: else P(same person) is near 1 for a look-alike
+as for the very person, and a doubted photo of the latter falls below the former.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,6 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "DOUBT",
+    "FALSE_ALARMS",
+    "PRIOR",
     "Calibration",
     "Embeddings",
     "Logistic",
@@ -33,9 +37,15 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-DOUBT = 0.2
+PRIOR = -1.0
+"""Log-odds that two photos show one person before they are seen: chosen with ``DOUBT`` on validation pairs; see docs/results.md."""
+
+DOUBT = 0.05
 """Least probability that neither photo is a deepfake: chosen on validation pairs, where lower values cost errors against
-impostors and higher ones let deepfakes pass at thresholds for a false match rate of 1 %; see docs/results.md."""
+impostors and higher ones let deepfakes pass at thresholds for a false match rate of 1 %."""
+
+FALSE_ALARMS = 0.01
+"""Share of the genuine validation photos that are called deepfakes (BPCER of ISO/IEC 30107-3): what the threshold is set by."""
 
 _BELIEVED = 0.95
 """Share of a user's own genuine photos that an adapted calibration believes, and the probability at which it does."""
@@ -60,6 +70,13 @@ class Embeddings:
         """The photos of some rows, in that order."""
         return Embeddings(self.identity[rows], None if self.authenticity is None else self.authenticity[rows])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Embeddings]) -> Embeddings:
+        """The photos of at least one part, one after the other; authenticity is judged where all parts judge it."""
+        odds = [part.authenticity for part in parts if part.authenticity is not None]
+        together = np.concatenate(odds) if len(odds) == len(parts) else None
+        return cls(np.concatenate([part.identity for part in parts]), together)
+
 
 @dataclass(frozen=True)
 class Logistic:
@@ -83,14 +100,32 @@ class Calibration:
     """Logistic regressions fitted on validation pairs.
 
     Args:
-        mislabelled: estimated share of the pairs called same that show two people.
-        same: cosine to the log-odds that two genuine photos show one person.
+        same: cosine to the log-odds that two genuine photos show one person, at even prior odds.
         genuine: a photo's raw log-odds to calibrated ones; None for a plain model.
+        mislabelled: estimated share of the pairs called same that show two people.
+        forged_below: calibrated log-odds below which a photo is called a deepfake; at most 0, even odds.
+        prior: log-odds of one person before the photos are seen, in the similarity; 0 where a file does not say.
+        doubt: least probability that neither photo is a deepfake, in the similarity; 0.2 where a file does not say.
     """
 
     same: Logistic
     genuine: Logistic | None = None
     mislabelled: float = 0.0
+    forged_below: float = 0.0
+    prior: float = 0.0
+    doubt: float = 0.2
+
+    def log_same(self, cosine: NDArray[Any]) -> Floats:
+        """``log P(same person)`` at the prior odds of the similarity."""
+        log_p: Floats = -np.logaddexp(0.0, -(self.same.log_odds(cosine) + self.prior))
+        return log_p
+
+    def called_fake(self, log_odds: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether each photo is called a deepfake, by its raw log-odds, of any shape; none is where authenticity is not judged."""
+        if self.genuine is None:
+            return np.zeros(np.shape(log_odds), dtype=bool)
+        called: NDArray[np.bool_] = self.genuine.log_odds(log_odds) < self.forged_below
+        return called
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -101,7 +136,12 @@ class Calibration:
         """The inverse of ``as_dict``."""
         genuine = values.get("genuine")
         return cls(
-            Logistic(**values["same"]), None if genuine is None else Logistic(**genuine), values.get("mislabelled", 0.0)
+            Logistic(**values["same"]),
+            None if genuine is None else Logistic(**genuine),
+            values.get("mislabelled", 0.0),
+            values.get("forged_below", 0.0),
+            values.get("prior", 0.0),
+            values.get("doubt", 0.2),
         )
 
 
@@ -135,15 +175,15 @@ def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray
 
     Example:
         >>> sure = Calibration(Logistic(10.0, 0.0), Logistic(1.0, 0.0))
-        >>> float(fused(sure, np.array(1.0), np.array(9.0), np.array(-90.0)).round(3)), round(float(np.log(DOUBT)), 3)
+        >>> float(fused(sure, np.array(1.0), np.array(9.0), np.array(-90.0)).round(3)), round(float(np.log(sure.doubt)), 3)
         (-1.609, -1.609)
     """
     if calibration is None or calibration.genuine is None:
         raise ValueError("embeddings with authenticity need a calibration of it")
     odds = calibration.genuine.log_odds
     neither = -np.logaddexp(0.0, np.logaddexp(-odds(odds_a), -odds(odds_b)))
-    believed = np.logaddexp(np.log1p(-DOUBT) + neither, np.log(DOUBT))
-    scores: Floats = calibration.same.log_probability(cosine) + believed
+    believed = np.logaddexp(np.log1p(-calibration.doubt) + neither, np.log(calibration.doubt))
+    scores: Floats = calibration.log_same(cosine) + believed
     return scores
 
 
@@ -169,14 +209,15 @@ def calibrate(
     if not same.any() or not against.any():
         raise ValueError("calibration needs pairs of the same person and pairs of different people")
     who, mislabelled = fit_logistic(cosine[same], cosine[against], noise=True)
-    genuine = None
-    if a.authenticity is not None and b.authenticity is not None:
-        log_odds = np.concatenate([a.authenticity, b.authenticity])
-        forged = np.concatenate([fake_a, fake_b]).astype(bool)
-        genuine = Logistic(1.0, 0.0)
-        if forged.any():
-            genuine, _ = fit_logistic(log_odds[~forged], log_odds[forged], noise=False)
-    return Calibration(who, genuine, mislabelled)
+    if a.authenticity is None or b.authenticity is None:
+        return Calibration(who, None, mislabelled)
+    log_odds = np.concatenate([a.authenticity, b.authenticity])
+    forged = np.concatenate([fake_a, fake_b]).astype(bool)
+    genuine = Logistic(1.0, 0.0)
+    if forged.any():
+        genuine, _ = fit_logistic(log_odds[~forged], log_odds[forged], noise=False)
+    lowest = float(np.quantile(genuine.log_odds(log_odds[~forged]), FALSE_ALARMS))
+    return Calibration(who, genuine, mislabelled, min(0.0, lowest), PRIOR, DOUBT)
 
 
 def adapted(calibration: Calibration, log_odds: NDArray[Any]) -> Calibration:

@@ -1,6 +1,7 @@
 """Embeddings to similarities: by hand, monotone, and calibrations that find the parameters that made the scores."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -191,14 +192,34 @@ def test_a_plain_model_has_no_calibration_of_authenticity(rng):
     assert calibrate(Embeddings(a.identity), Embeddings(b.identity), label, fake_a, fake_b).genuine is None
 
 
-@given(slope=finite, bias=finite, genuine=st.none() | st.tuples(finite, finite), wrong=st.floats(0, 0.5))
-def test_json_round_trip(slope, bias, genuine, wrong):
-    calibration = Calibration(Logistic(slope, bias), None if genuine is None else Logistic(*genuine), wrong)
+@given(
+    slope=finite,
+    bias=finite,
+    genuine=st.none() | st.tuples(finite, finite),
+    wrong=st.floats(0, 0.5),
+    below=st.floats(-9, 0),
+)
+def test_json_round_trip(slope, bias, genuine, wrong, below):
+    calibration = Calibration(Logistic(slope, bias), None if genuine is None else Logistic(*genuine), wrong, below)
     assert Calibration.from_dict(json.loads(json.dumps(calibration.as_dict()))) == calibration
 
 
 def test_a_file_without_the_share_of_wrong_labels():
     assert Calibration.from_dict({"same": {"slope": 1.0, "bias": 2.0}}) == Calibration(Logistic(1.0, 2.0))
+
+
+def test_one_in_a_hundred_genuine_photos_is_called_a_deepfake(rng):
+    a, b, label, fake_a, fake_b = pairs(rng, n=4000)
+    made = calibrate(a, b, label, fake_a, fake_b)
+    real = np.concatenate([a.authenticity[~fake_a], b.authenticity[~fake_b]])
+    assert made.called_fake(real).mean() == pytest.approx(0.01, abs=0.002)
+    assert made.forged_below < 0
+    apart = replace(a, authenticity=np.where(fake_a, -9, 9)), replace(b, authenticity=np.where(fake_b, -9, 9))
+    assert calibrate(*apart, label, fake_a, fake_b).forged_below == 0  # even odds where that costs no genuine photo
+
+
+def test_a_plain_model_calls_nothing_a_deepfake():
+    assert not Calibration(Logistic(1.0, 0.0)).called_fake(np.float32([-99.0, 0.0])).any()
 
 
 @given(

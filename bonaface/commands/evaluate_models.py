@@ -72,6 +72,7 @@ def _score(
         int(scored.spoiled.sum()),
         _faceless(embedder, pairs, progress),
         _calibrated(embedder, scored.log_odds),
+        embedder.calibration.forged_below if embedder.calibration else 0.0,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bonaface.faces.alignment import Aligner
 from bonaface.faces.framing import frame
 from bonaface.faces.views import View
 
-__all__ = ["Preparer"]
+__all__ = ["Preparer", "test_pictures"]
 
 _VERSION = 2
 
@@ -73,3 +73,10 @@ class Preparer:
         detector = self.detector.read_bytes() if isinstance(self.detector, Path) else self.detector or b""
         text = f"{_VERSION} {self.kinds} {self.frame_size} {self.aligned_size}".encode()
         return hashlib.blake2b(text + detector, digest_size=16).hexdigest()
+
+
+def test_pictures(
+    views: Mapping[str, View], prepared: Sequence[Mapping[str, NDArray[np.uint8]]]
+) -> dict[str, NDArray[np.uint8]]:
+    """What each branch of a model is given of ``n`` prepared photos at test time, by the branch's name: ``(n, h, w, 3)``."""
+    return {name: np.stack([view.at_test(each[view.kind]) for each in prepared]) for name, view in views.items()}

@@ -75,6 +75,6 @@ def adapt(embedder: Embedder, folder: Path, progress: Progress | None = None) ->
         replace(embedder, calibration=moved),
         len(log_odds),
         new.bias - old.bias,
-        float((old.log_odds(log_odds) < 0).mean()),
-        float((new.log_odds(log_odds) < 0).mean()),
+        float(calibration.called_fake(log_odds).mean()),
+        float(moved.called_fake(log_odds).mean()),
     )

@@ -80,9 +80,7 @@ def poor(quality: Quality | None) -> str | None:
 
 
 def _looks_forged(photo: Embeddings, calibration: Calibration) -> bool:
-    if photo.authenticity is None or calibration.genuine is None:
-        return False
-    return bool(calibration.genuine.log_odds(photo.authenticity)[0] < 0)
+    return photo.authenticity is not None and bool(calibration.called_fake(photo.authenticity)[0])
 
 
 def _unlike(photos: Sequence[Embeddings | None], there: Embeddings | None, calibration: Calibration) -> dict[int, str]:

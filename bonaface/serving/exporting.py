@@ -17,6 +17,7 @@ from bonaface import __version__
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.faces.decoding import decode
 from bonaface.faces.pack import unpack_demo
+from bonaface.faces.preparing import test_pictures
 from bonaface.faces.table import read_faces
 from bonaface.files import atomic_write
 from bonaface.serving.exported import MARK, PRECISION, WEIGHTS, Description, input_of
@@ -85,16 +86,15 @@ def calibration_faces(embedder: Embedder, folder: Path | None, seed: int = 0) ->
 
 
 def _read(embedder: Embedder, photos: list[tuple[Path, int]], frame: Any) -> Faces:
-    views, kept, rows = embedder.network.views, [], []
+    kept, rows = [], []
     for path, row in photos:
         try:
-            made = embedder.prepare(decode(path))
+            kept.append(embedder.prepare(decode(path)))
         except DataError:
             continue
-        kept.append({name: view.at_test(made[view.kind]) for name, view in views.items()})
         rows.append(row)
     used = frame.iloc[rows]
-    pictures = {name: np.stack([each[name] for each in kept]) for name in views} if kept else {}
+    pictures = test_pictures(embedder.network.views, kept) if kept else {}
     return Faces(pictures, used["person"].to_numpy(dtype=object), used["is_fake"].to_numpy(dtype=bool))
 
 

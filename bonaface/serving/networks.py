@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,7 +24,6 @@ __all__ = [
     "Pictures",
     "TorchNetwork",
     "in_parts",
-    "joined",
     "usable_cores",
 ]
 
@@ -124,16 +123,12 @@ def _available(device: str) -> str:
     return device
 
 
-def joined(parts: Sequence[Embeddings]) -> Embeddings:
-    """One Embeddings of at least one part."""
-    odds = [part.authenticity for part in parts if part.authenticity is not None]
-    return Embeddings(np.concatenate([part.identity for part in parts]), np.concatenate(odds) if odds else None)
-
-
 def in_parts(embed: Callable[[Pictures], Embeddings], pictures: Pictures, size: int) -> Embeddings:
     """Embeddings of all pictures, of which ``embed`` is given at most ``size`` at once."""
     starts = range(0, len(pictures["identity"]), size)
-    return joined([embed({name: stack[at : at + size] for name, stack in pictures.items()}) for at in starts])
+    return Embeddings.joined(
+        [embed({name: stack[at : at + size] for name, stack in pictures.items()}) for at in starts]
+    )
 
 
 def usable_cores() -> int:

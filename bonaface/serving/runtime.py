@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.faces.decoding import decode_bytes
-from bonaface.faces.preparing import Preparer
+from bonaface.faces.preparing import Preparer, test_pictures
 from bonaface.faces.views import View
 from bonaface.scoring import Calibration, Embeddings
 from bonaface.serving.exported_networks import OnnxNetwork, OpenVinoNetwork
@@ -130,10 +130,7 @@ class Embedder:
             return b"", str(error)
 
     def _run(self, prepared: Sequence[Mapping[str, NDArray[np.uint8]]]) -> Embeddings:
-        views = self.network.views
-        return self.network(
-            {name: np.stack([view.at_test(each[view.kind]) for each in prepared]) for name, view in views.items()}
-        )
+        return self.network(test_pictures(self.network.views, prepared))
 
 
 class _Rows:

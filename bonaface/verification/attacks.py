@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bonaface.embedding.model import FaceModel
-from bonaface.scoring import DOUBT, Calibration, Logistic
+from bonaface.scoring import Calibration, Logistic
 
 __all__ = ["attack"]
 
@@ -67,7 +67,8 @@ def _similarity(model: FaceModel, fakes: Pictures, target: Tensor, calibration: 
         raise ValueError("embeddings with authenticity need a calibration of it")
     # The other photo is real and stays as it is: taken for genuine, P(neither is a deepfake) is P(this one is genuine).
     genuine = torch.sigmoid(_log_odds(calibration.genuine, authenticity))
-    return F.logsigmoid(_log_odds(calibration.same, cosine)) + torch.log((1 - DOUBT) * genuine + DOUBT)
+    log_same = F.logsigmoid(_log_odds(calibration.same, cosine) + calibration.prior)
+    return log_same + torch.log((1 - calibration.doubt) * genuine + calibration.doubt)
 
 
 def _log_odds(logistic: Logistic, score: Tensor) -> Tensor:

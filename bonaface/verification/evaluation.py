@@ -98,7 +98,7 @@ def judge(scores: PairScores, labels: pd.DataFrame, bootstrap: Bootstrap) -> dic
         figures["by_method_intervals"] = _method_bounds(similarity, kind, methods, bootstrap)
         if "own_fake" in groups:
             add_iapar_by_method(points, similarity, kind, *methods)
-        figures |= _fake_score(scores.authenticity, methods)
+        figures |= _fake_score(scores, methods)
     figures["operating_points"] = points
     llr = scores.validation.llr if scores.validation else None
     figures["calibration"] = calibration_figures(similarity, groups["same"], llr)
@@ -154,33 +154,27 @@ def _method_bounds(
     return {name: bounds(estimates[name], drawn[name], bootstrap.level) for name in statistics}
 
 
-def _fake_score(authenticity: NDArray[np.float64] | None, methods: tuple[Any, Any]) -> dict[str, Any]:
+def _fake_score(scores: PairScores, methods: tuple[Any, Any]) -> dict[str, Any]:
     """APCER, BPCER and their equal point, of all pictures of the pairs; a picture counts as often as it occurs.
 
-    Where the pairs hold no deepfake there is the BPCER alone.
+    Both are given at the threshold below which the model calls a picture a deepfake, and at even odds (``_at_0``). Where the pairs
+    hold no deepfake there is the BPCER alone.
     """
-    if authenticity is None:
+    if scores.authenticity is None:
         return {}
     real = np.stack(methods, axis=1) == "real"  # (n, 2)
-    readable = np.isfinite(authenticity)
-    genuine, fakes = authenticity[real & readable], authenticity[~real & readable]
+    readable = np.isfinite(scores.authenticity)
+    genuine, fakes = scores.authenticity[real & readable], scores.authenticity[~real & readable]
     if not len(genuine):
         return {}
-    if not len(fakes):
-        return {
-            "fake_score": {"bpcer_at_0": float((genuine < 0).mean()), "genuine": len(genuine), "fakes": 0},
-        }
-    apcer, bpcer = fake_score_errors(genuine, fakes, 0.0)
-    return {
-        "fake_score": {
-            "d_eer": fake_score_eer(genuine, fakes),
-            "apcer_at_0": apcer,
-            "bpcer_at_0": bpcer,
-            "auc": auc(genuine, fakes),
-            "genuine": len(genuine),
-            "fakes": len(fakes),
-        }
-    }
+    threshold = scores.forged_below
+    found: dict[str, Any] = {"genuine": len(genuine), "fakes": len(fakes), "threshold": threshold}
+    found |= {"bpcer": float((genuine < threshold).mean()), "bpcer_at_0": float((genuine < 0).mean())}
+    if len(fakes):
+        found["apcer"], _ = fake_score_errors(genuine, fakes, threshold)
+        found["apcer_at_0"], _ = fake_score_errors(genuine, fakes, 0.0)
+        found |= {"d_eer": fake_score_eer(genuine, fakes), "auc": auc(genuine, fakes)}
+    return {"fake_score": found}
 
 
 def _counts(scores: PairScores, groups: dict[str, NDArray[np.bool_]], bootstrap: Bootstrap) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class PairScores:
         faceless: pictures in which the detector found no face; None where none was used.
         authenticity: log-odds that each picture is genuine, shape ``(n, 2)``, NaN where it could not be read; None where
             the model does not judge it.
+        forged_below: log-odds below which a picture is called a deepfake.
     """
 
     name: str
@@ -48,6 +49,7 @@ class PairScores:
     spoiled: int = 0
     faceless: Sequence[str] | None = None
     authenticity: NDArray[np.float64] | None = None
+    forged_below: float = 0.0
 
 
 def pairs_of_labels(labels_csv: Path) -> tuple[PairTable, pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""What happens to a picture on its way: compression, rescaling, blur, noise, light. Each has one fixed strength."""
+"""What happens to a picture on its way: compression, rescaling, blur, noise, light, video, print. Each has one fixed strength."""
 
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ def _blurred(picture: Picture, _: np.random.Generator) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.5), dtype=np.uint8)
 
 
+def _video(picture: Picture, _: np.random.Generator) -> Picture:
+    """A frame of analogue video: soft along its lines, and sharpened for it."""
+    soft = cv2.GaussianBlur(picture, (0, 0), sigmaX=1.5, sigmaY=0.75)
+    return np.asarray(cv2.addWeighted(soft, 2.5, cv2.GaussianBlur(soft, (0, 0), 1.5), -1.5, 0), dtype=np.uint8)
+
+
+def _scan(picture: Picture, rng: np.random.Generator) -> Picture:
+    """A scan of an old print: grey, out of focus and with the paper's grain."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 2.0)
+    grainy = grey + 3 * rng.standard_normal(grey.shape, dtype=np.float32)
+    return np.repeat(np.clip(np.rint(grainy), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
 def _noisy(picture: Picture, rng: np.random.Generator) -> Picture:
     noise = 8 * rng.standard_normal(picture.shape, dtype=np.float32)
     return np.asarray(np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8))
@@ -58,6 +71,8 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "half size": _halved,
     "64 px": _small,
     "blur, sigma 1.5 px": _blurred,
+    "analogue video": _video,
+    "scan of a print": _scan,
     "noise, sigma 8 of 255": _noisy,
     "brightness x 0.6": _light(0.6),
     "brightness x 1.4": _light(1.4),

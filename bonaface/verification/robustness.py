@@ -18,7 +18,7 @@ from bonaface.embedding.training import gathered
 from bonaface.errors import DataError
 from bonaface.faces.decoding import decode
 from bonaface.faces.pairs import PairTable
-from bonaface.faces.preparing import Preparer
+from bonaface.faces.preparing import Preparer, test_pictures
 from bonaface.metrics.scores import checked_two, count_scores, roc_errors
 from bonaface.scoring import Calibration, Embeddings, similarity
 from bonaface.verification.attacks import attack
@@ -35,6 +35,7 @@ COLUMNS = {
     "eer_own_fake": "EER, own deepfake",
     "fnmr": "genuine refused",
     "iapar": "own deepfakes accepted",
+    "called_fake": "genuine photos called fake",
     "mean_similarity": "own deepfakes' mean similarity",
 }
 _EPSILONS = (1, 2, 4, 8)
@@ -186,7 +187,17 @@ class _Card:
         perturb = PERTURBATIONS[name]
         a, b = (self._subject.embed([perturb(image, rng) for image in side]) for side in images)
         _advance(progress, task)
-        return self._row(name, similarity(a, b, self._subject.calibration))
+        row = self._row(name, similarity(a, b, self._subject.calibration))
+        return row | {"called_fake": self._called_fake(a, b)}
+
+    def _called_fake(self, a: Embeddings, b: Embeddings) -> float | None:
+        """Share of the photos of genuine pairs that are called deepfakes; None where the model does not judge it."""
+        calibration = self._subject.calibration
+        if a.authenticity is None or b.authenticity is None or calibration is None or calibration.genuine is None:
+            return None
+        same = groups_of(self._labels)["same"]
+        photos = np.concatenate([a.authenticity[same], b.authenticity[same]])
+        return float(np.mean(calibration.called_fake(photos)))
 
     def attacked(
         self, images: list[NDArray[Any]], network: FaceModel, progress: Progress | None, task: TaskID | None
@@ -242,10 +253,8 @@ def _moved(
     for start in range(0, len(fakes), _BATCH):
         prepared = [subject.prepare(image) for image in fakes[start : start + _BATCH]]
         inputs = {
-            name: torch.from_numpy(np.stack([view.at_test(each[view.kind]) for each in prepared]))
-            .permute(0, 3, 1, 2)
-            .to(device)
-            for name, view in network.views.items()
+            name: torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device)
+            for name, pictures in test_pictures(network.views, prepared).items()
         }
         aim = target[start : start + len(prepared)]
         inputs = attack(network, inputs, aim, subject.calibration, epsilon, steps)

@@ -3,14 +3,15 @@
 The similarity decides, since it is what the thresholds were measured with; the other three answers say why it was low:
 
 1. similarity at or above the threshold: **same person**;
-2. else, if the identity alone would have passed (as it would between two photos that are surely genuine) and a photo is rather
-   a deepfake than genuine (P(genuine) < 0.5): **not genuine**, with the photo named;
+2. else, if the identity alone would have passed (as it would between two photos that are surely genuine) and a photo is called a
+   deepfake, as one in a hundred genuine validation photos is: **not genuine**, with the photo named;
 3. else, if the identity alone speaks clearly for two people (P(same person) < 0.1): **different people**;
 4. else: it **cannot tell**.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,6 @@ __all__ = ["Decision", "Verdict", "judge", "threshold_for"]
 
 Decision = Literal["same person", "different people", "not genuine", "cannot tell"]
 
-_FORGED = 0.5
 _DIFFERENT = 0.1
 
 
@@ -82,19 +82,20 @@ def judge(
     if not np.isfinite(scores).all():
         raise ModelError("a similarity is not finite; the model is damaged")
     cosines = similarity(Embeddings(a.identity), Embeddings(b.identity), None)
-    log_same = calibration.same.log_probability(cosines)
+    log_same, log_even = calibration.log_same(cosines), calibration.same.log_probability(cosines)
     genuine = _genuine(a, b, calibration.genuine)
     # What passes is the cosine of a plain model, and the log probability of one that judges authenticity.
     passes = (cosines if genuine is None else log_same) >= threshold.threshold
-    probability = np.exp(log_same if genuine is None else scores)
+    probability = np.exp(log_even if genuine is None else scores - log_same + log_even)
     return [
         _verdict(
             float(scores[row]),
             float(probability[row]),
             threshold,
-            float(np.exp(log_same[row])),
+            float(np.exp(log_even[row])),
             bool(passes[row]),
             None if genuine is None else genuine[row],
+            _called_fake(a.take(np.array([row])), b.take(np.array([row])), calibration),
         )
         for row in range(len(scores))
     ]
@@ -121,6 +122,15 @@ def _genuine(a: Embeddings, b: Embeddings, logistic: Logistic | None) -> list[tu
     return [(float(x), float(y)) for x, y in zip(first, second, strict=True)]
 
 
+def _called_fake(a: Embeddings, b: Embeddings, calibration: Calibration) -> list[str]:
+    """Which photos of a pair are called deepfakes."""
+    return [
+        side
+        for side, photo in (("first", a), ("second", b))
+        if photo.authenticity is not None and calibration.called_fake(photo.authenticity)[0]
+    ]
+
+
 def _verdict(
     score: float,
     probability: float,
@@ -128,17 +138,13 @@ def _verdict(
     same: float,
     identity_passes: bool,
     genuine: tuple[float, float] | None,
+    forged: Sequence[str],
 ) -> Verdict:
-    decision, reason = _decided(score >= threshold.threshold, identity_passes, same, genuine)
+    decision, reason = _decided(score >= threshold.threshold, identity_passes, same, forged)
     return Verdict(decision, score, probability, threshold.threshold, threshold.fmr, reason, same, genuine)
 
 
-def _decided(
-    passes: bool, identity_passes: bool, same: float, genuine: tuple[float, float] | None
-) -> tuple[Decision, str]:
-    forged = (
-        [] if genuine is None else [side for side, p in zip(("first", "second"), genuine, strict=True) if p < _FORGED]
-    )
+def _decided(passes: bool, identity_passes: bool, same: float, forged: Sequence[str]) -> tuple[Decision, str]:
     said = f"The {' and the '.join(forged)} photo look{'s' if len(forged) == 1 else ''} forged" if forged else ""
     if passes:
         return "same person", "The faces are alike enough and nothing speaks strongly against either photo."

@@ -178,10 +178,10 @@ def single_photos(figures: Figures) -> str:
     found = figures.get("fake_score")
     if not found:
         return ""
-    genuine = f"{percent(found['bpcer_at_0'])} of {found['genuine']:,} real ones are called fake (BPCER)"
+    genuine = f"{percent(found['bpcer'])} of {found['genuine']:,} real ones are called fake (BPCER)"
     if not found["fakes"]:
         return f"Single photos: {genuine}."
-    fakes = f"{percent(found['apcer_at_0'])} of {found['fakes']:,} deepfakes real (APCER)"
+    fakes = f"{percent(found['apcer'])} of {found['fakes']:,} deepfakes real (APCER)"
     return f"Single photos: {genuine}, {fakes}; equal at {percent(found['d_eer'])}, AUC {found['auc']:.4f}."
 
 

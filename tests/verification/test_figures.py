@@ -127,6 +127,19 @@ def test_single_photos_are_judged_where_the_model_does(rng: np.random.Generator)
     assert found["genuine"] + found["fakes"] == 2 * len(labels) - 2
 
 
+def test_single_photos_are_judged_at_the_models_threshold(rng: np.random.Generator) -> None:
+    score, labels = table(rng)
+    real = (labels[["method_0", "method_1"]] == "real").to_numpy()
+    odds = np.where(real, 1.0, -1.0)
+    scores = PairScores("m", "s", score, authenticity=odds, forged_below=-2.0)
+    figures = judge(scores, labels, bootstrap_of(labels, 20))
+    found = figures["fake_score"]
+    assert (found["bpcer"], found["apcer"], found["bpcer_at_0"], found["apcer_at_0"]) == (0, 1, 0, 0)
+    assert f"0 % of {real.sum():,} real ones are called fake (BPCER), 100 % of {(~real).sum():,}" in single_photos(
+        figures
+    )
+
+
 def test_of_real_photos_alone_is_said_how_many_are_called_fake(rng: np.random.Generator) -> None:
     score, labels = table(rng)
     photos = labels["kind"].isin(["same", "impostor"]).to_numpy()
@@ -134,11 +147,9 @@ def test_of_real_photos_alone_is_said_how_many_are_called_fake(rng: np.random.Ge
     odds = np.ones((len(labels), 2))
     odds[: len(labels) // 4] = -1.0
     figures = judge(PairScores("m", "s", score, authenticity=odds), labels, bootstrap_of(labels, 20))
-    assert figures["fake_score"] == {
-        "bpcer_at_0": (len(labels) // 4) / len(labels),
-        "genuine": 2 * len(labels),
-        "fakes": 0,
-    }
+    called = (len(labels) // 4) / len(labels)
+    counts = {"genuine": 2 * len(labels), "fakes": 0}
+    assert figures["fake_score"] == {**counts, "threshold": 0.0, "bpcer": called, "bpcer_at_0": called}
     assert "are called fake (BPCER)." in single_photos(figures)
 
 

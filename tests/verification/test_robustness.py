@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from bonaface.faces.decoding import decode
 from bonaface.faces.pairs import read_labels, read_pairs
-from bonaface.scoring import Calibration, Logistic
+from bonaface.scoring import Calibration, Embeddings, Logistic
 from bonaface.serving.runtime import load_embedder
 from bonaface.verification.attacks import attack
 from bonaface.verification.evaluation import bootstrap_of, judge
@@ -72,6 +73,7 @@ def test_the_card(network, people_pairs) -> None:
     assert figures["robustness"]["pairs"] == 24
     strengths = [rows[f"FGSM, {epsilon}/255"]["mean_similarity"] for epsilon in (1, 2, 4, 8)]
     assert rows["as they are"]["mean_similarity"] < strengths[0] < strengths[1] < strengths[2] < strengths[3]
+    assert "called_fake" not in figures["robustness"]["columns"]
     assert rows["FGSM, 8/255"]["fnmr"] == rows["as they are"]["fnmr"]
     assert rows["FGSM, 8/255"]["eer_impostor"] == rows["as they are"]["eer_impostor"]
     assert rows["FGSM, 8/255"]["eer_own_fake"] >= rows["as they are"]["eer_own_fake"]
@@ -79,6 +81,27 @@ def test_the_card(network, people_pairs) -> None:
     without = figures["robustness"]
     assert without["rows"] == [rows[name] for name in PERTURBATIONS]
     assert "an exported model does not have" in without["note"]
+
+
+def test_genuine_photos_called_fake_are_counted(people_pairs) -> None:
+    """A model to which a bright photo is genuine, at calibrated even odds where its mean is 100."""
+    root = people_pairs(48)
+    pairs = read_pairs(root)
+    labels = read_labels(root / "labels.csv", pairs)
+
+    def embed(images):
+        vectors = np.ones((len(images), 2), dtype=np.float32) / np.sqrt(np.float32(2))
+        return Embeddings(vectors, np.float32([image.mean() for image in images]))
+
+    calibration = Calibration(Logistic(1.0, 0.0), Logistic(0.1, -10.0))
+    figures = {"operating_points": []}
+    add_robustness(figures, Subject(embed, calibration, None, None), pairs, labels, 48, 0)
+    rows = {row["condition"]: row["called_fake"] for row in figures["robustness"]["rows"]}
+    paths = pairs.frame.loc[labels["label"].to_numpy() == 1, ["path_0", "path_1"]].to_numpy().ravel()
+    dark = np.mean([decode(root / path).mean() < 100 for path in paths])
+    assert rows["as they are"] == pytest.approx(dark)
+    assert rows["brightness x 0.6"] > max(dark, 0.5)
+    assert "called_fake" in figures["robustness"]["columns"]
 
 
 def test_the_chosen_pairs_keep_the_shares_of_the_kinds(people_pairs) -> None:

@@ -1,5 +1,7 @@
 """Verdicts: which evidence leads to which answer, and that the answer never contradicts the similarity."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,6 +45,14 @@ def test_decisions(angle, first, second, decision, named):
     assert made.decision == decision
     assert named in made.reason
     assert (made.threshold, made.fmr) == (-0.3, 1e-3)
+
+
+def test_a_photo_is_called_forged_only_below_the_models_threshold():
+    careful = replace(CALIBRATION, forged_below=-2.0)
+    for odds, decision in ((-1.9, "cannot tell"), (-2.1, "not genuine")):
+        (made,) = judge(photos(0, 5), photos(20, odds), careful, VALIDATION)
+        assert made.decision == decision
+        assert made.genuine[1] == pytest.approx(1 / (1 + np.exp(-odds)))
 
 
 @given(

@@ -100,7 +100,9 @@ class Desk:
 
     def compare(self, a: Sequence[Embeddings], b: Sequence[Embeddings], fmr: float) -> list[Verdict]:
         """Verdicts on pairs of embeddings, one row each."""
-        return judge(_joined(a), _joined(b), self.embedder.calibration, self.embedder.validation, fmr)
+        return judge(
+            Embeddings.joined(a), Embeddings.joined(b), self.embedder.calibration, self.embedder.validation, fmr
+        )
 
     def against(self, look: Embeddings, photos: Sequence[Enrolled], fmr: float) -> Verdict:
         """The verdict on a photo and an enrolled person.
@@ -164,12 +166,6 @@ class Desk:
             return portrait
         except DataError as error:
             return error
-
-
-def _joined(rows: Sequence[Embeddings]) -> Embeddings:
-    judged = [row.authenticity for row in rows if row.authenticity is not None]
-    odds = np.concatenate(judged) if len(judged) == len(rows) else None
-    return Embeddings(np.concatenate([row.identity for row in rows]), odds)
 
 
 def _mean(photos: Embeddings) -> Embeddings:
