@@ -14,7 +14,7 @@ from bonaface.verification.svg import Axis, Chart
 
 STYLE = (
     "text{font:11px sans-serif;fill:#333}.frame,.grid{fill:none;stroke:#bbb;stroke-width:.6}.grid{stroke:#e4e4e4}"
-    ".dot{fill:#1f6feb}.line{fill:none;stroke:#1f6feb;stroke-width:1.2}.note{font-size:10px}"
+    ".dot{fill:#1f6feb}.line{fill:none;stroke:#1f6feb;stroke-width:1.2}.note{font-size:10px;paint-order:stroke;stroke:#fff;stroke-width:3px}"
 )
 NICE = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
