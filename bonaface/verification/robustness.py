@@ -147,9 +147,10 @@ def add_robustness(
     at = (
         "" if point is None else f" at the threshold {point['threshold']['estimate']:.4f} (FMR {point['fmr_target']:g})"
     )
+    called = "" if made[0]["called_fake"] is None else ", called fake below the model's threshold for single photos"
     figures["robustness"] = {
         "pairs": len(rows),
-        "note": f"{len(rows):,} of the pairs; both pictures of each are degraded; accepted and refused{at}. "
+        "note": f"{len(rows):,} of the pairs; both pictures of each are degraded; accepted and refused{at}{called}. "
         f"{attacks}EER is the mean of both rates where they are closest on the whole ROC: the challenge's rule jumps where fakes "
         "overtake genuine pairs.",
         "columns": {key: name for key, name in COLUMNS.items() if any(row[key] is not None for row in made)},
