@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bonaface.faces.decoding import decode
 from bonaface.faces.framing import face_square
 from bonaface.faces.table import read_faces
-from bonaface.serving.runtime import Embedder, load_embedder
+from bonaface.serving.runtime import load_embedder
 
 Picture = NDArray[np.uint8]
 
@@ -59,9 +59,9 @@ WAYS: Mapping[str, Callable[[Picture], Picture]] = {
 """What is done to a photo that was cut, coloured and sized as ORL's are."""
 
 
-def close(embedder: Embedder, picture: Picture) -> Picture:
+def close(picture: Picture, points: NDArray[np.float32]) -> Picture:
     """A photo as ORL has them: the face fills it, grey, 92 x 112 px."""
-    left, top, side = face_square(embedder.prepare.aligner.align(picture).points)
+    left, top, side = face_square(points)
     scale = EYES * WIDTH / (0.29 * side)
     middle = left + 0.5 * side, top + 0.41 * side
     matrix = np.array([[scale, 0, WIDTH / 2 - scale * middle[0]], [0, scale, 0.45 * HEIGHT - scale * middle[1]]])
@@ -82,14 +82,17 @@ def main() -> None:
     table = read_faces(options.faces)
     real = np.flatnonzero(~table.frame["is_fake"].to_numpy(dtype=bool))
     chosen = np.random.default_rng(0).permutation(real)[: options.photos]
-    photos = [decode(table.path(int(row))) for row in chosen]
-    small = [close(embedder, photo) for photo in photos]
+    pictures = [decode(table.path(int(row))) for row in chosen]
+    found = [(picture, embedder.prepare.aligner.align(picture).points) for picture in pictures]
+    faces = [(picture, points) for picture, points in found if points is not None]
+    photos, small = [picture for picture, _ in faces], [close(*face) for face in faces]
     made = {"as they are": photos, "grey": [grey(photo) for photo in photos]}
     made |= {name: [way(picture) for picture in small] for name, way in WAYS.items()}
     for sigma in (1.5, 2.0, 2.5):
         made[f"grey, blurred by {sigma:g} px, grain"] = [grainy(blurred(grey(photo), sigma)) for photo in photos]
-    for name, pictures in made.items():
-        odds = embedder.calibration.genuine.log_odds(embedder.embed_images(pictures).authenticity)
+    for name, changed in made.items():
+        said = embedder.embed_images(changed).authenticity
+        odds = embedder.calibration.genuine.log_odds(np.asarray(said))
         print(f"{name:36} below even {np.mean(odds < 0):6.1%}   mean {odds.mean():5.2f}", flush=True)
 
 
