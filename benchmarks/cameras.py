@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.faces.decoding import decode
-from bonaface.faces.framing import face_square
+from bonaface.faces.framing import EYES, face_square
 from bonaface.faces.table import read_faces
 from bonaface.serving.runtime import load_embedder
 
 Picture = NDArray[np.uint8]
 
-WIDTH, HEIGHT, EYES = 92, 112, 0.39
+WIDTH, HEIGHT, APART = 92, 112, 0.39
 """Of ORL's pictures: their sides in px, and the distance between the eyes as a share of the width."""
 
 
@@ -61,9 +61,8 @@ WAYS: Mapping[str, Callable[[Picture], Picture]] = {
 
 def close(picture: Picture, points: NDArray[np.float32]) -> Picture:
     """A photo as ORL has them: the face fills it, grey, 92 x 112 px."""
-    left, top, side = face_square(points)
-    scale = EYES * WIDTH / (0.29 * side)
-    middle = left + 0.5 * side, top + 0.41 * side
+    _, _, side = face_square(points)
+    scale, middle = APART * WIDTH / (EYES * side), points[:2].mean(axis=0)
     matrix = np.array([[scale, 0, WIDTH / 2 - scale * middle[0]], [0, scale, 0.45 * HEIGHT - scale * middle[1]]])
     cut = cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return grey(np.asarray(cut, dtype=np.uint8))

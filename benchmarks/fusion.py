@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from bonaface.embedding.preparation import TrainingFaces, clean_faces, prepare
 from bonaface.embedding.run import Run, load_run
-from bonaface.embedding.training import gathered
+from bonaface.embedding.training import val_embeddings
 from bonaface.scoring import Embeddings, similarity
 from bonaface.thresholds import val_thresholds
 
@@ -28,9 +27,7 @@ def validation(run: Run, console: Console) -> tuple[TrainingFaces, Embeddings]:
     with Progress(console=console, transient=True) as progress:
         tables, _ = clean_faces(run.config, console, progress)
         faces = prepare(run.config, tables, run.model, console, progress)
-    batches = faces.val_batches(run.model, 64)
-    with torch.inference_mode():
-        return faces, gathered([run.model.embed(batches[item]) for item in range(len(batches))])
+    return faces, val_embeddings(run.model, faces)
 
 
 def main() -> None:

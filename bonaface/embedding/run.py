@@ -38,7 +38,7 @@ from bonaface.embedding.preparation import TrainingFaces, clean_faces, prepare
 from bonaface.embedding.ranks import ALONE, Ranks
 from bonaface.embedding.run_files import keep_files, refuse_equal_names
 from bonaface.embedding.tracking import check_tracking, tracked
-from bonaface.embedding.training import FaceTraining, gathered
+from bonaface.embedding.training import FaceTraining, val_embeddings
 from bonaface.embedding.weights import read_state_dict
 from bonaface.errors import ConfigError, ModelError
 from bonaface.files import atomic_write
@@ -225,11 +225,7 @@ def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: Tra
 def _judge(run: Path, model: FaceModel, faces: TrainingFaces, config: TrainConfig) -> dict[str, Any]:
     """Calibrates a model on the validation pairs; returns their figures."""
     model.eval()
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        batches = faces.val_batches(model, 64)
-        parts = [model.embed({name: x.to(device) for name, x in batches[item].items()}) for item in range(len(batches))]
-    embeddings = gathered(parts)
+    embeddings = val_embeddings(model, faces)
     scores, calibration = faces.judged(embeddings)
     photos = faces.table.frame.iloc[faces.val_rows]
     rng = np.random.default_rng(config.seed)
@@ -267,22 +263,16 @@ def load_run(folder: Path) -> Run:
             f"{folder}: has no best.ckpt: the run was stopped before its first validation; go on by --resume"
         )
     config = _settings_of(folder)
-    model = build_model(config.model, folder / "files")
-    _with_weights(model, folder / "best.ckpt")
+    model = _with_weights(build_model(config.model, folder / "files"), folder / "best.ckpt")
     return Run(folder, config, model.eval(), _calibration(folder / "calibration.json"))
 
 
 def _with_weights(model: FaceModel, checkpoint: Path, settings: str | None = None) -> FaceModel:
+    """The model with a checkpoint's weights.
+
+    ``settings`` is where the model is described: the config.yaml beside the checkpoint where it is left out.
+    """
     weights = _weights(checkpoint)
-    _refuse_other_weights(weights, model, checkpoint, settings)
-    model.load_state_dict(weights)
-    return model
-
-
-def _refuse_other_weights(
-    weights: dict[str, torch.Tensor], model: FaceModel, checkpoint: Path, settings: str | None = None
-) -> None:
-    """``settings`` is where the model is described: the config.yaml beside the checkpoint where it is left out."""
     wanted = model.state_dict()
     odd = [
         key
@@ -294,6 +284,8 @@ def _refuse_other_weights(
             f"{checkpoint}: made with another backbone than {settings or checkpoint.with_name('config.yaml')} says: "
             f"{len(odd)} of {len(wanted)} tensors differ, the first is {odd[0]}"
         )
+    model.load_state_dict(weights)
+    return model
 
 
 def _calibration(file: Path) -> Calibration | None:

@@ -23,7 +23,7 @@ from bonaface.embedding.ranks import ALONE, Ranks
 from bonaface.errors import ConfigError
 from bonaface.scoring import Embeddings
 
-__all__ = ["MONITOR", "FaceTraining", "gathered", "identity_loss"]
+__all__ = ["MONITOR", "FaceTraining", "gathered", "identity_loss", "val_embeddings"]
 
 MONITOR = "val/challenge_eer"
 """What chooses the best weights: lower is better."""
@@ -182,6 +182,15 @@ def gathered(parts: list[tuple[Tensor, Tensor | None]]) -> Embeddings:
     identity = torch.cat([vectors for vectors, _ in parts]).float().cpu().numpy()
     odds = [log_odds for _, log_odds in parts if log_odds is not None]
     return Embeddings(identity, torch.cat(odds).float().cpu().numpy() if odds else None)
+
+
+def val_embeddings(model: FaceModel, faces: TrainingFaces) -> Embeddings:
+    """What a model says of the validation photos, in the order of ``faces.val_rows``."""
+    device = next(model.parameters()).device
+    batches = faces.val_batches(model, _VAL_BATCH)
+    with torch.inference_mode():
+        parts = [model.embed({name: x.to(device) for name, x in batches[item].items()}) for item in range(len(batches))]
+    return gathered(parts)
 
 
 def identity_loss(settings: LossConfig) -> Any:

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from bonaface.faces.views import square
 
-__all__ = ["face_square", "frame"]
+__all__ = ["EYES", "face_square", "frame"]
 
 Picture = NDArray[np.uint8]
 
 # Mean of YuNet's points over 199 real photos of lfw-deepfakes/train, pictures of 160 px (standard deviations 0.03):
-_EYES = 0.29
+EYES = 0.29
 """Distance between the eyes, as a share of the frame's side."""
 _MIDDLE = (0.5, 0.41)
 """The point between the eyes, as shares of the frame's width and height."""
@@ -48,7 +48,7 @@ def face_square(points: NDArray[np.float32]) -> tuple[float, float, float]:
     """
     eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
     apart = float(np.linalg.norm(points[0] - points[1]))
-    side = max(apart, _EYES_OF_MOUTH * float(np.linalg.norm(mouth - eyes)), 1.0) / _EYES
+    side = max(apart, _EYES_OF_MOUTH * float(np.linalg.norm(mouth - eyes)), 1.0) / EYES
     return float(eyes[0]) - _MIDDLE[0] * side, float(eyes[1]) - _MIDDLE[1] * side, side
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError, ModelError
 from bonaface.scoring import Calibration, Embeddings, Logistic, similarity
@@ -84,6 +85,7 @@ def judge(
     cosines = similarity(Embeddings(a.identity), Embeddings(b.identity), None)
     log_same, log_even = calibration.log_same(cosines), calibration.same.log_probability(cosines)
     genuine = _genuine(a, b, calibration.genuine)
+    forged = {"first": _called_fake(a, calibration), "second": _called_fake(b, calibration)}
     # What passes is the cosine of a plain model, and the log probability of one that judges authenticity.
     passes = (cosines if genuine is None else log_same) >= threshold.threshold
     probability = np.exp(log_even if genuine is None else scores - log_same + log_even)
@@ -95,7 +97,7 @@ def judge(
             float(np.exp(log_even[row])),
             bool(passes[row]),
             None if genuine is None else genuine[row],
-            _called_fake(a.take(np.array([row])), b.take(np.array([row])), calibration),
+            [side for side, called in forged.items() if called[row]],
         )
         for row in range(len(scores))
     ]
@@ -122,13 +124,10 @@ def _genuine(a: Embeddings, b: Embeddings, logistic: Logistic | None) -> list[tu
     return [(float(x), float(y)) for x, y in zip(first, second, strict=True)]
 
 
-def _called_fake(a: Embeddings, b: Embeddings, calibration: Calibration) -> list[str]:
-    """Which photos of a pair are called deepfakes."""
-    return [
-        side
-        for side, photo in (("first", a), ("second", b))
-        if photo.authenticity is not None and calibration.called_fake(photo.authenticity)[0]
-    ]
+def _called_fake(photos: Embeddings, calibration: Calibration) -> NDArray[np.bool_]:
+    """Which photos are called deepfakes, shape ``(n,)``; none where authenticity is not judged."""
+    odds = photos.authenticity
+    return np.zeros(len(photos), dtype=bool) if odds is None else calibration.called_fake(odds)
 
 
 def _verdict(
