@@ -126,6 +126,7 @@ class BranchConfig:
         view: aligned: the face warped onto the ArcFace template; frame: the picture as it is.
         size: side in pixels of the network's input; the backbone's own where it is left out.
         crop: frame view only: cut size x size pixels out of the frame, not resized, at random in training and at the centre after.
+        residual: the network sees what a picture has beside its blurred self instead of the picture.
         dim: dimension of an embedding head put on the backbone; without it the backbone's output is the vector.
         frozen: keep the weights as they are.
     """
@@ -135,6 +136,7 @@ class BranchConfig:
     view: Literal["aligned", "frame"] = "frame"
     size: int | None = None
     crop: bool = False
+    residual: bool = False
     dim: int | None = None
     frozen: bool = False
 
@@ -177,17 +179,25 @@ class LossConfig:
     """What training minimises.
 
     Args:
-        name: soft_triplet, triplet or cosine_triplet, on the identity vectors.
-        margin: margin of the triplet losses, in the units of their distance; null makes cosine_triplet soft.
+        name: soft_triplet, triplet or cosine_triplet, which compare the identity vectors of a batch with each other, or arcface,
+            subcenter_arcface, cosface or adaface, which compare them with a learned centre of each class.
+        margin: margin of the triplet losses, in the units of their distance, null makes cosine_triplet soft; of arcface and
+            subcenter_arcface in radians, of cosface and adaface of the cosine, null is that of their papers (0.5, 0.35, 0.4).
+        scale: factor of the cosines to the classes' centres.
+        memory: pictures of earlier batches that a triplet loss compares a batch with too; 0 remembers none.
         reduction: over all triplets of the batch: mean, sum, or mean over the active ones.
-        normalise: put identity vectors on the unit sphere before the loss.
+        normalise: put identity vectors on the unit sphere before a triplet loss; the others look at their directions anyway.
         identity_weight: factor of the identity loss, where the identity network is not frozen.
         authenticity_weight: factor of the authenticity loss (binary cross-entropy), where the model has that network.
         smoothing: label smoothing of the authenticity loss, in [0, 0.5).
     """
 
-    name: Literal["soft_triplet", "triplet", "cosine_triplet"] = "triplet"
+    name: Literal["soft_triplet", "triplet", "cosine_triplet", "arcface", "subcenter_arcface", "cosface", "adaface"] = (
+        "triplet"
+    )
     margin: float | None = 0.5
+    scale: float = 64.0
+    memory: int = 0
     reduction: Literal["mean", "sum", "mean_active"] = "mean"
     normalise: bool = True
     identity_weight: float = 1.0
@@ -309,6 +319,7 @@ class TrainConfig:
                 if (given := getattr(getattr(self.model, branch), setting, None)) is not None
             ),
             ("faces.forgery.val_per_person", self.faces.forgery.val_per_person, 1),
+            ("loss.memory", self.loss.memory, 0),
             ("batch.n_labels", self.batch.n_labels, 2),
             ("batch.n_instances", self.batch.n_instances, 1),
             ("epochs", self.epochs, 1),

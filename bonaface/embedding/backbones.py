@@ -45,6 +45,14 @@ OML_NAMES: dict[str, _OmlName] = {
 }
 
 
+class Residual(nn.Module):
+    """What a picture has beside its blurred self, four times as strong: noise, edges and the traces of resampling and codecs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of ``(n, 3, h, w)``, as large."""
+        return 4 * (x - F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, stride=1))
+
+
 class Backbone(nn.Module):
     """A network with its own preprocessing: pictures in, feature vectors out.
 
@@ -53,17 +61,19 @@ class Backbone(nn.Module):
         size: side of the network's input in pixels.
         features: length of its output.
         form: channel order, mean and standard deviation that the network was trained with.
+        residual: the network sees the residual of a picture instead of the picture.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, size: int, features: int, form: InputFormat) -> None:
+    def __init__(self, net: nn.Module, size: int, features: int, form: InputFormat, residual: bool = False) -> None:
         super().__init__()
         self.net = net
         self.size = size
         self.features = features
         self.bgr = form.channels == "bgr"
+        self.seen = Residual() if residual else nn.Identity()
         self.layout: torch.memory_format = torch.channels_last
         self.register_buffer("mean", torch.tensor(form.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(form.std).view(1, 3, 1, 1), persistent=False)
@@ -87,7 +97,7 @@ class Backbone(nn.Module):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         if self.bgr:
             x = x.flip(1)
-        x = ((x - self.mean) / self.std).contiguous(memory_format=self.layout)
+        x = self.seen((x - self.mean) / self.std).contiguous(memory_format=self.layout)
         features: Tensor = self.net(x)  # (n, features)
         return features
 
@@ -98,13 +108,14 @@ def list_backbones(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(names, pattern))
 
 
-def build_backbone(name: str, weights: str = "pretrained", size: int | None = None) -> Backbone:
+def build_backbone(name: str, weights: str = "pretrained", size: int | None = None, residual: bool = False) -> Backbone:
     """A network by name.
 
     Args:
         name: ``resnet34_imagenet1k_v1``, ``timm:resnet50``, ``onnx:path/to/file.onnx``.
         weights: ``pretrained``, ``none`` (random), or the path of a checkpoint (safetensors, a state dict, or OML's own).
         size: side of the input in pixels; the network's own where it is None.
+        residual: the network sees the residual of a picture instead of the picture.
 
     Raises:
         ConfigError: if no backbone has this name.
@@ -112,11 +123,11 @@ def build_backbone(name: str, weights: str = "pretrained", size: int | None = No
     """
     kind, _, rest = name.partition(":")
     if kind == "onnx" and rest:
-        backbone = _from_onnx(Path(rest), weights, size)
+        backbone = _from_onnx(Path(rest), weights, size, residual)
     elif kind == "timm" and rest:
-        backbone = _from_timm(rest, weights, size, label=name)
+        backbone = _from_timm(rest, weights, size, residual, label=name)
     elif name in OML_NAMES:
-        backbone = _from_timm(OML_NAMES[name].timm_name, weights, size or OML_NAMES[name].size, label=name)
+        backbone = _from_timm(OML_NAMES[name].timm_name, weights, size or OML_NAMES[name].size, residual, label=name)
         if isinstance(backbone.net, VisionTransformer):
             resample_as_oml(backbone.net)
     else:
@@ -128,7 +139,7 @@ def build_backbone(name: str, weights: str = "pretrained", size: int | None = No
     return backbone
 
 
-def _from_onnx(file: Path, weights: str, size: int | None) -> Backbone:
+def _from_onnx(file: Path, weights: str, size: int | None, residual: bool) -> Backbone:
     graph = load_onnx(file)
     own = graph.form.size
     if size is not None and size != own:
@@ -138,10 +149,10 @@ def _from_onnx(file: Path, weights: str, size: int | None) -> Backbone:
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
-    return Backbone(graph.net, own, graph.features, graph.form)
+    return Backbone(graph.net, own, graph.features, graph.form, residual)
 
 
-def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Backbone:
+def _from_timm(timm_name: str, weights: str, size: int | None, residual: bool, label: str) -> Backbone:
     if not timm.is_model(timm_name):
         near = ", ".join(timm.list_models(f"*{timm_name.split('.')[0][:8]}*")[:5])
         raise ConfigError(f'timm has no model "{timm_name}"{f": did you mean one of {near}" if near else ""}')
@@ -159,7 +170,7 @@ def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Ba
         mean=tuple(255 * m for m in cfg.mean),
         std=tuple(255 * s for s in cfg.std),
     )
-    return Backbone(net, form.size, int(getattr(net, "head_hidden_size", net.num_features)), form)
+    return Backbone(net, form.size, int(getattr(net, "head_hidden_size", net.num_features)), form, residual)
 
 
 def _weights_of(timm_name: str) -> Any:

@@ -3,7 +3,7 @@
 The triplet losses use every triplet of the batch: each (anchor, positive, negative) where anchor and positive are two
 pictures of one label and the negative is of another. None of them builds the triplets. With d(a, b) a distance, the sum
 over all triplets depends on the batch only through the (n, n) matrix D of distances, so each loss returns its value and
-its derivative by D, W (n, n), and W alone is kept for the backward pass.
+its derivative by D, W (n, n), and W alone is kept for the backward pass. With a memory of m earlier pictures both are (n, n + m).
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class LossValue(NamedTuple):
 
 
 class _Triplets(NamedTuple):
-    """All triplets of a batch, summed: ``total`` and ``active`` are scalars, ``weights`` (n, n) is d total / d D."""
+    """All triplets of a batch, summed: ``total`` and ``active`` are scalars, ``weights`` (n, k) is d total / d D."""
 
     total: Tensor
     active: Tensor
@@ -64,8 +64,8 @@ class TripletLoss(nn.Module):
     whatever the precision around it: through a matrix product in float32 the distance of two equal pictures (a sampler
     repeats some) would come out as 1e-3 and not as 0.
 
-    Memory: with a margin O(n^2). Soft, O(n^2) and a block of at most ``max(2**22, k n)`` numbers, with k the largest
-    number of positives of a picture; k is read back to the host, the one synchronisation of a step on a GPU.
+    Memory: with a margin O(n^2). Soft, O(n^2) and a block of at most ``max(2**22, p n)`` numbers, with p the largest
+    number of positives of a picture; p is read back to the host, the one synchronisation of a step on a GPU.
 
     Args:
         distance: of pytorch-metric-learning; similarities s count as the distance 1 - s.
@@ -91,20 +91,24 @@ class TripletLoss(nn.Module):
         self.margin = margin
         self.reduction = reduction
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> LossValue:
+    def forward(self, embeddings: Tensor, labels: Tensor, earlier: tuple[Tensor, Tensor] | None = None) -> LossValue:
         """Compare every picture of the batch with every other.
 
         Args:
             embeddings: shape ``(n, d)``, any float type.
             labels: shape ``(n,)``, integers.
+            earlier: vectors ``(m, d)`` and labels ``(m,)`` of pictures that are positives and negatives too, but no anchors.
 
         Returns:
             The loss, float32 (float64 for float64 embeddings), and the share of active triplets.
         """
-        same = labels[:, None] == labels[None, :]  # (n, n)
-        distances = self._distances(embeddings)  # (n, n)
+        known, named = embeddings, labels
+        if earlier is not None:
+            known, named = torch.cat([known, earlier[0].to(known.dtype)]), torch.cat([named, earlier[1]])
+        same = labels[:, None] == named[None, :]  # (n, k): k is n, and m where there are earlier pictures
+        distances = self._distances(embeddings, known)  # (n, k)
         n_same = same.sum(dim=1)  # (n,)
-        count = ((n_same - 1) * (len(labels) - n_same)).sum()
+        count = ((n_same - 1) * (len(named) - n_same)).sum()
         triplets = (
             _soft(distances.detach(), same) if self.margin is None else _hinge(distances.detach(), same, self.margin)
         )
@@ -118,10 +122,10 @@ class TripletLoss(nn.Module):
         """The settings, as ``print(module)`` shows them."""
         return f"margin={self.margin}, reduction={self.reduction!r}"
 
-    def _distances(self, embeddings: Tensor) -> Tensor:
+    def _distances(self, embeddings: Tensor, known: Tensor) -> Tensor:
         # Autocast leaves float64 alone. Apple's MPS has no float64.
-        precise = embeddings.float() if embeddings.device.type == "mps" else embeddings.double()
-        matrix = cast(Tensor, self.distance(precise))  # (n, n)
+        precise = torch.float32 if embeddings.device.type == "mps" else torch.float64
+        matrix = cast(Tensor, self.distance(embeddings.to(precise), known.to(precise)))  # (n, k)
         return 1 - matrix if self.distance.is_inverted else matrix
 
     def _divisor(self, count: Tensor, active: Tensor) -> Tensor:
@@ -147,47 +151,47 @@ class _Weighted(torch.autograd.Function):
 
 
 def _positives(same: Tensor) -> Tensor:
-    return same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)  # (n, n)
+    return same & ~torch.eye(*same.shape, dtype=torch.bool, device=same.device)  # (n, k)
 
 
 def _hinge(distances: Tensor, same: Tensor, margin: float) -> _Triplets:
     """Sum of relu(margin + d(a, p) - d(a, n)): linear in D, given how often each distance is in an active triplet."""
-    reach = (distances + margin).masked_fill(~_positives(same), -torch.inf)  # (n, n) how far negatives of a matter to p
-    rivals = distances.masked_fill(same, torch.inf)  # (n, n) how far the negatives of a are
+    n, k = same.shape
+    reach = (distances + margin).masked_fill(~_positives(same), -torch.inf)  # (n, k) how far negatives of a matter to p
+    rivals = distances.masked_fill(same, torch.inf)  # (n, k) how far the negatives of a are
     ranked = reach.sort(dim=1)
-    outdone = torch.searchsorted(ranked.values, rivals, right=True)  # (n, n) reaches of a that n lies beyond
-    histogram = outdone.new_zeros(len(same), len(same) + 1).scatter_add(1, outdone, torch.ones_like(outdone))
-    within = histogram.cumsum(dim=1)[:, :-1]  # (n, n) negatives of a within each reach, in the order of ranked
-    per_positive = torch.zeros_like(within).scatter(1, ranked.indices, within)  # (n, n) active triplets of (a, p)
-    per_negative = len(same) - outdone  # (n, n) active triplets of (a, n)
+    outdone = torch.searchsorted(ranked.values, rivals, right=True)  # (n, k) reaches of a that n lies beyond
+    histogram = outdone.new_zeros(n, k + 1).scatter_add(1, outdone, torch.ones_like(outdone))
+    within = histogram.cumsum(dim=1)[:, :-1]  # (n, k) negatives of a within each reach, in the order of ranked
+    per_positive = torch.zeros_like(within).scatter(1, ranked.indices, within)  # (n, k) active triplets of (a, p)
+    per_negative = k - outdone  # (n, k) active triplets of (a, n)
 
     active = per_positive.sum()
-    weights = (per_positive - per_negative).to(distances.dtype)  # (n, n)
+    weights = (per_positive - per_negative).to(distances.dtype)  # (n, k)
     return _Triplets((weights * distances).sum() + margin * active.to(distances.dtype), active, weights)
 
 
 def _soft(distances: Tensor, same: Tensor) -> _Triplets:
     """Sum of log(1 + exp(d(a, p) - d(a, n))), by blocks of anchors; softplus stays finite where exp does not."""
-    n = len(distances)
-    positives = _positives(same)  # (n, n)
-    k = int(positives.sum(dim=1).max()) if n else 0
-    columns = positives.byte().argsort(dim=1, descending=True, stable=True)[
-        :, :k
-    ]  # (n, k) positives first, then filler
-    step = max(1, _BLOCK // max(1, k * n))
+    n, k = same.shape
+    positives = _positives(same)  # (n, k)
+    most = int(positives.sum(dim=1).max()) if n else 0
+    ordered = positives.byte().argsort(dim=1, descending=True, stable=True)  # (n, k) positives first, then filler
+    columns = ordered[:, :most]  # (n, most)
+    step = max(1, _BLOCK // max(1, most * k))
 
     total = distances.new_zeros(())
     active = torch.zeros((), dtype=torch.int64, device=distances.device)
-    weights = torch.zeros_like(distances)  # (n, n)
+    weights = torch.zeros_like(distances)  # (n, k)
     for start in range(0, n, step):
         rows = slice(start, start + step)
-        picked = columns[rows]  # (rows, k)
-        gaps = distances[rows].gather(1, picked)[:, :, None] - distances[rows][:, None, :]  # (rows, k, n)
-        real = positives[rows].gather(1, picked)[:, :, None] & ~same[rows][:, None, :]  # (rows, k, n)
-        pull = torch.sigmoid(gaps).masked_fill(~real, 0)  # (rows, k, n)
+        picked = columns[rows]  # (rows, most)
+        gaps = distances[rows].gather(1, picked)[:, :, None] - distances[rows][:, None, :]  # (rows, most, k)
+        real = positives[rows].gather(1, picked)[:, :, None] & ~same[rows][:, None, :]  # (rows, most, k)
+        pull = torch.sigmoid(gaps).masked_fill(~real, 0)  # (rows, most, k)
         total += functional.softplus(gaps).masked_fill(~real, 0).sum()
         active += ((gaps > 0) & real).sum()
-        weights[rows] = weights[rows].scatter(1, picked, pull.sum(dim=2)) - pull.sum(dim=1)  # (rows, n)
+        weights[rows] = weights[rows].scatter(1, picked, pull.sum(dim=2)) - pull.sum(dim=1)  # (rows, k)
     return _Triplets(total, active, weights)
 
 

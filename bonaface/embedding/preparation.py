@@ -69,6 +69,20 @@ class TrainingFaces:
         """Rows that training draws from."""
         return np.flatnonzero(self.labels >= 0)
 
+    def n_classes(self, shared: bool) -> int:
+        """Classes that training tells apart, those of what is forged while training included.
+
+        Args:
+            shared: whether all deepfakes are one class, or those of each person are one.
+        """
+        return 1 + int((self._forged(shared) if self.forgery.methods else self.labels).max(initial=-1))
+
+    def _forged(self, shared: bool) -> NDArray[np.int64]:
+        """The class that a forgery of each picture belongs to."""
+        frame = self.table.frame
+        is_fake = frame["is_fake"].to_numpy(dtype=bool)
+        return forged_classes(self.labels, frame["person"].to_numpy(dtype=object), is_fake, shared)
+
     def sampler(self, batch: BatchConfig, seed: int, ranks: Ranks = ALONE) -> StepSampler:
         """The sampler over the places of ``train_rows``; of several sources each fills an equal part of a batch.
 
@@ -118,8 +132,6 @@ class TrainingFaces:
         is_fake = self.table.frame["is_fake"].to_numpy(dtype=bool)
         trained = {name: branch.view for name, branch in model.trained.items()}
         if faces.forgery.methods:
-            people = self.table.frame["person"].to_numpy(dtype=object)
-            forged = forged_classes(self.labels, people, is_fake, shared=faces.fake_classes == "shared")
             return ForgingBatches(
                 self.store,
                 self.labels,
@@ -134,7 +146,7 @@ class TrainingFaces:
                 (config.batch.n_instances, config.batch.n_instances),
                 faces.forgery.methods,
                 faces.forgery.camera,
-                forged,
+                self._forged(faces.fake_classes == "shared"),
             )
         return TrainingBatches(
             self.store, self.labels, is_fake, self.train_rows, sampler, augmentation, trained, seed, first, count
@@ -236,7 +248,7 @@ def prepare(
         table, Preparer.of(model.views, faces.frame_size, detector), Path(faces.cache), progress=progress
     )
     in_training = (table.frame["split"] == "train").to_numpy()
-    labels = np.where(in_training, class_labels(table, faces.fake_classes), -1)
+    labels = _numbered_anew(np.where(in_training, class_labels(table, faces.fake_classes), -1))
     pairs, rows = _placed(draw_pairs(table, faces.val_pairs, config.seed), table)
     people = table.frame["person"][in_training].nunique(), table.frame["person"][~in_training].nunique()
     console.log(
@@ -245,6 +257,14 @@ def prepare(
     )
     source = np.repeat(np.arange(len(split)), [len(each) for each in split])
     return TrainingFaces(table, store, labels, pairs, rows, source, names, faces.forgery)
+
+
+def _numbered_anew(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Classes from 0 on, in their order, without those that training does not see; -1 stays."""
+    trained = labels >= 0
+    numbers = np.full_like(labels, -1)
+    numbers[trained] = np.unique(labels[trained], return_inverse=True)[1]
+    return numbers
 
 
 def _names_of(tables: Sequence[FaceTable]) -> tuple[str, ...]:

@@ -247,7 +247,9 @@ def _write_json(file: Path, values: dict[str, Any]) -> None:
 
 
 def _weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    return {key.removeprefix("model."): value for key, value in read_state_dict(checkpoint).items()}
+    """The networks' weights; those that a loss learned beside them are left."""
+    named = read_state_dict(checkpoint).items()
+    return {key.removeprefix("model."): value for key, value in named if key.startswith("model.")}
 
 
 def load_run(folder: Path) -> Run:

@@ -11,11 +11,13 @@ import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from bonaface.config import LossConfig, OptimizerConfig, TrainConfig
+from bonaface.embedding.cross_batch import CrossBatchMemory
 from bonaface.embedding.depthwise import FastDepthwise
+from bonaface.embedding.heads import HEADS
 from bonaface.embedding.losses import LOSSES, LossValue, authenticity
 from bonaface.embedding.model import FaceModel
 from bonaface.embedding.preparation import TrainingFaces
@@ -50,7 +52,7 @@ class FaceTraining(L.LightningModule):
         self.sampler = faces.sampler(config.batch, config.seed, ranks)
         self.total_steps = config.steps or config.epochs * len(self.sampler)
         self.steps_per_round = min(config.val_every or len(self.sampler), self.total_steps)
-        self.identity_loss = identity_loss(config.loss)
+        self.identity_loss = self._identity_loss()
         self.authenticity_loss = authenticity(config.loss.smoothing)
         self.history: list[dict[str, float]] = []
         self._embedded: list[tuple[Tensor, Tensor | None]] = []
@@ -59,14 +61,22 @@ class FaceTraining(L.LightningModule):
         self._started = time.monotonic()
         self._images = 0
 
+    def _identity_loss(self) -> nn.Module | None:
+        if "identity" not in self.model.trained:
+            return None
+        classes = self.faces.n_classes(self.config.faces.fake_classes == "shared")
+        with torch.random.fork_rng():  # its centres are those of the seed, whatever was drawn before
+            torch.manual_seed(self.config.seed)
+            return identity_loss(self.config.loss, classes, self.model.identity.dim)
+
     def training_step(self, batch: Any, index: int) -> Tensor:
-        """Loss of one batch: triplets on the identity vectors, cross-entropy on the log-odds, each where it is trained."""
+        """Loss of one batch: by class on the identity vectors, cross-entropy on the log-odds, each where it is trained."""
         loss, trained, terms = self.config.loss, self.model.trained, {}
         with self._kernels():
             made = {name: branch(batch.pictures[name]).float() for name, branch in trained.items()}
-        if "identity" in trained:
+        if self.identity_loss is not None:
             vectors = made["identity"]  # (n, dim)
-            vectors = F.normalize(vectors) if loss.normalise else vectors
+            vectors = F.normalize(vectors) if loss.normalise and loss.name not in HEADS else vectors
             terms["identity"] = self.identity_loss(self._joint(vectors), self._joint(batch.labels))
         if "authenticity" in trained:
             log_odds = made["authenticity"].squeeze(1)  # (n,)
@@ -161,7 +171,7 @@ class FaceTraining(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW or SGD, with the schedule stepped at every optimiser step."""
         settings = self.config.optimizer
-        optimizer = _optimizer(self.model, settings)
+        optimizer = _optimizer(self, settings)
         rounds, rest = divmod(self.total_steps, self.steps_per_round)
         # At the end of a round the optimiser moves, however many batches have been added up.
         total = rounds * math.ceil(self.steps_per_round / settings.accumulate) + math.ceil(rest / settings.accumulate)
@@ -193,12 +203,30 @@ def val_embeddings(model: FaceModel, faces: TrainingFaces) -> Embeddings:
     return gathered(parts)
 
 
-def identity_loss(settings: LossConfig) -> Any:
+def identity_loss(settings: LossConfig, n_classes: int, dim: int) -> nn.Module:
     """The loss on identity vectors by its name.
 
+    Args:
+        settings: its name, margin, scale and reduction.
+        n_classes: classes that training tells apart.
+        dim: length of the vectors.
+
     Raises:
-        ConfigError: if the margin does not suit it.
+        ConfigError: if the margin, the scale or the reduction does not suit it.
     """
+    if settings.name in HEADS:
+        if settings.reduction != "mean":
+            raise ConfigError(
+                f"loss.reduction: {settings.name} compares no triplets: expected mean, got {settings.reduction}"
+            )
+        if settings.memory:
+            raise ConfigError(f"loss.memory: {settings.name} compares with centres of classes: expected 0")
+        return HEADS[settings.name](n_classes, dim, settings.margin, settings.scale)
+    loss = _triplet_loss(settings)
+    return CrossBatchMemory(loss, settings.memory, dim) if settings.memory else loss
+
+
+def _triplet_loss(settings: LossConfig) -> Any:
     if settings.name == "soft_triplet":
         return LOSSES["soft_triplet"](reduction=settings.reduction)
     if settings.name == "triplet" and settings.margin is None:
@@ -206,8 +234,9 @@ def identity_loss(settings: LossConfig) -> Any:
     return LOSSES[settings.name](margin=settings.margin, reduction=settings.reduction)
 
 
-def _optimizer(model: FaceModel, settings: OptimizerConfig) -> torch.optim.Optimizer:
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
+def _optimizer(training: nn.Module, settings: OptimizerConfig) -> torch.optim.Optimizer:
+    """Moves the networks' weights and those that a loss learns beside them."""
+    trained = [weight for weight in training.parameters() if weight.requires_grad]
     if not trained:
         raise ConfigError("model: every branch is frozen, so there is nothing to train")
     groups = [

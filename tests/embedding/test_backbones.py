@@ -281,3 +281,18 @@ def test_positions_resampled_as_oml_keep_the_state_dict_and_train():
     torch.testing.assert_close(features, timms, atol=0.5, rtol=0)
     features.sum().backward()
     assert net.pos_embed.grad.abs().sum() > 0
+
+
+def test_the_residual_of_a_picture():
+    """A flat picture has none; of any other it is what its 3 x 3 means leave, and the network sees that instead."""
+    backbone = build_backbone("timm:test_resnet", "none", size=32, residual=True).eval()
+    seen = []
+    backbone.net.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    flat = torch.full((1, 3, 32, 32), 90, dtype=torch.uint8)
+    noisy = torch.randint(0, 256, (1, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    backbone(flat)
+    backbone(noisy)
+    torch.testing.assert_close(seen[0], torch.zeros(1, 3, 32, 32), atol=1e-5, rtol=0)
+    middle = ((noisy.float() - backbone.mean) / backbone.std)[0, 1, 9:12, 5:8]
+    torch.testing.assert_close(seen[1][0, 1, 10, 6], 4 * (middle[1, 1] - middle.mean()))
+    assert list(backbone.state_dict()) == list(build_backbone("timm:test_resnet", "none", size=32).state_dict())

@@ -34,10 +34,13 @@ def cosine(x: NDArray, i: int, j: int) -> float:
     return float(1 - (x[i] @ x[j]) / np.sqrt((x[i] @ x[i]) * (x[j] @ x[j])))
 
 
-def reference(x: NDArray, labels: list[int], distance, margin: float | None, reduction: str) -> tuple[float, float]:
-    """Value and active share by the definition: a loop over (a, p, n)."""
+def reference(
+    x: NDArray, labels: list[int], distance, margin: float | None, reduction: str, anchors: int | None = None
+) -> tuple[float, float]:
+    """Value and active share by the definition: a loop over (a, p, n), where the first ``anchors`` alone are a."""
     values, wrong = [], 0
-    for a, p, n in product(range(len(labels)), repeat=3):
+    everyone = range(len(labels))
+    for a, p, n in product(everyone[:anchors], everyone, everyone):
         if a == p or labels[a] != labels[p] or labels[a] == labels[n]:
             continue
         gap = distance(x, a, p) - distance(x, a, n)
@@ -98,6 +101,32 @@ def test_any_labels_equal_the_triple_loop(labels, margin, reduction, seed):
     expected, share = reference(x.detach().numpy(), labels, euclidean, margin, reduction)
     assert value.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert active.item() == pytest.approx(share)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=1, max_size=6),
+    earlier=st.lists(st.integers(0, 3), max_size=6),
+    margin=st.none() | st.floats(0.05, 3),
+    reduction=st.sampled_from(REDUCTIONS),
+    seed=st.integers(0, 1000),
+)
+def test_earlier_pictures_are_positives_and_negatives_and_no_anchors(labels, earlier, margin, reduction, seed):
+    n = len(labels)
+    x, old = embeddings(n, 3, seed), embeddings(len(earlier), 3, seed + 1)
+    module = soft_triplet(reduction) if margin is None else triplet(margin, reduction)
+    value, active = module(x, torch.tensor(labels), (old, torch.tensor(earlier, dtype=torch.int64)))
+    every = torch.cat([x, old]).detach().numpy()
+    expected, share = reference(every, labels + earlier, euclidean, margin, reduction, n)
+    assert value.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert active.item() == pytest.approx(share)
+
+
+@pytest.mark.parametrize("loss", [soft_triplet(), triplet(), cosine_triplet(), cosine_triplet(0.2)], ids=name_of)
+def test_the_gradient_with_earlier_pictures_is_that_of_the_value(loss):
+    x, old = embeddings(5, 4), embeddings(7, 4, 1).detach()
+    labels, names = torch.tensor([0, 1, 0, 2, 1]), torch.tensor([0, 0, 1, 1, 2, 2, 3])
+    assert torch.autograd.gradcheck(lambda y: loss(y, labels, (old, names)).value, x)
 
 
 @pytest.mark.parametrize("loss", [soft_triplet(), triplet(), cosine_triplet(), cosine_triplet(0.2)], ids=name_of)

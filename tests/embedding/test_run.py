@@ -140,8 +140,10 @@ def test_a_killed_run_goes_on_as_if_never_killed(words, trained, tmp_path):
         ({"optimizer.accumulate": 2, "optimizer.name": "sgd", "optimizer.clip": 1.0}, 7),
         ({"patience": 2, **STILL}, 8),
         ({"optimizer.average": 0.5}, 7),
+        ({"loss.name": "adaface"}, 7),
+        ({"loss.memory": 30, "optimizer.average": 0.5}, 7),
     ],
-    ids=["first round", "last round", "authentic", "accumulate", "patience", "average"],
+    ids=["first round", "last round", "authentic", "accumulate", "patience", "average", "centres", "memory"],
 )
 def test_any_stop_any_recipe(trained, monkeypatch, settings, stop):
     """Rounds of 3, 3, 3 and 2 steps."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bonaface.config import LossConfig, OptimizerConfig
+from bonaface.embedding.heads import HEADS
 from bonaface.embedding.model import build_model
 from bonaface.embedding.preparation import clean_faces, prepare
 from bonaface.embedding.run import load_run
@@ -22,6 +23,13 @@ BOTH = {
     "model.authenticity.backbone": "timm:test_efficientnet",
     "model.authenticity.weights": "none",
     "model.authenticity.size": 32,
+    "batch.sampler": "beside_fakes",
+}
+
+FORGED = {
+    "faces.forgery.methods": ["self_blend", "rerender"],
+    "faces.forgery.share": 1.0,
+    "faces.frame_size": 48,
     "batch.sampler": "beside_fakes",
 }
 
@@ -52,7 +60,24 @@ def state(run, part=""):
 @pytest.mark.parametrize("reduction", ["mean", "sum", "mean_active"])
 @pytest.mark.parametrize("extra", [{}, BOTH], ids=["identity", "both"])
 def test_every_trained_weight_gets_a_gradient(training, name, reduction, extra):
-    made = training(**{"loss.name": name, "loss.reduction": reduction, "model.identity.dim": 6}, **extra)
+    check_gradients(training(**{"loss.name": name, "loss.reduction": reduction, "model.identity.dim": 6}, **extra))
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+@pytest.mark.parametrize("extra", [{}, BOTH, FORGED], ids=["identity", "both", "forged"])
+def test_every_weight_and_centre_gets_a_gradient_and_moves(training, name, extra):
+    made = training(**{"loss.name": name, "model.identity.dim": 6}, **extra)
+    check_gradients(made)
+    centres = made.identity_loss.loss.W
+    people = made.faces.table.frame.iloc[made.faces.train_rows]["person"].nunique()
+    classes = 2 * people if extra == FORGED else len(set(made.faces.labels.tolist()) - {-1})
+    assert centres.shape == (6, classes * (3 if name == "subcenter_arcface" else 1))
+    assert centres.grad.any()
+    held = {id(weight) for group in _optimizer(made, made.config.optimizer).param_groups for weight in group["params"]}
+    assert id(centres) in held
+
+
+def check_gradients(made):
     with torch.no_grad():  # timm begins with residual branches that are switched off by a zero
         for weight in made.model.parameters():
             weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
@@ -229,13 +254,19 @@ def test_bf16_runs(trained):
 
 
 def test_identity_losses():
-    for name in ("soft_triplet", "triplet", "cosine_triplet"):
-        assert identity_loss(LossConfig(name=name)) is not None
-    assert identity_loss(LossConfig(name="soft_triplet")).margin is None
-    assert identity_loss(LossConfig(name="cosine_triplet", margin=None)).margin is None
-    assert identity_loss(LossConfig(name="triplet", margin=0.2)).margin == 0.2
+    assert identity_loss(LossConfig(name="soft_triplet"), 4, 3).margin is None
+    assert identity_loss(LossConfig(name="cosine_triplet", margin=None), 4, 3).margin is None
+    assert identity_loss(LossConfig(name="triplet", margin=0.2), 4, 3).margin == 0.2
+    head = identity_loss(LossConfig(name="cosface", margin=0.2, scale=30), 4, 3).loss
+    assert (head.margin, head.scale, head.W.shape) == (0.2, 30, (3, 4))
+    assert identity_loss(LossConfig(name="cosface", margin=None), 4, 3).loss.margin == 0.35
     with pytest.raises(ConfigError, match=r"loss\.margin: triplet needs a margin"):
-        identity_loss(LossConfig(name="triplet", margin=None))
+        identity_loss(LossConfig(name="triplet", margin=None), 4, 3)
+    assert identity_loss(LossConfig(name="triplet", memory=7), 4, 3).vectors.shape == (7, 3)
+    with pytest.raises(ConfigError, match=r"loss\.memory: arcface compares with centres of classes: expected 0"):
+        identity_loss(LossConfig(name="arcface", memory=7), 4, 3)
+    with pytest.raises(ConfigError, match=r"loss\.reduction: adaface compares no triplets: expected mean, got sum"):
+        identity_loss(LossConfig(name="adaface", reduction="sum"), 4, 3)
 
 
 def test_gathered():
