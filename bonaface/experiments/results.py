@@ -128,9 +128,10 @@ def _training(row: Row, config: TrainConfig) -> str:
         return f"{network}; as it comes"
     batch, loss, optimizer = config.batch, config.loss, config.optimizer
     margin = "" if loss.name == "soft_triplet" or loss.margin is None else f" margin {loss.margin:g}"
+    memory = f" beside {loss.memory:,} earlier pictures" if loss.memory else ""
     length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
     flip = f"flip {config.faces.flip:g}" if config.faces.flip else "no augmentation"
     return (
-        f"{network}; {batch.n_labels} x {batch.n_instances}; {loss.name}{margin}, {loss.reduction}; {flip}; "
+        f"{network}; {batch.n_labels} x {batch.n_instances}; {loss.name}{margin}, {loss.reduction}{memory}; {flip}; "
         f"{length}, {optimizer.name} {optimizer.lr:g}"
     )
