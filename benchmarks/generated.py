@@ -1,6 +1,6 @@
 """Whether a model finds faces that a generator drew: a StyleGAN's, put into photos by the swaps, and its pictures as they are.
 
-python benchmarks/generated.py FACES --model MODEL --detector DETECTOR
+python benchmarks/generated.py FACES --model MODEL
 
 prints for each way the share of pictures whose calibrated log-odds of being genuine are below even, and the AUC against the photos.
 The model has seen swaps of photographed faces and none of drawn ones. Needs what `bonaface get synthetic` needs.
@@ -12,13 +12,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.faces.alignment import Aligner
 from bonaface.faces.decoding import decode
 from bonaface.faces.forgery import NEEDS_DONOR, forge
+from bonaface.faces.forgery_camera import Camera
 from bonaface.faces.framing import frame
 from bonaface.faces.synthetic_network import FaceGenerator, find_networks
 from bonaface.faces.table import read_faces
@@ -29,6 +29,8 @@ Picture = NDArray[np.uint8]
 Face = tuple[Picture, NDArray[np.float32]]
 
 SIZE, TRUNCATION = 160, 0.8
+CAMERA = Camera(SIZE, (75, 94))
+"""Codes photos and forgeries alike."""
 
 
 def framed(pictures: Sequence[Picture], aligner: Aligner) -> list[Face]:
@@ -41,13 +43,6 @@ def framed(pictures: Sequence[Picture], aligner: Aligner) -> list[Face]:
         if points is not None:
             faces.append((cut, points))
     return faces
-
-
-def coded(picture: Picture, random: np.random.Generator) -> Picture:
-    """As JPEG, photos and forgeries alike."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(75, 95))]
-    jpeg = cv2.imencode(".jpg", picture[..., ::-1], quality)[1]
-    return np.ascontiguousarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)
 
 
 def main() -> None:
@@ -81,7 +76,7 @@ def main() -> None:
             ]
     odds = {
         name: embedder.calibration.genuine.log_odds(
-            np.asarray(embedder.embed_images([coded(picture, random) for picture in pictures]).authenticity)
+            np.asarray(embedder.embed_images([CAMERA.develop(picture, random) for picture in pictures]).authenticity)
         )
         for name, pictures in made.items()
     }

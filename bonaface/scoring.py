@@ -135,14 +135,8 @@ class Calibration:
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
         """The inverse of ``as_dict``."""
         genuine = values.get("genuine")
-        return cls(
-            Logistic(**values["same"]),
-            None if genuine is None else Logistic(**genuine),
-            values.get("mislabelled", 0.0),
-            values.get("forged_below", 0.0),
-            values.get("prior", 0.0),
-            values.get("doubt", 0.2),
-        )
+        numbers = {name: values[name] for name in ("mislabelled", "forged_below", "prior", "doubt") if name in values}
+        return cls(Logistic(**values["same"]), None if genuine is None else Logistic(**genuine), **numbers)
 
 
 def similarity(a: Embeddings, b: Embeddings, calibration: Calibration | None) -> Floats:

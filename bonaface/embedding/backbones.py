@@ -61,19 +61,21 @@ class Backbone(nn.Module):
         size: side of the network's input in pixels.
         features: length of its output.
         form: channel order, mean and standard deviation that the network was trained with.
-        residual: the network sees the residual of a picture instead of the picture.
+
+    Attributes:
+        seen: what of a normalised picture the network is given: all of it, or its residual.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, size: int, features: int, form: InputFormat, residual: bool = False) -> None:
+    def __init__(self, net: nn.Module, size: int, features: int, form: InputFormat) -> None:
         super().__init__()
         self.net = net
         self.size = size
         self.features = features
         self.bgr = form.channels == "bgr"
-        self.seen = Residual() if residual else nn.Identity()
+        self.seen: nn.Module = nn.Identity()
         self.layout: torch.memory_format = torch.channels_last
         self.register_buffer("mean", torch.tensor(form.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(form.std).view(1, 3, 1, 1), persistent=False)
@@ -123,11 +125,11 @@ def build_backbone(name: str, weights: str = "pretrained", size: int | None = No
     """
     kind, _, rest = name.partition(":")
     if kind == "onnx" and rest:
-        backbone = _from_onnx(Path(rest), weights, size, residual)
+        backbone = _from_onnx(Path(rest), weights, size)
     elif kind == "timm" and rest:
-        backbone = _from_timm(rest, weights, size, residual, label=name)
+        backbone = _from_timm(rest, weights, size, label=name)
     elif name in OML_NAMES:
-        backbone = _from_timm(OML_NAMES[name].timm_name, weights, size or OML_NAMES[name].size, residual, label=name)
+        backbone = _from_timm(OML_NAMES[name].timm_name, weights, size or OML_NAMES[name].size, label=name)
         if isinstance(backbone.net, VisionTransformer):
             resample_as_oml(backbone.net)
     else:
@@ -136,10 +138,12 @@ def build_backbone(name: str, weights: str = "pretrained", size: int | None = No
         )
     if weights not in {"pretrained", "none"}:
         fit_state_dict(backbone.net, read_state_dict(Path(weights)), f"{name}, {weights}")
+    if residual:
+        backbone.seen = Residual()
     return backbone
 
 
-def _from_onnx(file: Path, weights: str, size: int | None, residual: bool) -> Backbone:
+def _from_onnx(file: Path, weights: str, size: int | None) -> Backbone:
     graph = load_onnx(file)
     own = graph.form.size
     if size is not None and size != own:
@@ -149,10 +153,10 @@ def _from_onnx(file: Path, weights: str, size: int | None, residual: bool) -> Ba
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
-    return Backbone(graph.net, own, graph.features, graph.form, residual)
+    return Backbone(graph.net, own, graph.features, graph.form)
 
 
-def _from_timm(timm_name: str, weights: str, size: int | None, residual: bool, label: str) -> Backbone:
+def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Backbone:
     if not timm.is_model(timm_name):
         near = ", ".join(timm.list_models(f"*{timm_name.split('.')[0][:8]}*")[:5])
         raise ConfigError(f'timm has no model "{timm_name}"{f": did you mean one of {near}" if near else ""}')
@@ -170,7 +174,7 @@ def _from_timm(timm_name: str, weights: str, size: int | None, residual: bool, l
         mean=tuple(255 * m for m in cfg.mean),
         std=tuple(255 * s for s in cfg.std),
     )
-    return Backbone(net, form.size, int(getattr(net, "head_hidden_size", net.num_features)), form, residual)
+    return Backbone(net, form.size, int(getattr(net, "head_hidden_size", net.num_features)), form)
 
 
 def _weights_of(timm_name: str) -> Any:

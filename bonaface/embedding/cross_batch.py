@@ -52,7 +52,7 @@ class CrossBatchMemory(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossValue:
         """Compare every picture of the batch with every other and with the memory, then remember it: as TripletLoss."""
         filled = min(int(self.seen), len(self.vectors))
-        value: LossValue = self.loss(embeddings, labels, (self.vectors[:filled].clone(), self.labels[:filled].clone()))
+        value: LossValue = self.loss(embeddings, labels, (self.vectors[:filled], self.labels[:filled]))
         if self.training:
             self._remember(embeddings.detach(), labels)
         return value
