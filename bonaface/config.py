@@ -126,7 +126,8 @@ class BranchConfig:
         view: aligned: the face warped onto the ArcFace template; frame: the picture as it is.
         size: side in pixels of the network's input; the backbone's own where it is left out.
         crop: frame view only: cut size x size pixels out of the frame, not resized, at random in training and at the centre after.
-        residual: the network sees what a picture has beside its blurred self instead of the picture.
+        sees: picture; residual: what a picture has beside its blurred self; or both: a network for each, whose features are put
+            side by side.
         dim: dimension of an embedding head put on the backbone; without it the backbone's output is the vector.
         frozen: keep the weights as they are.
     """
@@ -136,7 +137,7 @@ class BranchConfig:
     view: Literal["aligned", "frame"] = "frame"
     size: int | None = None
     crop: bool = False
-    residual: bool = False
+    sees: Literal["picture", "residual", "both"] = "picture"
     dim: int | None = None
     frozen: bool = False
 
@@ -255,7 +256,8 @@ class TrainConfig:
         out: folder of runs.
         seed: the one seed that the split, the pairs, the batches, the augmentation and the weights come from.
         start: folder of a run of the same networks, whose best weights this one begins with. Leave seed and faces.train as they
-            were there: the split comes from them, and people trained on there must not be validated on here.
+            were there: the split comes from them, and people trained on there must not be validated on here. Where
+            model.authenticity sees both, a list of two: a run that saw the picture and one that saw the residual.
         faces: the pictures.
         model: the networks.
         batch: the batches.
@@ -263,7 +265,7 @@ class TrainConfig:
         optimizer: the optimiser.
         tracking: where the run is recorded.
         epochs: passes over all classes (each class once an epoch); used where steps is left out.
-        steps: training steps in all.
+        steps: training steps in all; with 0 the networks are judged and kept as they begin.
         val_every: steps between validations; one epoch where it is left out.
         patience: validations without a better EER after which training stops; 0 never stops early.
         precision: auto takes what a short measurement finds the fastest on a CPU, and bf16 on a GPU that has it; or 32, bf16, 16.
@@ -274,7 +276,7 @@ class TrainConfig:
     name: str = "run"
     out: str = "runs"
     seed: int = 0
-    start: str | None = None
+    start: str | tuple[str, ...] | None = None
     faces: FacesConfig = field(default_factory=FacesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
@@ -323,7 +325,7 @@ class TrainConfig:
             ("batch.n_labels", self.batch.n_labels, 2),
             ("batch.n_instances", self.batch.n_instances, 1),
             ("epochs", self.epochs, 1),
-            ("steps", 1 if self.steps is None else self.steps, 1),
+            ("steps", 0 if self.steps is None else self.steps, 0),
             ("val_every", 1 if self.val_every is None else self.val_every, 1),
             ("optimizer.accumulate", self.optimizer.accumulate, 1),
         ):

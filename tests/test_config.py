@@ -208,7 +208,7 @@ def test_a_branch_that_was_none_takes_single_settings():
         (["--batch.n_labels=1"], "batch.n_labels: expected at least 2, got 1"),
         (["--batch.n_instances=0"], "batch.n_instances"),
         (["--epochs=0"], "epochs"),
-        (["--steps=0"], "steps"),
+        (["--steps=-1"], "steps"),
         (["--val_every=0"], "val_every"),
         (["--name=../up"], 'name: expected the name of one folder, got "../up"'),
         (["--name="], "name"),

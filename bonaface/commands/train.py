@@ -36,11 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     if not Ranks.of_launch().leads:
         return 0
     figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    console.print(
-        f"{run}: best val EER {figures['val']['challenge_eer']:.4f} at step {figures['best_step']} of {figures['steps']} "
-        f"(untrained {figures['untrained']['challenge_eer']:.4f})",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    error, steps = figures["val"]["challenge_eer"], figures["steps"]
+    said = f"{run}: val EER {error:.4f}, nothing trained"
+    if steps:
+        before = figures["untrained"]["challenge_eer"]
+        said = f"{run}: best val EER {error:.4f} at step {figures['best_step']} of {steps} (untrained {before:.4f})"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
     return 0

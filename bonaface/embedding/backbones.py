@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -53,6 +54,24 @@ class Residual(nn.Module):
         return 4 * (x - F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, stride=1))
 
 
+class SideBySide(nn.Module):
+    """A network that sees the picture beside one that sees its residual.
+
+    Args:
+        net: both begin with its weights.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.residual_of = Residual()
+        self.picture = net
+        self.residual = copy.deepcopy(net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of both, one behind the other, of ``(n, 3, h, w)``."""
+        return torch.cat([self.picture(x), self.residual(self.residual_of(x))], dim=1)
+
+
 class Backbone(nn.Module):
     """A network with its own preprocessing: pictures in, feature vectors out.
 
@@ -63,7 +82,7 @@ class Backbone(nn.Module):
         form: channel order, mean and standard deviation that the network was trained with.
 
     Attributes:
-        seen: what of a normalised picture the network is given: all of it, or its residual.
+        seen: what of a normalised picture the network is given: all of it, or its residual alone.
     """
 
     mean: Tensor
@@ -110,14 +129,19 @@ def list_backbones(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(names, pattern))
 
 
-def build_backbone(name: str, weights: str = "pretrained", size: int | None = None, residual: bool = False) -> Backbone:
+def build_backbone(
+    name: str,
+    weights: str = "pretrained",
+    size: int | None = None,
+    sees: Literal["picture", "residual", "both"] = "picture",
+) -> Backbone:
     """A network by name.
 
     Args:
         name: ``resnet34_imagenet1k_v1``, ``timm:resnet50``, ``onnx:path/to/file.onnx``.
         weights: ``pretrained``, ``none`` (random), or the path of a checkpoint (safetensors, a state dict, or OML's own).
         size: side of the input in pixels; the network's own where it is None.
-        residual: the network sees the residual of a picture instead of the picture.
+        sees: the picture, its residual, or both: a network for each then, whose features are put side by side.
 
     Raises:
         ConfigError: if no backbone has this name.
@@ -138,8 +162,10 @@ def build_backbone(name: str, weights: str = "pretrained", size: int | None = No
         )
     if weights not in {"pretrained", "none"}:
         fit_state_dict(backbone.net, read_state_dict(Path(weights)), f"{name}, {weights}")
-    if residual:
+    if sees == "residual":
         backbone.seen = Residual()
+    elif sees == "both":
+        backbone.net, backbone.features = SideBySide(backbone.net), 2 * backbone.features
     return backbone
 
 

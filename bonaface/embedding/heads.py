@@ -26,7 +26,7 @@ class ClassLoss(nn.Module):
     """Cross-entropy over the cosines to the classes' centres, times ``scale``, with a margin on the own class's.
 
     Args:
-        loss: of pytorch-metric-learning: the centres, the margin and the scale.
+        loss: of pytorch-metric-learning, noting the nearest centres: the centres, the margin and the scale.
 
     Source: Wang et al., "NormFace", ACM Multimedia 2017 (why the cosines are scaled).
     """
@@ -49,27 +49,37 @@ class ClassLoss(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             precise = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
             value: Tensor = self.loss(precise, labels)
-            with torch.no_grad():
-                nearest = self.loss.get_logits(precise).argmax(dim=1)  # (n,)
-        return LossValue(value, (nearest != labels).float().mean())
+            wrong = self.loss.nearest != labels  # (n,)
+        return LossValue(value, wrong.float().mean())
 
 
-class _Angles:
-    """Angles whose gradient stays finite where a picture lies on its centre."""
+class _Noted:
+    """Notes which class's centre was nearest, and keeps the gradient of an angle finite where a picture lies on its centre."""
+
+    nearest: Tensor
+
+    def get_cosine(self, embeddings: Tensor) -> Tensor:
+        cosines: Tensor = super().get_cosine(embeddings)  # type: ignore[misc]  # (n, n_classes)
+        self.nearest = cosines.detach().argmax(dim=1)  # (n,)
+        return cosines
 
     def get_angles(self, cosines: Tensor) -> Tensor:
         return torch.acos(cosines.clamp(_FROM_ONE - 1, 1 - _FROM_ONE))
 
 
-class _ArcFace(_Angles, ArcFaceLoss):  # type: ignore[misc]
+class _ArcFace(_Noted, ArcFaceLoss):  # type: ignore[misc]
     pass
 
 
-class _SubCenterArcFace(_Angles, SubCenterArcFaceLoss):  # type: ignore[misc]
+class _SubCenterArcFace(_Noted, SubCenterArcFaceLoss):  # type: ignore[misc]
     pass
 
 
-class _AdaFace(_Angles, CosFaceLoss):  # type: ignore[misc]
+class _CosFace(_Noted, CosFaceLoss):  # type: ignore[misc]
+    pass
+
+
+class _AdaFace(_CosFace):
     """A margin by the length of the vector, which grows with the quality of the picture."""
 
     strength, momentum, longest = 0.333, 0.01, 100.0
@@ -132,7 +142,7 @@ def cosface(n_classes: int, dim: int, margin: float | None = None, scale: float 
 
     Source: Wang et al., "CosFace", CVPR 2018.
     """
-    return _made(CosFaceLoss, n_classes, dim, _checked(margin, 0.35, scale), scale)
+    return _made(_CosFace, n_classes, dim, _checked(margin, 0.35, scale), scale)
 
 
 def adaface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> ClassLoss:

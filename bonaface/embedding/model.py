@@ -121,5 +121,5 @@ def _branch(config: BranchConfig, dim: int | None, files: Path | None, corners: 
         config = dataclasses.replace(
             config, weights="none", backbone=f"onnx:{kept}" if kind == "onnx" else config.backbone
         )
-    backbone = build_backbone(config.backbone, config.weights, config.size, config.residual)
+    backbone = build_backbone(config.backbone, config.weights, config.size, config.sees)
     return Branch(backbone, dim, View(config.view, backbone.size, config.crop, corners), config.frozen)

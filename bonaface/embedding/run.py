@@ -31,6 +31,7 @@ from rich.progress import Progress
 
 from bonaface import __version__
 from bonaface.config import TrainConfig, load_config, save_config
+from bonaface.embedding.beginning import beginning, weights_of, with_weights
 from bonaface.embedding.cost import Cost, peak_memory
 from bonaface.embedding.fitting import fit
 from bonaface.embedding.model import FaceModel, build_model
@@ -39,7 +40,6 @@ from bonaface.embedding.ranks import ALONE, Ranks
 from bonaface.embedding.run_files import keep_files, refuse_equal_names
 from bonaface.embedding.tracking import check_tracking, tracked
 from bonaface.embedding.training import FaceTraining, val_embeddings
-from bonaface.embedding.weights import read_state_dict
 from bonaface.errors import ConfigError, ModelError
 from bonaface.files import atomic_write
 from bonaface.scoring import Calibration
@@ -90,6 +90,8 @@ def train(config: TrainConfig, console: Console, resume: bool = False) -> Path:
         _refuse_other_run(run, config, resume)
     else:
         console = Console(quiet=True)
+    if config.steps == 0:
+        return keep_untrained(config, console) if ranks.leads else run
     model, faces, faults = _prepared(config, run, ranks, console)
     if not ranks.leads:
         fit(model, faces, config, run, resume, console, ranks)
@@ -144,25 +146,12 @@ def _prepared(
     if ranks.leads:
         check_tracking(config.tracking)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    model = _beginning(config, run)
+    model = beginning(config, run)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tables, faults = clean_faces(config, console, progress)
         faces = prepare(config, tables, model, console, progress)
         faces.sampler(config.batch, config.seed, ranks)  # refuses a batch that the people don't suffice for
     return model, faces, faults
-
-
-def _beginning(config: TrainConfig, run: Path) -> FaceModel:
-    """The model as training begins: of the run itself where it is gone on with, of an earlier run, or as its settings say."""
-    last = run / "last.ckpt"
-    if last.exists():
-        return _with_weights(build_model(config.model, run / "files"), last)
-    if config.start is None:
-        return build_model(config.model)
-    start = Path(config.start)
-    if not (start / "best.ckpt").is_file():
-        raise ConfigError(f"start: {start}: not the folder of a run: expected config.yaml and best.ckpt in it")
-    return _with_weights(build_model(config.model, start / "files"), start / "best.ckpt", "model")
 
 
 def _write_beginning(config: TrainConfig, run: Path, faults: pd.DataFrame) -> None:
@@ -212,7 +201,7 @@ def _settings_of(run: Path) -> TrainConfig:
 
 def _finish(run: Path, training: FaceTraining, faces: TrainingFaces, config: TrainConfig, cost: dict[str, Any]) -> None:
     """Judges the best weights and writes their figures."""
-    training.model.load_state_dict(_weights(run / "best.ckpt"))
+    training.model.load_state_dict(weights_of(run / "best.ckpt"))
     figures = _judge(run, training.model, faces, config)
     best = min(
         training.history[1:], key=lambda row: np.float32(row["val_challenge_eer"])
@@ -246,12 +235,6 @@ def _write_json(file: Path, values: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def _weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """The networks' weights; those that a loss learned beside them are left."""
-    named = read_state_dict(checkpoint).items()
-    return {key.removeprefix("model."): value for key, value in named if key.startswith("model.")}
-
-
 def load_run(folder: Path) -> Run:
     """The best model of a run's folder, in evaluation mode on the CPU.
 
@@ -265,29 +248,9 @@ def load_run(folder: Path) -> Run:
             f"{folder}: has no best.ckpt: the run was stopped before its first validation; go on by --resume"
         )
     config = _settings_of(folder)
-    model = _with_weights(build_model(config.model, folder / "files"), folder / "best.ckpt")
+    best = folder / "best.ckpt"
+    model = with_weights(build_model(config.model, folder / "files"), weights_of(best), best)
     return Run(folder, config, model.eval(), _calibration(folder / "calibration.json"))
-
-
-def _with_weights(model: FaceModel, checkpoint: Path, settings: str | None = None) -> FaceModel:
-    """The model with a checkpoint's weights.
-
-    ``settings`` is where the model is described: the config.yaml beside the checkpoint where it is left out.
-    """
-    weights = _weights(checkpoint)
-    wanted = model.state_dict()
-    odd = [
-        key
-        for key in sorted({*weights, *wanted})
-        if key not in weights or key not in wanted or weights[key].shape != wanted[key].shape
-    ]
-    if odd:
-        raise ModelError(
-            f"{checkpoint}: made with another backbone than {settings or checkpoint.with_name('config.yaml')} says: "
-            f"{len(odd)} of {len(wanted)} tensors differ, the first is {odd[0]}"
-        )
-    model.load_state_dict(weights)
-    return model
 
 
 def _calibration(file: Path) -> Calibration | None:

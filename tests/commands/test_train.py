@@ -51,6 +51,18 @@ def test_from_people_to_a_submission(say, words, make_people, make_pairs, tmp_pa
         assert f"{figures['challenge_eer']:.3f}" in shown, shown
 
 
+def test_networks_are_judged_and_kept_as_they_come(say, words, tmp_path):
+    said = say("train", *words(name="kept", steps=0))
+    assert said.code == 0, said.err
+    run = tmp_path / "runs" / "kept"
+    error = json.loads((run / "metrics.json").read_text())["val"]["challenge_eer"]
+    assert said.lines[-1] == f"{run}: val EER {error:.4f}, nothing trained"
+    assert not (run / "last.ckpt").exists()
+    again = say("train", *words(name="kept", steps=0))
+    assert again.code == 2
+    assert "a run of this name exists" in again.err
+
+
 def check_run(run: Path) -> None:
     """All that the issue names is there and belongs together."""
     assert {"config.yaml", "best.ckpt", "last.ckpt", "metrics.csv", "metrics.json", "faults.csv"} <= {

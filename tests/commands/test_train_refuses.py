@@ -181,7 +181,7 @@ def test_a_config_file_that_is_a_folder(refused, tmp_path):
         ({"loss.name": "sphereface"}, "loss.name: expected soft_triplet or triplet or cosine_triplet or arcface or "),
         ({"faces.val_fraction": 1.5}, "faces.val_fraction: expected a number"),
         ({"name": "../up"}, "name: expected the name of one folder"),
-        ({"steps": 0}, "steps: expected at least 1, got 0"),
+        ({"steps": -1}, "steps: expected at least 0, got -1"),
         ({"faces.workers": -1}, "faces.workers: expected at least 0, got -1"),
         ({"seed": -1}, "seed: expected at least 0, got -1"),
         ({"optimizer.lr": -0.1}, "optimizer.lr: expected a number from 0 to inf, got -0.1"),

@@ -285,7 +285,7 @@ def test_positions_resampled_as_oml_keep_the_state_dict_and_train():
 
 def test_the_residual_of_a_picture():
     """A flat picture has none; of any other it is what its 3 x 3 means leave, and the network sees that instead."""
-    backbone = build_backbone("timm:test_resnet", "none", size=32, residual=True).eval()
+    backbone = build_backbone("timm:test_resnet", "none", size=32, sees="residual").eval()
     seen = []
     backbone.net.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     flat = torch.full((1, 3, 32, 32), 90, dtype=torch.uint8)

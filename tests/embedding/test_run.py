@@ -198,6 +198,42 @@ def test_a_start_that_is_none_is_refused(trained, tmp_path):
     assert not (tmp_path / "runs" / "other").exists()
 
 
+def test_two_runs_side_by_side(trained):
+    """Kept without a step, a network for the picture and one for its residual say the mean of what they said apart."""
+    picture = trained("picture", **AUTHENTIC)
+    residual = trained("residual", **AUTHENTIC, **{"model.authenticity.sees": "residual", "optimizer.lr": 0.01})
+    both = AUTHENTIC | {"model.authenticity.sees": "both", "start": f"[{picture}, {residual}]"}
+    run = load_run(trained("both", **both, steps=0))
+    pictures = torch.randint(0, 256, (5, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    apart, inputs = [load_run(each).model for each in (picture, residual)], {"authenticity": pictures}
+    with torch.inference_mode():
+        said = [model.authenticate(inputs) for model in apart]
+        torch.testing.assert_close(run.model.authenticate(inputs), (said[0] + said[1]) / 2)
+    assert not torch.allclose(*said)
+    assert json.loads((run.folder / "metrics.json").read_text())["steps"] == 0
+    assert run.calibration is not None
+    further = trained("further", **AUTHENTIC | {"model.authenticity.sees": "both", "start": run.folder})
+    moved = {
+        name for name, value in weights(further).items() if not torch.equal(value, weights(run.folder, "best")[name])
+    }
+    assert {name.split(".")[4] for name in moved if ".backbone.net." in name} == {"picture", "residual"}
+
+
+def test_runs_that_can_not_stand_side_by_side_are_refused(trained):
+    first, plain = trained("first", **AUTHENTIC), trained("plain")
+    both = AUTHENTIC | {"model.authenticity.sees": "both", "steps": 0}
+    with pytest.raises(
+        ConfigError, match=r"start: expected one folder, or two where model\.authenticity\.sees is both, got 2"
+    ):
+        trained("other", **AUTHENTIC, start=f"[{first}, {first}]")
+    with pytest.raises(ConfigError, match=r"got 3"):
+        trained("other", **both, start=f"[{first}, {first}, {first}]")
+    with pytest.raises(ConfigError, match=r"start: .*plain: has no network that judges authenticity"):
+        trained("other", **both, start=f"[{first}, {plain}]")
+    with pytest.raises(ModelError, match=r"made with another backbone than model says"):
+        trained("other", **both, start=first)
+
+
 def test_dropout_is_the_same_after_a_stop(trained, monkeypatch, tmp_path, write_network):
     file = write_network(tmp_path / "dropout.onnx", size=16, dropout=0.5)
     settings = {"model.identity.backbone": f"onnx:{file}", "model.identity.weights": "pretrained"}

@@ -136,7 +136,7 @@ def test_the_files_of_the_report_are_whole(name, monkeypatch):
         ({"settings": {"seed": 3}, "rows": [{"name": "a"}]}, "settings: seed can't be set here: seeds says which"),
         ({"settings": {"batch": 3}, "rows": [{"name": "a"}]}, "settings: batch: expected its settings by name"),
         ({"rows": [{"name": "a", "settings": {"steps": "many"}}]}, 'row "a": steps: expected int or null, got "many"'),
-        ({"rows": [{"name": "a", "settings": {"steps": 0}}]}, 'row "a": steps: expected at least 1, got 0'),
+        ({"rows": [{"name": "a", "settings": {"steps": -1}}]}, 'row "a": steps: expected at least 0, got -1'),
         ({"rows": [{"name": "a", "run": "later"}]}, "run: expected one of train, untrained, reported, got 'later'"),
         ({"rows": [{"name": "a", "reported": {"val": 8}}]}, "reported: val: expected an error rate from 0 to 1, got 8"),
         ({"rows": [{"name": "../.."}]}, "table 1, row 1: name: expected one with letters or digits"),

@@ -1,0 +1,65 @@
+"""What several runs say together of validation pairs, by the mean of their log-odds, and two recognisers by that of cosines.
+
+python benchmarks/together.py runs/bonaface runs/residual
+python benchmarks/together.py runs/bonaface --recogniser ../shared/weights/sface_2021dec.onnx
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from fusion import validation
+from numpy.typing import NDArray
+from rich.console import Console
+from sklearn.metrics import roc_auc_score
+
+from bonaface.embedding.preparation import TrainingFaces
+from bonaface.embedding.run import load_run
+from bonaface.embedding.training import val_embeddings
+from bonaface.scoring import Embeddings
+from bonaface.serving.runtime import load_embedder
+
+
+def identities(file: Path, detector: Path | None, faces: TrainingFaces) -> NDArray[np.float32]:
+    """Unit vectors ``(n, dim)`` of the validation photos by an ONNX recogniser."""
+    said = load_embedder(str(file), detector).embed([faces.table.path(int(row)) for row in faces.val_rows])
+    vectors = np.asarray(said.distinct.identity)[said.place]
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def row(name: str, photos: Embeddings, faces: TrainingFaces) -> str:
+    """One line of figures."""
+    errors = faces.errors(faces.judged(photos)[0])
+    is_fake = faces.table.frame["is_fake"].to_numpy(dtype=bool)[faces.val_rows]
+    auc = roc_auc_score(~is_fake, photos.authenticity)
+    kinds = "challenge_eer", "challenge_eer_rocch", "sv_eer", "sv_eer_rocch", "spf_eer", "spf_eer_rocch"
+    return f"{name}: AUC {auc:.4f}; " + ", ".join(f"{kind} {errors[kind]:.4f}" for kind in kinds)
+
+
+def main() -> None:
+    """Prints a row for each run, for each two of them, and for all with another recogniser's vectors beside the first's."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--recogniser", type=Path)
+    options = parser.parse_args()
+    first = load_run(options.runs[0])
+    faces, photos = validation(first, Console(stderr=True))
+    said = {options.runs[0].name: photos.authenticity}
+    for folder in options.runs[1:]:
+        said[folder.name] = val_embeddings(load_run(folder).model, faces).authenticity
+    sets = {name: [odds] for name, odds in said.items()}
+    sets |= {f"{a} + {b}": [said[a], said[b]] for a, b in combinations(said, 2)}
+    other = options.recogniser and identities(options.recogniser, first.detector, faces)
+    for name, odds in sets.items():
+        together = np.mean(odds, axis=0)
+        print(row(name, Embeddings(photos.identity, together), faces))
+        if other is not None:
+            both = np.concatenate([photos.identity, other], axis=1) / np.sqrt(2)  # its products are the cosines' mean
+            print(row(f"{name}, two recognisers", Embeddings(both, together), faces))
+
+
+if __name__ == "__main__":
+    main()
