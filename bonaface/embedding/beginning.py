@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bonaface.config import TrainConfig
+from bonaface.config import TrainConfig, load_config
 from bonaface.embedding.model import FaceModel, build_model
 from bonaface.embedding.weights import read_state_dict
 from bonaface.errors import ConfigError, ModelError
@@ -35,7 +35,7 @@ def beginning(config: TrainConfig, run: Path) -> FaceModel:
         if not (start / "best.ckpt").is_file():
             raise ConfigError(f"start: {start}: not the folder of a run: expected config.yaml and best.ckpt in it")
     sees = config.model.authenticity.sees if config.model.authenticity else ""
-    if len(starts) > 1 and not (len(starts) == 2 and sees == "both"):
+    if len(starts) != 1 and not (len(starts) == 2 and sees == "both"):
         raise ConfigError(
             f"start: expected one folder, or two where model.authenticity.sees is both, got {len(starts)}"
         )
@@ -46,9 +46,13 @@ def beginning(config: TrainConfig, run: Path) -> FaceModel:
 
 def _side_by_side(found: list[dict[str, Tensor]], starts: list[Path]) -> dict[str, Tensor]:
     """The weights of a network for the picture and one for its residual, whose log-odds are averaged; all else is the first's."""
-    for weights, start in zip(found, starts, strict=True):
-        if f"{_HEAD}weight" not in weights:
-            raise ConfigError(f"start: {start}: has no network that judges authenticity")
+    for start, part in zip(starts, ("picture", "residual"), strict=True):
+        judge = load_config(start / "config.yaml").model.authenticity
+        if judge is None or judge.sees != part:
+            has = f"one that sees {judge.sees}" if judge else "none"
+            raise ConfigError(
+                f"start: {start}: expected a network that judges authenticity by the {part}, and it has {has}"
+            )
     joined = {key: value for key, value in found[0].items() if not key.startswith(_NET)}
     for part, weights in zip(("picture", "residual"), found, strict=True):
         joined |= {f"{_NET}{part}.{key.removeprefix(_NET)}": weights[key] for key in weights if key.startswith(_NET)}

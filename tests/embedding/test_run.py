@@ -228,8 +228,14 @@ def test_runs_that_can_not_stand_side_by_side_are_refused(trained):
         trained("other", **AUTHENTIC, start=f"[{first}, {first}]")
     with pytest.raises(ConfigError, match=r"got 3"):
         trained("other", **both, start=f"[{first}, {first}, {first}]")
-    with pytest.raises(ConfigError, match=r"start: .*plain: has no network that judges authenticity"):
+    with pytest.raises(ConfigError, match=r"got 0"):
+        trained("other", **both, start="[]")
+    with pytest.raises(ConfigError, match=r"start: .*plain: expected a network .* by the residual, and it has none"):
         trained("other", **both, start=f"[{first}, {plain}]")
+    with pytest.raises(
+        ConfigError, match=r"start: .*first: expected .* by the residual, and it has one that sees picture"
+    ):
+        trained("other", **both, start=f"[{first}, {first}]")
     with pytest.raises(ModelError, match=r"made with another backbone than model says"):
         trained("other", **both, start=first)
 
