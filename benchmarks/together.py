@@ -14,11 +14,11 @@ import numpy as np
 from fusion import validation
 from numpy.typing import NDArray
 from rich.console import Console
-from sklearn.metrics import roc_auc_score
 
 from bonaface.embedding.preparation import TrainingFaces
 from bonaface.embedding.run import load_run
 from bonaface.embedding.training import val_embeddings
+from bonaface.metrics.operating import auc
 from bonaface.scoring import Embeddings
 from bonaface.serving.runtime import load_embedder
 
@@ -26,17 +26,17 @@ from bonaface.serving.runtime import load_embedder
 def identities(file: Path, detector: Path | None, faces: TrainingFaces) -> NDArray[np.float32]:
     """Unit vectors ``(n, dim)`` of the validation photos by an ONNX recogniser."""
     said = load_embedder(str(file), detector).embed([faces.table.path(int(row)) for row in faces.val_rows])
-    vectors = np.asarray(said.distinct.identity)[said.place]
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return said.distinct.take(said.place).identity
 
 
 def row(name: str, photos: Embeddings, faces: TrainingFaces) -> str:
     """One line of figures."""
     errors = faces.errors(faces.judged(photos)[0])
     is_fake = faces.table.frame["is_fake"].to_numpy(dtype=bool)[faces.val_rows]
-    auc = roc_auc_score(~is_fake, photos.authenticity)
     kinds = "challenge_eer", "challenge_eer_rocch", "sv_eer", "sv_eer_rocch", "spf_eer", "spf_eer_rocch"
-    return f"{name}: AUC {auc:.4f}; " + ", ".join(f"{kind} {errors[kind]:.4f}" for kind in kinds)
+    return f"{name}: AUC {auc(photos.authenticity[~is_fake], photos.authenticity[is_fake]):.4f}; " + ", ".join(
+        f"{kind} {errors[kind]:.4f}" for kind in kinds
+    )
 
 
 def main() -> None:

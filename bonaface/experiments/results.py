@@ -124,7 +124,7 @@ def _training(row: Row, config: TrainConfig) -> str:
     size = f" at {identity.size} px" if identity.size else ""
     start = {"pretrained": "pretrained", "none": "random weights"}.get(identity.weights, identity.weights)
     network = f"{identity.backbone}{size}, {start}"
-    if row.way == "untrained":
+    if row.way == "untrained" or config.steps == 0:
         return f"{network}; as it comes"
     batch, loss, optimizer = config.batch, config.loss, config.optimizer
     margin = "" if loss.name == "soft_triplet" or loss.margin is None else f" margin {loss.margin:g}"
