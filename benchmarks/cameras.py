@@ -15,39 +15,39 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.faces.decoding import decode
-from bonaface.faces.framing import EYES, face_square
-from bonaface.faces.table import read_faces
-from bonaface.serving.runtime import load_embedder
+from bonaface.data.table import read_faces
+from bonaface.images.decoding import decode
+from bonaface.images.framing import EYES, face_square
+from bonaface.inference.embedder import load_embedder
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 WIDTH, HEIGHT, APART = 92, 112, 0.39
-"""Of ORL's pictures: their sides in px, and the distance between the eyes as a share of the width."""
+"""Of ORL's images: their sides in px, and the distance between the eyes as a share of the width."""
 
 
-def grey(picture: Picture) -> Picture:
+def grey(image: ImageArray) -> ImageArray:
     """Without its colours, shape ``(h, w, 3)``."""
-    return np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
 
 
-def blurred(picture: Picture, across: float, down: float | None = None) -> Picture:
+def blurred(image: ImageArray, across: float, down: float | None = None) -> ImageArray:
     """Sigmas in px."""
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=across, sigmaY=down or across), dtype=np.uint8)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigmaX=across, sigmaY=down or across), dtype=np.uint8)
 
 
-def sharpened(picture: Picture, amount: float, sigma: float) -> Picture:
+def sharpened(image: ImageArray, amount: float, sigma: float) -> ImageArray:
     """An unsharp mask."""
-    return np.asarray(cv2.addWeighted(picture, 1 + amount, blurred(picture, sigma), -amount, 0), dtype=np.uint8)
+    return np.asarray(cv2.addWeighted(image, 1 + amount, blurred(image, sigma), -amount, 0), dtype=np.uint8)
 
 
-def grainy(picture: Picture, strength: float = 3.0) -> Picture:
+def grainy(image: ImageArray, strength: float = 3.0) -> ImageArray:
     """The same noise in all colours."""
-    noise = np.random.default_rng(0).normal(0, strength, (*picture.shape[:2], 1))
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+    noise = np.random.default_rng(0).normal(0, strength, (*image.shape[:2], 1))
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-WAYS: Mapping[str, Callable[[Picture], Picture]] = {
+WAYS: Mapping[str, Callable[[ImageArray], ImageArray]] = {
     "close, grey and small": lambda small: small,
     "... quantised to 16 levels": lambda small: (small // 16 * 16 + 8).astype(np.uint8),
     "... with noise, sigma 4": lambda small: grainy(small, 4.0),
@@ -59,12 +59,12 @@ WAYS: Mapping[str, Callable[[Picture], Picture]] = {
 """What is done to a photo that was cut, coloured and sized as ORL's are."""
 
 
-def close(picture: Picture, points: NDArray[np.float32]) -> Picture:
+def close(image: ImageArray, points: NDArray[np.float32]) -> ImageArray:
     """A photo as ORL has them: the face fills it, grey, 92 x 112 px."""
     _, _, side = face_square(points)
     scale, middle = APART * WIDTH / (EYES * side), points[:2].mean(axis=0)
     matrix = np.array([[scale, 0, WIDTH / 2 - scale * middle[0]], [0, scale, 0.45 * HEIGHT - scale * middle[1]]])
-    cut = cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    cut = cv2.warpAffine(image, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return grey(np.asarray(cut, dtype=np.uint8))
 
 
@@ -81,12 +81,12 @@ def main() -> None:
     table = read_faces(options.faces)
     real = np.flatnonzero(~table.frame["is_fake"].to_numpy(dtype=bool))
     chosen = np.random.default_rng(0).permutation(real)[: options.photos]
-    pictures = [decode(table.path(int(row))) for row in chosen]
-    found = [(picture, embedder.prepare.aligner.align(picture).points) for picture in pictures]
-    faces = [(picture, points) for picture, points in found if points is not None]
-    photos, small = [picture for picture, _ in faces], [close(*face) for face in faces]
+    images = [decode(table.path(int(row))) for row in chosen]
+    found = [(image, embedder.prepare.aligner.align(image).points) for image in images]
+    faces = [(image, points) for image, points in found if points is not None]
+    photos, small = [image for image, _ in faces], [close(*face) for face in faces]
     made = {"as they are": photos, "grey": [grey(photo) for photo in photos]}
-    made |= {name: [way(picture) for picture in small] for name, way in WAYS.items()}
+    made |= {name: [way(image) for image in small] for name, way in WAYS.items()}
     for sigma in (1.5, 2.0, 2.5):
         made[f"grey, blurred by {sigma:g} px, grain"] = [grainy(blurred(grey(photo), sigma)) for photo in photos]
     for name, changed in made.items():

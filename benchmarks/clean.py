@@ -22,13 +22,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from bonaface.faces.inspection import inspect
-from bonaface.faces.merging import merge_targets
-from bonaface.faces.mislabelled import judge_labels
-from bonaface.faces.search import nearest
-from bonaface.faces.table import read_faces
-from bonaface.serving.embedding_cache import EmbeddingCache, embed_cached
-from bonaface.serving.runtime import load_embedder
+from bonaface.cleaning.label_noise import judge_labels
+from bonaface.cleaning.merges import merge_targets
+from bonaface.cleaning.nearest_neighbours import nearest
+from bonaface.data.inspection import inspect
+from bonaface.data.table import read_faces
+from bonaface.inference.embedder import load_embedder
+from bonaface.inference.embedding_cache import EmbeddingCache, embed_cached
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""How fast a folder of JPEGs is embedded, beside OML's own ``inference()``: same pictures, same weights, same batch.
+"""How fast a folder of JPEGs is embedded, beside OML's own ``inference()``: same images, same weights, same batch.
 
     python benchmarks/embedding.py [--oml-python .venv-oml/bin/python] [--quick]
     python benchmarks/embedding.py --only growth --sizes 1000 10000 100000 --oml-up-to 10000
@@ -6,7 +6,7 @@
 ResNet-18 and ResNet-34 at 112 and 224 px, as a run and as every exported format. Each side is a process of its own that has its
 model loaded; they take turns, and medians are printed. OML is given its own dataset and transform, with and without workers of
 its loader; ratios are to the faster of the two. Whether vectors and error rates are the same is measured on people of the demo
-pack that the weights have not seen. ``growth`` is time and memory by the number of pictures. Without OML's environment only our
+pack that the weights have not seen. ``growth`` is time and memory by the number of images. Without OML's environment only our
 figures are printed.
 """
 
@@ -26,19 +26,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from images import make_images
 from models import FEW, NETWORKS, Made, Maker
 from peer import oml_python
-from pictures import make_pictures
 from results import Row, record, say
 
-from bonaface.faces.pack import unpack_demo
-from bonaface.scoring import Embeddings
-from bonaface.serving.networks import usable_cores
-from bonaface.serving.parity import compare
+from bonaface.assets import unpack_demo
+from bonaface.exporting.parity import compare
+from bonaface.inference.backends.torch import usable_cores
+from bonaface.verification.embeddings import Embeddings
 
 _HERE = Path(__file__).parent
 _GROWTH_OF = ("resnet18", 112, "onnx")
-"""The network whose time and memory by number of pictures are measured, and the form of it."""
+"""The network whose time and memory by number of images are measured, and the form of it."""
 
 
 class Side:
@@ -88,17 +88,17 @@ class Bench:
     """What all measurements share.
 
     Args:
-        work: folder for models and pictures, which a further call finds again.
+        work: folder for models and images, which a further call finds again.
         oml_python: of OML's environment; None where it is missing.
         maker: of models.
-        pictures: that are embedded.
+        images: that are embedded.
         repeats: timed turns.
     """
 
     work: Path
     oml_python: Path | None
     maker: Maker
-    pictures: int
+    images: int
     repeats: int
 
     @contextmanager
@@ -143,8 +143,8 @@ def oml_job(made: Made, workers: int, filtering: str = "own") -> dict[str, Any]:
 def speed(bench: Bench, arch: str, size: int) -> list[Row]:
     """One row a side: images a second, ratio to OML, memory, cosine to OML's vectors and to the run's, error rates."""
     made = bench.maker.make(arch, size)
-    paths = make_pictures(bench.maker.demo, bench.work / "pictures", bench.pictures)
-    listed, warm = bench.listed("pictures", paths), bench.listed("warm", paths[:64])
+    paths = make_images(bench.maker.demo, bench.work / "images", bench.images)
+    listed, warm = bench.listed("images", paths), bench.listed("warm", paths[:64])
     with bench.sides(made) as sides:
         answers: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
         for side in sides.values():
@@ -199,7 +199,7 @@ def agreement(bench: Bench, said: Mapping[str, np.ndarray], name: str) -> Row:
 
 
 def growth(bench: Bench, sizes: Sequence[int], oml_up_to: int) -> list[Row]:
-    """Seconds and memory by number of pictures, each in a fresh process; OML is not given more than so many."""
+    """Seconds and memory by number of images, each in a fresh process; OML is not given more than so many."""
     arch, size, form = _GROWTH_OF
     made = bench.maker.make(arch, size, (form,))
     jobs: dict[str, tuple[str, dict[str, Any]]] = {form: ("bonaface", {"model": str(made.forms[form])})}
@@ -207,8 +207,8 @@ def growth(bench: Bench, sizes: Sequence[int], oml_up_to: int) -> list[Row]:
         jobs["oml"] = ("oml", oml_job(made, usable_cores()))
     rows = []
     for count in sizes:
-        paths = make_pictures(bench.maker.demo, bench.work / "pictures", count)
-        listed, warm = bench.listed("pictures", paths), bench.listed("warm", paths[:64])
+        paths = make_images(bench.maker.demo, bench.work / "images", count)
+        listed, warm = bench.listed("images", paths), bench.listed("warm", paths[:64])
         for name, (which, job) in jobs.items():
             if which == "oml" and count > oml_up_to:
                 continue
@@ -220,7 +220,7 @@ def growth(bench: Bench, sizes: Sequence[int], oml_up_to: int) -> list[Row]:
                 "network": arch,
                 "size": size,
                 "side": name,
-                "pictures": count,
+                "images": count,
                 "seconds": round(answer["seconds"], 2),
                 "images_per_second": round(count / answer["seconds"], 1),
                 "peak_mb": round(answer["peak_mb"]),
@@ -235,13 +235,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--oml-python", type=Path, default=Path(".venv-oml/bin/python"), help="of OML's environment")
     parser.add_argument("--only", choices=["speed", "growth"], help="one of the two")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000], help="numbers of pictures for growth")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000], help="numbers of images for growth")
     parser.add_argument(
-        "--oml-up-to", type=int, default=10**9, metavar="N", help="most pictures of growth that OML is given"
+        "--oml-up-to", type=int, default=10**9, metavar="N", help="most images of growth that OML is given"
     )
-    parser.add_argument("--pictures", type=int, default=512, help="that are embedded at each turn")
+    parser.add_argument("--images", type=int, default=512, help="that are embedded at each turn")
     parser.add_argument("--repeats", type=int, default=3, help="timed turns of each side")
-    parser.add_argument("--work", type=Path, help="folder for models and pictures, kept and used again")
+    parser.add_argument("--work", type=Path, help="folder for models and images, kept and used again")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that it works; nothing is recorded")
     options = parser.parse_args()
     oml = oml_python(options.oml_python)
@@ -253,7 +253,7 @@ def main() -> None:
             bench = Bench(work, oml, Maker(demo, work / "quick", 2, FEW), 64, 1)
             networks, options.sizes = NETWORKS[:1], [64, 128]
         else:
-            bench = Bench(work, oml, Maker(demo, work), options.pictures, options.repeats)
+            bench = Bench(work, oml, Maker(demo, work), options.images, options.repeats)
             networks = NETWORKS
         rows: list[Row] = []
         for arch, size in networks if options.only != "growth" else []:

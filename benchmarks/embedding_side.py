@@ -23,12 +23,12 @@ Embed = Callable[[list[Path]], np.ndarray]
 """Paths to vectors, shape ``(n, dim)``."""
 
 _BATCH = 64
-"""Pictures that a network is given at once, on both sides: what bonaface's Embedder takes."""
+"""Images that a network is given at once, on both sides: what bonaface's Embedder takes."""
 
 
 def ours(job: dict[str, Any]) -> Embed:
     """As ``bonaface submit`` and ``evaluate`` embed."""
-    from bonaface.serving.runtime import load_embedder
+    from bonaface.inference.embedder import load_embedder
 
     embedder = load_embedder(job["model"], device="cpu")
 

@@ -1,7 +1,7 @@
 """Measures the forgeries: how fast each method is, how good, and what it looks like.
 
     python benchmarks/forgery.py
-        forgeries a second and core of each method, and pictures a second of a training batch with forgeries
+        forgeries a second and core of each method, and images a second of a training batch with forgeries
     python benchmarks/forgery.py --forged OUT --faces IN --detector yunet.onnx --sface sface.onnx [--count 150]
         how often ready-made SFace takes a deepfake in OUT for the person, at its own threshold of 0.363
     python benchmarks/forgery.py --forged OUT --faces IN --sheet SHEET.jpg
@@ -21,22 +21,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.faces.alignment import ARCFACE_TEMPLATE, Aligner
-from bonaface.faces.augmentation import Augmentation
-from bonaface.faces.decoding import decode
-from bonaface.faces.forgery import METHODS, forge
-from bonaface.faces.forgery_batches import BesideForgeriesSampler, ForgingBatches, forged_classes
-from bonaface.faces.loading import FaceStore
-from bonaface.faces.synthetic_people import Recogniser
-from bonaface.faces.table import read_faces
-from bonaface.faces.views import View
+from bonaface.data.augmentation import Augmentation
+from bonaface.data.dataset import FaceStore
+from bonaface.data.table import read_faces
+from bonaface.forgery.batches import BesideForgeriesSampler, ForgingBatches, forged_classes
+from bonaface.forgery.methods import METHODS, forge
+from bonaface.images.alignment import ARCFACE_TEMPLATE, Aligner
+from bonaface.images.crops import View
+from bonaface.images.decoding import decode
+from bonaface.synthetic.identities import Recogniser
 
 SFACE_THRESHOLD = 0.363  # of the cosine, by OpenCV's documentation of FaceRecognizerSF
 TILE, COLUMNS = 96, 8
 
 
 def smooth(seed: int, side: int) -> NDArray[np.uint8]:
-    """A picture as smooth as photos are."""
+    """An image as smooth as photos are."""
     random = np.random.default_rng(seed)
     coarse = random.uniform(40, 215, (7, 7, 3)).astype(np.float32)
     wide = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
@@ -61,11 +61,11 @@ def speed(seconds: float) -> None:
             print(f"{side} px  {method:15} {per_second(forger(method, side), seconds):7.0f} forgeries/s", flush=True)
     for kind, side in (("aligned", 112), ("frame", 160)):
         rate = per_second(batches(kind, side).__next__, seconds) * 48
-        print(f"a batch of 24 photos and 24 forgeries, {kind} {side} px: {rate:.0f} pictures/s", flush=True)
+        print(f"a batch of 24 photos and 24 forgeries, {kind} {side} px: {rate:.0f} images/s", flush=True)
 
 
 def forger(method: str, side: int) -> Callable[[], object]:
-    """Forges another of eight pictures at each call; those of 112 px are aligned."""
+    """Forges another of eight images at each call; those of 112 px are aligned."""
     points = ARCFACE_TEMPLATE if side == 112 else None
     faces = [smooth(k, side) for k in range(8)]
     random = np.random.default_rng(0)

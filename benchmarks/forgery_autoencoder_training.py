@@ -1,9 +1,9 @@
-"""Trains the auto-encoders that draw faces again (bonaface/faces/forgery_autoencoder.py), and measures them.
+"""Trains the auto-encoders that draw faces again (bonaface/forgery/autoencoder.py), and measures them.
 
-python benchmarks/forgery_autoencoder_training.py train --out bonaface/faces/pack/autoencoders.safetensors
+python benchmarks/forgery_autoencoder_training.py train --out bonaface/assets/autoencoders.safetensors
     on the photos of the demo pack's train people, about a minute a variant on one core
 python benchmarks/forgery_autoencoder_training.py measure
-    error, and pictures a second and core, of the weights in the package on the photos of the pack's test people
+    error, and images a second and core, of the weights in the package on the photos of the pack's test people
 python benchmarks/forgery_autoencoder_training.py sheet --out SHEET.png
     eight of these photos, and below them what each variant makes of them
 """
@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector
 
-from bonaface.faces.decoding import decode
-from bonaface.faces.forgery_autoencoder import AUTOENCODERS, build_autoencoder, rerender_by_autoencoder
-from bonaface.faces.pack import unpack_demo
-from bonaface.faces.table import read_faces
-from bonaface.files import atomic_write
+from bonaface.assets import unpack_demo
+from bonaface.data.table import read_faces
+from bonaface.forgery.autoencoder import AUTOENCODERS, build_autoencoder, rerender_by_autoencoder
+from bonaface.images.decoding import decode
+from bonaface.io import atomic_write
 
 CROP, BATCH = 64, 12
 RATE = 3e-3
@@ -54,14 +54,14 @@ def photos() -> tuple[list[Image], list[Image]]:
         return train, [decode(path) for path in sorted(paths)]
 
 
-def draw(pictures: list[Image], random: np.random.Generator) -> Tensor:
+def draw(images: list[Image], random: np.random.Generator) -> Tensor:
     """A batch of crops of random size, place, side and light: ``(n, 3, 64, 64)`` in 0..1."""
     crops = []
-    for index in random.integers(len(pictures), size=BATCH):
-        picture = pictures[index]
+    for index in random.integers(len(images), size=BATCH):
+        image = images[index]
         side = round(CROP / random.uniform(*SCALES))
-        top, left = (int(random.integers(length - side + 1)) for length in picture.shape[:2])
-        crop = picture[top : top + side, left : left + side]
+        top, left = (int(random.integers(length - side + 1)) for length in image.shape[:2])
+        crop = image[top : top + side, left : left + side]
         crop = cv2.resize(crop, (CROP, CROP), interpolation=cv2.INTER_AREA if side > CROP else cv2.INTER_CUBIC)
         crop = crop[:, :: random.choice([-1, 1])].astype(np.float32) * random.uniform(0.7, 1.2)
         crops.append(np.clip(crop, 0, 255).transpose(2, 0, 1) / 255)
@@ -76,7 +76,7 @@ def loss(drawn: Tensor, wanted: Tensor) -> Tensor:
 
 def train(out: Path, variants: list[str], steps: int, seed: int) -> None:
     """Writes the variants' weights as float16; those of other variants in the file stay."""
-    pictures, _ = photos()
+    images, _ = photos()
     weights = load_file(out) if out.exists() else {}
     for variant in variants:
         random, began = np.random.default_rng(seed), time.monotonic()
@@ -85,7 +85,7 @@ def train(out: Path, variants: list[str], steps: int, seed: int) -> None:
         optimiser = torch.optim.AdamW(network.parameters(), lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
         for _ in range(steps):
-            batch = draw(pictures, random).to(memory_format=torch.channels_last)
+            batch = draw(images, random).to(memory_format=torch.channels_last)
             error = loss(network(batch), batch)
             optimiser.zero_grad()
             error.backward()
@@ -101,8 +101,8 @@ def train(out: Path, variants: list[str], steps: int, seed: int) -> None:
 
 def measure(seconds: float) -> None:
     """Prints error and speed of each variant at 112 px."""
-    _, pictures = photos()
-    resized = [cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for picture in pictures[::4]]
+    _, images = photos()
+    resized = [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images[::4]]
     print(f"{len(resized)} photos of {SIDE} px, {torch.get_num_threads()} thread; error in grey levels of 255")
     for variant in AUTOENCODERS:
         error = np.mean([np.abs(rerender_by_autoencoder(one, variant).astype(int) - one).mean() for one in resized])
@@ -112,15 +112,15 @@ def measure(seconds: float) -> None:
             count += 1
         spent = (time.process_time() - begun) / count
         print(
-            f"{variant:18} mean absolute error {error:5.2f}  {1000 * spent:.2f} ms  {1 / spent:5.0f} pictures/s",
+            f"{variant:18} mean absolute error {error:5.2f}  {1000 * spent:.2f} ms  {1 / spent:5.0f} images/s",
             flush=True,
         )
 
 
 def sheet(out: Path) -> None:
     """Writes the contact sheet."""
-    _, pictures = photos()
-    chosen = [pictures[k] for k in np.linspace(0, len(pictures) - 1, 8).astype(int)]
+    _, images = photos()
+    chosen = [images[k] for k in np.linspace(0, len(images) - 1, 8).astype(int)]
     rows = [np.hstack(chosen)]
     rows += [np.hstack([rerender_by_autoencoder(one, variant) for one in chosen]) for variant in AUTOENCODERS]
     cv2.imwrite(str(out), np.vstack(rows)[:, :, ::-1])

@@ -13,11 +13,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.embedding.preparation import TrainingFaces, clean_faces, prepare
-from bonaface.embedding.run import Run, load_run
-from bonaface.embedding.training import val_embeddings
-from bonaface.scoring import Embeddings, similarity
-from bonaface.thresholds import val_thresholds
+from bonaface.training.datamodule import TrainingFaces, clean_faces, prepare
+from bonaface.training.module import val_embeddings
+from bonaface.training.run import Run, load_run
+from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.scoring import similarity
+from bonaface.verification.thresholds import val_thresholds
 
 RATES = (1e-2, 1e-3)
 

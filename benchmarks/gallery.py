@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.serving.gallery import Gallery, NewPhoto, as_row
-from bonaface.serving.gallery_database import ModelMark
+from bonaface.gallery.database import ModelMark
+from bonaface.gallery.gallery import Gallery, NewPhoto, as_row
 
 Vectors = NDArray[np.float32]
 

@@ -1,8 +1,8 @@
-"""Whether a model finds faces that a generator drew: a StyleGAN's, put into photos by the swaps, and its pictures as they are.
+"""Whether a model finds faces that a generator drew: a StyleGAN's, put into photos by the swaps, and its images as they are.
 
 python benchmarks/generated.py FACES --model MODEL
 
-prints for each way the share of pictures whose calibrated log-odds of being genuine are below even, and the AUC against the photos.
+prints for each way the share of images whose calibrated log-odds of being genuine are below even, and the AUC against the photos.
 The model has seen swaps of photographed faces and none of drawn ones. Needs what `bonaface get synthetic` needs.
 """
 
@@ -15,30 +15,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.faces.alignment import Aligner
-from bonaface.faces.decoding import decode
-from bonaface.faces.forgery import NEEDS_DONOR, forge
-from bonaface.faces.forgery_camera import Camera
-from bonaface.faces.framing import frame
-from bonaface.faces.synthetic_network import FaceGenerator, find_networks
-from bonaface.faces.table import read_faces
-from bonaface.metrics.operating import auc
-from bonaface.serving.runtime import load_embedder
+from bonaface.data.table import read_faces
+from bonaface.forgery.camera import Camera
+from bonaface.forgery.methods import NEEDS_DONOR, forge
+from bonaface.images.alignment import Aligner
+from bonaface.images.decoding import decode
+from bonaface.images.framing import frame
+from bonaface.inference.embedder import load_embedder
+from bonaface.metrics.operating_points import auc
+from bonaface.synthetic.generator import FaceGenerator, find_networks
 
-Picture = NDArray[np.uint8]
-Face = tuple[Picture, NDArray[np.float32]]
+ImageArray = NDArray[np.uint8]
+Face = tuple[ImageArray, NDArray[np.float32]]
 
 SIZE, TRUNCATION = 160, 0.8
 CAMERA = Camera(SIZE, (75, 94))
 """Codes photos and forgeries alike."""
 
 
-def framed(pictures: Sequence[Picture], aligner: Aligner) -> list[Face]:
+def framed(images: Sequence[ImageArray], aligner: Aligner) -> list[Face]:
     """The faces that are found, as frames of 160 px, and their points."""
     faces = []
-    for picture in pictures:
-        points = aligner.align(picture).points
-        cut = frame(picture, SIZE, points)
+    for image in images:
+        points = aligner.align(image).points
+        cut = frame(image, SIZE, points)
         points = None if points is None else aligner.align(cut).points
         if points is not None:
             faces.append((cut, points))
@@ -76,13 +76,13 @@ def main() -> None:
             ]
     odds = {
         name: embedder.calibration.genuine.log_odds(
-            np.asarray(embedder.embed_images([CAMERA.develop(picture, random) for picture in pictures]).authenticity)
+            np.asarray(embedder.embed_images([CAMERA.develop(image, random) for image in images]).authenticity)
         )
-        for name, pictures in made.items()
+        for name, images in made.items()
     }
     for name, those in odds.items():
         print(
-            f"{name:36} {len(those):4} pictures   below even {np.mean(those < 0):6.1%}   AUC {auc(odds['photos'], those):.3f}"
+            f"{name:36} {len(those):4} images   below even {np.mean(those < 0):6.1%}   AUC {auc(odds['photos'], those):.3f}"
         )
 
 

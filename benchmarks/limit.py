@@ -3,7 +3,7 @@
     python benchmarks/limit.py [--work DIR] [--quick]
 
 The peak is the fastest of several libraries' matrix products of one precision, in multiply-adds a second. A network's
-multiply-adds, as torch counts them, times its pictures a second are held against it: the network alone, on decoded pictures, as
+multiply-adds, as torch counts them, times its images a second are held against it: the network alone, on decoded images, as
 a run (PyTorch) and as every exported format. Both are measured in turns. The profile is processor time by stage while a folder
 of JPEGs is embedded; threads are added up.
 """
@@ -26,17 +26,17 @@ import onnx
 import onnxruntime
 import openvino
 import torch
+from images import make_images
 from models import FEW, NETWORKS, Made, Maker
-from pictures import make_pictures
 from results import Row, record, say
 from torch.utils.flop_counter import FlopCounterMode
 
-from bonaface.embedding.run import load_run
-from bonaface.faces.pack import unpack_demo
-from bonaface.scoring import Embeddings
-from bonaface.serving import runtime
-from bonaface.serving.networks import Network, Pictures, usable_cores
-from bonaface.serving.runtime import Embedder, load_embedder
+from bonaface.assets import unpack_demo
+from bonaface.inference import embedder as runtime
+from bonaface.inference.backends.torch import Images, Network, usable_cores
+from bonaface.inference.embedder import Embedder, load_embedder
+from bonaface.training.run import load_run
+from bonaface.verification.embeddings import Embeddings
 
 _BATCH = 64
 _COMPUTES = {
@@ -115,23 +115,23 @@ def fastest_of_ten(call: Callable[[], Any]) -> float:
 
 
 def networks(made: Made) -> dict[str, Callable[[], Any]]:
-    """By form, a batch of pictures through the network."""
+    """By form, a batch of images through the network."""
     rng = np.random.default_rng(0)
-    pictures = {"identity": rng.integers(0, 256, (_BATCH, made.size, made.size, 3), np.uint8)}
+    images = {"identity": rng.integers(0, 256, (_BATCH, made.size, made.size, 3), np.uint8)}
     loaded = {form: load_embedder(str(file), device="cpu").network for form, file in made.forms.items()}
     calls: dict[str, Callable[[], Any]] = {
-        form: (lambda network=network: network(pictures)) for form, network in loaded.items()
+        form: (lambda network=network: network(images)) for form, network in loaded.items()
     }
 
     def in_bf16() -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            loaded["run"](pictures)
+            loaded["run"](images)
 
     return calls | {"run in bf16": in_bf16}
 
 
 def multiply_adds(made: Made) -> float:
-    """Of one picture, in billions."""
+    """Of one image, in billions."""
     model = load_run(made.forms["run"]).model
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model.embed({"identity": torch.zeros(1, 3, made.size, made.size, dtype=torch.uint8)})
@@ -139,7 +139,7 @@ def multiply_adds(made: Made) -> float:
 
 
 def limits(made: Made, side: int, repeats: int) -> list[Row]:
-    """One row a form: pictures a second, multiply-adds a second, and their share of the peak."""
+    """One row a form: images a second, multiply-adds a second, and their share of the peak."""
     peaks = {(form, library): call for form, each in products(side).items() for library, call in each.items()}
     calls = networks(made)
     taken: dict[Any, list[float]] = defaultdict(list)
@@ -206,14 +206,14 @@ class Watched:
         self.fingerprint = network.fingerprint
         self._call = clock.around("calling", network)
 
-    def __call__(self, pictures: Pictures) -> Embeddings:
+    def __call__(self, images: Images) -> Embeddings:
         """See Network."""
-        made: Embeddings = self._call(pictures)
+        made: Embeddings = self._call(images)
         return made
 
 
 def stages(embedder: Embedder, paths: Sequence[Path]) -> dict[str, float]:
-    """Seconds of processor time by stage of embedding pictures."""
+    """Seconds of processor time by stage of embedding images."""
     clock = Clock()
     watched = Embedder(Watched(embedder.network, clock), clock.around("resize and align", embedder.prepare))
     watched._read = clock.around("reading", watched._read)
@@ -241,7 +241,7 @@ def profile(name: Mapping[str, str | int], embedder: Embedder, paths: Sequence[P
         {
             **name,
             "stage": stage,
-            "ms_per_picture": round(1e3 * seconds / len(paths), 3),
+            "ms_per_image": round(1e3 * seconds / len(paths), 3),
             "percent": round(100 * seconds / whole, 1),
         }
         for stage, seconds in spent.items()
@@ -253,7 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7, help="timed turns")
     parser.add_argument("--side", type=int, default=2048, help="of the matrices")
-    parser.add_argument("--work", type=Path, help="folder for models and pictures, kept and used again")
+    parser.add_argument("--work", type=Path, help="folder for models and images, kept and used again")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that it works; nothing is recorded")
     options = parser.parse_args()
     torch.set_num_threads(usable_cores())
@@ -263,7 +263,7 @@ def main() -> None:
         work = (options.work or Path(temporary)).absolute()
         demo = unpack_demo(work / "demo")
         maker = Maker(demo, work / "quick", 2, FEW) if options.quick else Maker(demo, work)
-        paths = make_pictures(demo, work / "pictures", 64 if options.quick else 512)
+        paths = make_images(demo, work / "images", 64 if options.quick else 512)
         rows: dict[str, list[Row]] = {"limit": [], "profile": []}
         for arch, size in NETWORKS[:1] if options.quick else NETWORKS:
             made = maker.make(arch, size)

@@ -15,9 +15,9 @@ import torch
 from rich.console import Console
 
 from bonaface.config import BatchConfig, BranchConfig, FacesConfig, ModelConfig, OptimizerConfig, TrainConfig
-from bonaface.embedding.run import keep_untrained, load_run, train
-from bonaface.faces.splitting import split_by_person
-from bonaface.faces.table import FaceTable, read_faces
+from bonaface.data.splits import split_by_person
+from bonaface.data.table import FaceTable, read_faces
+from bonaface.training.run import keep_untrained, load_run, train
 
 __all__ = ["FEW", "FORMATS", "NETWORKS", "Made", "Maker"]
 

@@ -4,7 +4,7 @@
 
 A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``, NAME being what the benchmark recorded its rows under; what was
 not measured keeps its text. The drawing shows where the time of embedding goes, from the rows of ``profile``: each has ``stage``
-and ``seconds`` (or ``ms_per_picture``), and the rows whose columns before ``stage`` are alike make a bar.
+and ``seconds`` (or ``ms_per_image``), and the rows whose columns before ``stage`` are alike make a bar.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 from results import RESULTS, Row
 
-from bonaface.files import atomic_write
-from bonaface.verification.charts import round_ticks
-from bonaface.verification.svg import Axis, Chart
+from bonaface.evaluation.charts import round_ticks
+from bonaface.evaluation.svg import Axis, Chart
+from bonaface.io import atomic_write
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, DRAWING = DOCS / "performance.md", DOCS / "img" / "performance.svg"
@@ -72,7 +72,7 @@ def filled(page: str, results: Mapping[str, Any]) -> str:
 
 def drawing(rows: Sequence[Row]) -> str:
     """A bar for each thing that was profiled, its stages side by side from left to right, as long as they take."""
-    unit = "ms_per_picture" if "ms_per_picture" in rows[0] else "seconds"
+    unit = "ms_per_image" if "ms_per_image" in rows[0] else "seconds"
     bars: dict[str, list[tuple[str, float]]] = {}
     for row in rows:
         name = ", ".join(cell(row[column]) for column in list(row)[: list(row).index("stage")])

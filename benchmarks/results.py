@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from bonaface.files import atomic_write
+from bonaface.io import atomic_write
 
 __all__ = ["RESULTS", "Row", "machine", "processor", "record", "rounded", "say"]
 

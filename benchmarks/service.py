@@ -29,11 +29,11 @@ class Seen:
     statuses: Counter[int | str] = field(default_factory=Counter)
 
 
-async def ask(client: httpx.AsyncClient, pictures: list[tuple[str, bytes]], seen: Seen) -> None:
+async def ask(client: httpx.AsyncClient, images: list[tuple[str, bytes]], seen: Seen) -> None:
     """One verification."""
     started = time.perf_counter()
     try:
-        answer = await client.post("/v1/verify", files=[(name, ("photo", data)) for name, data in pictures])
+        answer = await client.post("/v1/verify", files=[(name, ("photo", data)) for name, data in images])
     except httpx.TransportError as error:
         seen.statuses[type(error).__name__] += 1
         return
@@ -45,7 +45,7 @@ async def ask(client: httpx.AsyncClient, pictures: list[tuple[str, bytes]], seen
 
 
 async def load(
-    url: str, pictures: list[tuple[str, bytes]], connections: int, seconds: float, requests: int = 0
+    url: str, images: list[tuple[str, bytes]], connections: int, seconds: float, requests: int = 0
 ) -> tuple[Seen, float]:
     """Load for some seconds, or for some requests; what came back, and how long it took."""
     seen, started = Seen(), time.perf_counter()
@@ -55,7 +55,7 @@ async def load(
 
     async def one(client: httpx.AsyncClient) -> None:
         while goes_on():
-            await ask(client, pictures, seen)
+            await ask(client, images, seen)
 
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
@@ -80,17 +80,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--flat", type=int, default=0, help="requests for the memory's sake")
     options = parser.parse_args()
-    pictures = [("first", options.first.read_bytes()), ("second", options.second.read_bytes())]
-    asyncio.run(load(options.url, pictures, 1, 0, requests=5))
+    images = [("first", options.first.read_bytes()), ("second", options.second.read_bytes())]
+    asyncio.run(load(options.url, images, 1, 0, requests=5))
     print("| connections | verdicts/s | p50 ms | p95 ms | answers |\n|---|---|---|---|---|")
     for connections in options.connections:
-        seen, took = asyncio.run(load(options.url, pictures, connections, options.seconds))
+        seen, took = asyncio.run(load(options.url, images, connections, options.seconds))
         p50, p95 = 1e3 * np.quantile(seen.seconds or [np.nan], [0.5, 0.95])
         answers = ", ".join(f"{count} x {status}" for status, count in seen.statuses.items())
         print(f"| {connections} | {len(seen.seconds) / took:.1f} | {p50:.0f} | {p95:.0f} | {answers} |", flush=True)
     if options.flat:
         before = memory(options.url)
-        seen, took = asyncio.run(load(options.url, pictures, 8, 0, requests=options.flat))
+        seen, took = asyncio.run(load(options.url, images, 8, 0, requests=options.flat))
         said = ", ".join(f"{count} x {status}" for status, count in seen.statuses.items())
         print(
             f"{options.flat:,} requests in {took:.0f} s ({said}): memory {before:.0f} MB before, {memory(options.url):.0f} MB after"

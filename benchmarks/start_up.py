@@ -17,10 +17,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pictures import make_pictures
+from images import make_images
 from results import Row, record, say
 
-from bonaface.faces.pack import unpack_demo
+from bonaface.assets import unpack_demo
 
 
 def timed(words: Sequence[str]) -> float:
@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     bonaface = str(Path(sys.executable).with_name("bonaface"))
     with tempfile.TemporaryDirectory() as folder:
-        first, second = make_pictures(unpack_demo(Path(folder) / "demo"), Path(folder), 2)
+        first, second = make_images(unpack_demo(Path(folder) / "demo"), Path(folder), 2)
         commands = {
             "bonaface --help": [bonaface, "--help"],
             "bonaface verify A B": [bonaface, "verify", str(first), str(second)],

@@ -15,12 +15,12 @@ from fusion import validation
 from numpy.typing import NDArray
 from rich.console import Console
 
-from bonaface.embedding.preparation import TrainingFaces
-from bonaface.embedding.run import load_run
-from bonaface.embedding.training import val_embeddings
-from bonaface.metrics.operating import auc
-from bonaface.scoring import Embeddings
-from bonaface.serving.runtime import load_embedder
+from bonaface.inference.embedder import load_embedder
+from bonaface.metrics.operating_points import auc
+from bonaface.training.datamodule import TrainingFaces
+from bonaface.training.module import val_embeddings
+from bonaface.training.run import load_run
+from bonaface.verification.embeddings import Embeddings
 
 
 def identities(file: Path, detector: Path | None, faces: TrainingFaces) -> NDArray[np.float32]:

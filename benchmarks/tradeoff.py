@@ -9,8 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
-from bonaface.files import atomic_write
-from bonaface.verification.svg import Axis, Chart
+from bonaface.evaluation.svg import Axis, Chart
+from bonaface.io import atomic_write
 
 STYLE = (
     "text{font:11px sans-serif;fill:#333}.frame,.grid{fill:none;stroke:#bbb;stroke-width:.6}.grid{stroke:#e4e4e4}"

@@ -57,22 +57,22 @@ def taking_turns(contenders: dict[str, tuple[str, str, Job]], turns: int) -> dic
 
 
 def write_faces(folder: Path, side: int = 250) -> None:
-    """The demo pack's training pictures as JPEGs of ``side`` px, and their table in OML's format; a person's fakes are a class."""
+    """The demo pack's training images as JPEGs of ``side`` px, and their table in OML's format; a person's fakes are a class."""
     import cv2
     import pandas as pd
 
-    from bonaface.faces.decoding import decode
-    from bonaface.faces.pack import unpack_demo
+    from bonaface.assets import unpack_demo
+    from bonaface.images.decoding import decode
 
     people = unpack_demo(folder / "pack") / "train"
     meta = json.loads((people / "meta.json").read_text(encoding="utf-8"))
     rows = []
     for name, is_fake in meta.items():
         person = int(Path(name).parent.name)
-        picture = cv2.resize(decode(people / "images" / name), (side, side), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(decode(people / "images" / name), (side, side), interpolation=cv2.INTER_CUBIC)
         file = folder / "faces" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(file), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(file), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
         held_out = None if person % 10 else True
         split = "validation" if held_out else "train"
         rows.append((2 * person + int(is_fake), f"faces/{name}", split, held_out, held_out))
@@ -141,7 +141,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--oml-python", type=Path, default=Path(".venv-oml/bin/python"), help="OML's own interpreter")
     parser.add_argument("--size", type=int, nargs="+", default=[112], help="sides of the networks' input in pixels")
     parser.add_argument("--backbone", nargs="+", default=["resnet18", "resnet34"])
-    parser.add_argument("--n-instances", type=int, nargs="+", default=[4, 7], help="pictures of each of 25 classes")
+    parser.add_argument("--n-instances", type=int, nargs="+", default=[4, 7], help="images of each of 25 classes")
     parser.add_argument("--steps", type=int, default=6, help="timed steps of each turn")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--only", choices=["training", "depthwise"])

@@ -32,7 +32,7 @@ class Job:
         backbone: resnet18 or resnet34; of timm for the depthwise comparison.
         size: side of the network's input in pixels.
         n_labels: classes in a batch.
-        n_instances: pictures of each.
+        n_instances: images of each.
         steps: that are timed.
         how: variant of the side: our precision, or what depthwise networks are trained with.
         folder: where table, weights and runs lie.
@@ -76,9 +76,9 @@ def bonaface_steps(job: Job) -> Timed:
     from rich.progress import Progress
 
     from bonaface.config import parse_config
-    from bonaface.embedding.fitting import fit
-    from bonaface.embedding.model import build_model
-    from bonaface.embedding.preparation import clean_faces, prepare
+    from bonaface.models.face_model import build_model
+    from bonaface.training.datamodule import clean_faces, prepare
+    from bonaface.training.trainer import fit
 
     class Clock(Callback):
         def __init__(self) -> None:
@@ -127,7 +127,7 @@ def _settings(job: Job, steps: int) -> dict[str, object]:
 
 def _chosen(run: Path) -> str:
     """The precision and layout that a run measured to be the fastest; nothing where one was set."""
-    from bonaface.embedding.numerics import Numerics
+    from bonaface.training.precision import Numerics
 
     note = run / "precision.json"
     if not note.exists():
@@ -169,27 +169,27 @@ def oml_steps(job: Job) -> Timed:
 
 
 def depthwise_steps(job: Job) -> Timed:
-    """Steps of a network of depthwise convolutions in bfloat16 that tell random pictures of two kinds apart: no data."""
+    """Steps of a network of depthwise convolutions in bfloat16 that tell random images of two kinds apart: no data."""
     from contextlib import nullcontext
 
     import timm
     import torch
 
-    from bonaface.embedding.depthwise import FastDepthwise
-    from bonaface.embedding.memory import keep_freed_memory
+    from bonaface.models.depthwise import FastDepthwise
+    from bonaface.training.memory import keep_freed_memory
 
     kept = keep_freed_memory() if "memory" in job.how else True
     torch.manual_seed(0)
     net = timm.create_model(job.backbone, pretrained=False, num_classes=1)
     net = net.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
-    pictures = torch.randn(job.n_labels * job.n_instances, 3, job.size, job.size)
-    pictures, ends = pictures.contiguous(memory_format=torch.channels_last), []
-    truth = torch.randint(0, 2, (len(pictures), 1)).float()
+    images = torch.randn(job.n_labels * job.n_instances, 3, job.size, job.size)
+    images, ends = images.contiguous(memory_format=torch.channels_last), []
+    truth = torch.randint(0, 2, (len(images), 1)).float()
     for _ in range(WARM_UP + job.steps):
         kernels = FastDepthwise() if "gradients" in job.how else nullcontext()
         with torch.autocast("cpu", torch.bfloat16), kernels:
-            made = net(pictures)
+            made = net(images)
         torch.nn.functional.binary_cross_entropy_with_logits(made.float(), truth).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -54,7 +54,7 @@ class ForgeryConfig:
         methods: ways to forge, each as likely as the others (one named twice twice as likely): self_blend, swap_alpha,
             swap_poisson, swap_multiband, reenact, rerender, autoencode; none by default.
         share: share of the deepfakes in a batch that is forged, in [0, 1], of people whose own the data has; of others all are.
-        camera: share of the people in a batch whose pictures are framed anew before anything is forged, in [0, 1].
+        camera: share of the people in a batch whose images are framed anew before anything is forged, in [0, 1].
         val_per_person: deepfakes forged of each validation person, where the data has none of any of them.
     """
 
@@ -66,7 +66,7 @@ class ForgeryConfig:
 
 @dataclass(frozen=True)
 class FacesConfig:
-    """The pictures, and what is done to them before a network sees them.
+    """The images, and what is done to them before a network sees them.
 
     Args:
         train: folder of faces (the challenge's layout or one folder a person), or a CSV/parquet file in OML's format; or a list
@@ -76,12 +76,12 @@ class FacesConfig:
             list, one for each, null or "" for none.
         val_fraction: share of the people, in (0, 1), whose photos are kept for validation.
         val_pairs: number of validation pairs drawn, of the four kinds together.
-        frame_size: side in pixels of the square a picture is kept at; a picture of this size is not resampled.
-        detector: YuNet ONNX file that finds the five points for aligned crops; without it the centre of the picture is cropped.
-        cache: folder for decoded pictures, reused by every run on the same files.
+        frame_size: side in pixels of the square an image is kept at; an image of this size is not resampled.
+        detector: YuNet ONNX file that finds the five points for aligned crops; without it the centre of the image is cropped.
+        cache: folder for decoded images, reused by every run on the same files.
         flip: probability of a horizontal flip in training.
-        degrade: probability that a training picture goes through random JPEG, blur, rescaling, noise and brightness.
-        transforms: further torchvision v2 transforms, applied to each training picture in turn.
+        degrade: probability that a training image goes through random JPEG, blur, rescaling, noise and brightness.
+        transforms: further torchvision v2 transforms, applied to each training image in turn.
         workers: processes that make training batches; 0 makes them in the training process.
         forgery: deepfakes made while training.
     """
@@ -102,7 +102,7 @@ class FacesConfig:
 
     @property
     def sources(self) -> tuple[tuple[str, str | None], ...]:
-        """Each source of pictures and the list of its faults.
+        """Each source of images and the list of its faults.
 
         Raises:
             ConfigError: if there are not as many lists as sources.
@@ -118,15 +118,15 @@ class FacesConfig:
 
 @dataclass(frozen=True)
 class BranchConfig:
-    """One network: from a picture to an identity vector, or to the log-odds that the picture is genuine.
+    """One network: from an image to an identity vector, or to the log-odds that the image is genuine.
 
     Args:
         backbone: an OML name (resnet34_imagenet1k_v1), a timm name (timm:convnext_tiny) or an ONNX file (onnx:FILE).
         weights: pretrained (downloaded and cached), none (random), or the path of a checkpoint.
-        view: aligned: the face warped onto the ArcFace template; frame: the picture as it is.
+        view: aligned: the face warped onto the ArcFace template; frame: the image as it is.
         size: side in pixels of the network's input; the backbone's own where it is left out.
         crop: frame view only: cut size x size pixels out of the frame, not resized, at random in training and at the centre after.
-        sees: picture; residual: what a picture has beside its blurred self; or both: a network for each, whose features are put
+        sees: image; residual: what an image has beside its blurred self; or both: a network for each, whose features are put
             side by side.
         dim: dimension of an embedding head put on the backbone; without it the backbone's output is the vector.
         frozen: keep the weights as they are.
@@ -137,7 +137,7 @@ class BranchConfig:
     view: Literal["aligned", "frame"] = "frame"
     size: int | None = None
     crop: bool = False
-    sees: Literal["picture", "residual", "both"] = "picture"
+    sees: Literal["image", "residual", "both"] = "image"
     dim: int | None = None
     frozen: bool = False
 
@@ -149,7 +149,7 @@ class ModelConfig:
     Args:
         identity: the network whose vectors are compared by cosine.
         authenticity: a second network that tells genuine photos from deepfakes; without it similarity is the cosine alone.
-        mirror: embed each picture as it is and mirrored, and average; twice the work at test time.
+        mirror: embed each image as it is and mirrored, and average; twice the work at test time.
         corners: authenticity looks at the four corners of its frame beside the centre at test time, and averages; needs its crop.
     """
 
@@ -185,7 +185,7 @@ class LossConfig:
         margin: margin of the triplet losses, in the units of their distance, null makes cosine_triplet soft; of arcface and
             subcenter_arcface in radians, of cosface and adaface of the cosine, null is that of their papers (0.5, 0.35, 0.4).
         scale: factor of the cosines to the classes' centres.
-        memory: pictures of earlier batches that a triplet loss compares a batch with too; 0 remembers none.
+        memory: images of earlier batches that a triplet loss compares a batch with too; 0 remembers none.
         reduction: over all triplets of the batch: mean, sum, or mean over the active ones.
         normalise: put identity vectors on the unit sphere before a triplet loss; the others look at their directions anyway.
         identity_weight: factor of the identity loss, where the identity network is not frozen.
@@ -257,8 +257,8 @@ class TrainConfig:
         seed: the one seed that the split, the pairs, the batches, the augmentation and the weights come from.
         start: folder of a run of the same networks, whose best weights this one begins with. Leave seed and faces.train as they
             were there: the split comes from them, and people trained on there must not be validated on here. Where
-            model.authenticity sees both, a list of two: a run that saw the picture and one that saw the residual.
-        faces: the pictures.
+            model.authenticity sees both, a list of two: a run that saw the image and one that saw the residual.
+        faces: the images.
         model: the networks.
         batch: the batches.
         loss: the losses.

@@ -1,7 +1,7 @@
 """The project's own exceptions.
 
     BonafaceError
-    ├── DataError    pictures, folders, tables or labels are not what they should be
+    ├── DataError    images, folders, tables or labels are not what they should be
     ├── ConfigError  a setting is wrong, or settings contradict each other
     └── ModelError   weights, a checkpoint or an exported model can't be used
 
@@ -16,7 +16,7 @@ class BonafaceError(Exception):
 
 
 class DataError(BonafaceError):
-    """Pictures, folders, tables or labels are not what they should be."""
+    """Images, folders, tables or labels are not what they should be."""
 
 
 class ConfigError(BonafaceError):

@@ -1,4 +1,4 @@
-"""Small picture trees in every layout, made of seeded noise and gradients."""
+"""Small image trees in every layout, made of seeded noise and gradients."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-Pictures = dict[str, list[int]]
-"""person -> for each of their pictures 1 where it is a deepfake."""
+Images = dict[str, list[int]]
+"""person -> for each of their images 1 where it is a deepfake."""
 
-WritePicture = Callable[..., Path]
+WriteImage = Callable[..., Path]
 
 
-def picture(rng: np.random.Generator, size: int = 32) -> NDArray[np.uint8]:
+def random_image(rng: np.random.Generator, size: int = 32) -> NDArray[np.uint8]:
     """A gradient between two random colours under noise, (size, size, 3)."""
     start, end = rng.uniform(0, 255, (2, 3))
     ramp = np.linspace(0, 1, size)[:, None, None]
@@ -30,27 +30,27 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def write_picture(rng: np.random.Generator) -> WritePicture:
-    """``write_picture(path, size=32)`` writes a new random picture; the suffix chooses the format."""
+def write_image(rng: np.random.Generator) -> WriteImage:
+    """``write_image(path, size=32)`` writes a new random image; the suffix chooses the format."""
 
     def write(path: Path, size: int = 32) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture(rng, size)).save(path)
+        Image.fromarray(random_image(rng, size)).save(path)
         return path
 
     return write
 
 
 @pytest.fixture
-def challenge_train(tmp_path: Path, write_picture: WritePicture) -> Callable[..., Path]:
-    """``challenge_train(pictures)`` writes meta.json beside images/<person>/<n>.jpg."""
+def challenge_train(tmp_path: Path, write_image: WriteImage) -> Callable[..., Path]:
+    """``challenge_train(images)`` writes meta.json beside images/<person>/<n>.jpg."""
 
-    def write(pictures: Pictures | None = None, name: str = "train", size: int = 32) -> Path:
-        pictures = pictures or {"00000000": [0, 0, 1], "00000001": [0, 1, 0], "00000002": [0, 0, 0, 1]}
+    def write(images: Images | None = None, name: str = "train", size: int = 32) -> Path:
+        images = images or {"00000000": [0, 0, 1], "00000001": [0, 1, 0], "00000002": [0, 0, 0, 1]}
         root = tmp_path / name
-        meta = {f"{person}/{n}.jpg": fake for person, fakes in pictures.items() for n, fake in enumerate(fakes)}
+        meta = {f"{person}/{n}.jpg": fake for person, fakes in images.items() for n, fake in enumerate(fakes)}
         for key in meta:
-            write_picture(root / "images" / key, size)
+            write_image(root / "images" / key, size)
         (root / "meta.json").write_text(json.dumps(meta))
         return root
 
@@ -58,7 +58,7 @@ def challenge_train(tmp_path: Path, write_picture: WritePicture) -> Callable[...
 
 
 @pytest.fixture
-def challenge_test(tmp_path: Path, write_picture: WritePicture) -> Callable[..., Path]:
+def challenge_test(tmp_path: Path, write_image: WriteImage) -> Callable[..., Path]:
     """``challenge_test(count)`` writes [images/]<pair_id>/0.jpg and 1.jpg and a labels.csv beside them."""
 
     def write(count: int = 4, name: str = "test", under: str = "images", size: int = 32) -> Path:
@@ -68,7 +68,7 @@ def challenge_test(tmp_path: Path, write_picture: WritePicture) -> Callable[...,
         for n in range(count):
             kind = kinds[n % 4]
             for side in "01":
-                write_picture(root / under / f"{n:08d}" / f"{side}.jpg", size)
+                write_image(root / under / f"{n:08d}" / f"{side}.jpg", size)
             other = "b" if kind in ("impostor", "other_fake") else "a"
             method = "swap" if kind.endswith("fake") else "real"
             rows.append((f"{n:08d}", int(kind == "same"), kind, "a", other, "real", method))
@@ -80,22 +80,22 @@ def challenge_test(tmp_path: Path, write_picture: WritePicture) -> Callable[...,
 
 
 @pytest.fixture
-def plain_tree(tmp_path: Path, write_picture: WritePicture) -> Callable[..., Path]:
+def plain_tree(tmp_path: Path, write_image: WriteImage) -> Callable[..., Path]:
     """``plain_tree({"Ann": 3, "Bob": 2})`` writes <person>/<person>_000n.jpg, all of them real."""
 
     def write(people: dict[str, int] | None = None, name: str = "people", size: int = 32) -> Path:
         root = tmp_path / name
         for person, count in (people or {"Ann": 3, "Bob": 2, "Cyd": 4}).items():
             for n in range(1, count + 1):
-                write_picture(root / person / f"{person}_{n:04d}.jpg", size)
+                write_image(root / person / f"{person}_{n:04d}.jpg", size)
         return root
 
     return write
 
 
 @pytest.fixture
-def oml_table(tmp_path: Path, write_picture: WritePicture) -> Callable[..., Path]:
-    """``oml_table()`` writes df.csv (or .parquet) in OML's retrieval format and the pictures that it names."""
+def oml_table(tmp_path: Path, write_image: WriteImage) -> Callable[..., Path]:
+    """``oml_table()`` writes df.csv (or .parquet) in OML's retrieval format and the images that it names."""
 
     def write(name: str = "df.csv", with_fakes: bool = True, size: int = 32) -> Path:
         rows = []
@@ -103,7 +103,7 @@ def oml_table(tmp_path: Path, write_picture: WritePicture) -> Callable[..., Path
             split = "train" if person < 2 else "validation"
             for n in range(4):
                 path = Path("photos") / f"{person}_{n}.png"
-                write_picture(tmp_path / path, size)
+                write_image(tmp_path / path, size)
                 held_out = None if split == "train" else True
                 rows.append((person, path.as_posix(), split, held_out, held_out, int(n == 3)))
         frame = pd.DataFrame(rows, columns=["label", "path", "split", "is_query", "is_gallery", "is_fake"])
@@ -123,7 +123,7 @@ def oml_table(tmp_path: Path, write_picture: WritePicture) -> Callable[..., Path
 def ray_here() -> Iterator[None]:
     """One Ray for all tests of a session: it takes seconds to start."""
     pytest.importorskip("ray")
-    from bonaface.serving.ray_cluster import connected
+    from bonaface.inference.ray_cluster import connected
 
     with connected(None):
         yield

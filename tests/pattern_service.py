@@ -18,22 +18,23 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from bonaface.faces.preparing import Preparer
-from bonaface.faces.views import View
-from bonaface.scoring import Calibration, Embeddings, Logistic
-from bonaface.serving.api.app import create_app
-from bonaface.serving.api.settings import ServiceSettings
-from bonaface.serving.gallery import Gallery
-from bonaface.serving.gallery_database import ModelMark
-from bonaface.serving.runtime import Embedder
-from bonaface.thresholds import Threshold, Validation
+from bonaface.gallery.database import ModelMark
+from bonaface.gallery.gallery import Gallery
+from bonaface.images.crops import View
+from bonaface.images.preprocessing import Preparer
+from bonaface.inference.embedder import Embedder
+from bonaface.service.app import create_app
+from bonaface.service.settings import ServiceSettings
+from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.thresholds import Threshold, Validation
 
 SIDE = 40
 HERE = "http://127.0.0.1"
 
 
 class PatternNetwork:
-    """Identity is the pattern of a picture's sixteen squares; a picture whose rows alternate looks forged."""
+    """Identity is the pattern of an image's sixteen squares; an image whose rows alternate looks forged."""
 
     name, dim, fingerprint = "patterns", 48, "ab" * 16
 
@@ -42,8 +43,8 @@ class PatternNetwork:
         self.seconds = seconds
         self.batches: list[int] = []
 
-    def __call__(self, pictures) -> Embeddings:
-        stack = pictures["identity"].astype(np.float32)  # (n, 40, 40, 3)
+    def __call__(self, images) -> Embeddings:
+        stack = images["identity"].astype(np.float32)  # (n, 40, 40, 3)
         self.batches.append(len(stack))
         time.sleep(self.seconds)
         squares = stack.reshape(-1, 4, 10, 4, 10, 3).mean(axis=(2, 4)).reshape(-1, 16, 3)
@@ -54,16 +55,16 @@ class PatternNetwork:
 
 
 def pixels(person: int, n: int = 0, fake: bool = False) -> NDArray[np.uint8]:
-    """Picture ``n`` of a person, (40, 40, 3)."""
+    """Image ``n`` of a person, (40, 40, 3)."""
     pattern = np.random.default_rng(person).uniform(40, 215, (4, 4, 3)).repeat(10, 0).repeat(10, 1)
     rng = np.random.default_rng([person, n])
-    picture = pattern + rng.normal(0, 20, 3) + rng.normal(0, 2, (SIDE, SIDE, 3))
+    image = pattern + rng.normal(0, 20, 3) + rng.normal(0, 2, (SIDE, SIDE, 3))
     if fake:
-        picture[::2] += 25
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        image[::2] += 25
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def picture(person: int, n: int = 0, fake: bool = False) -> bytes:
+def random_image(person: int, n: int = 0, fake: bool = False) -> bytes:
     """The same as a PNG file."""
     written = io.BytesIO()
     Image.fromarray(pixels(person, n, fake)).save(written, "PNG")
@@ -114,7 +115,7 @@ def make_client(embedder: Embedder, settings: ServiceSettings) -> Iterator[Calla
 
 @pytest.fixture
 def client(make_client, gallery: Gallery) -> TestClient:
-    """A service with a gallery that keeps pictures."""
+    """A service with a gallery that keeps images."""
     return make_client(gallery)
 
 
@@ -152,9 +153,9 @@ def serve() -> Iterator[Callable[[FastAPI], Served]]:
         each.stop()
 
 
-def files(**pictures: bytes | list[bytes]) -> list[tuple[str, tuple[str, bytes]]]:
-    """Form fields of pictures, several under one name where a list is given."""
-    listed = {name: each if isinstance(each, list) else [each] for name, each in pictures.items()}
+def files(**images: bytes | list[bytes]) -> list[tuple[str, tuple[str, bytes]]]:
+    """Form fields of images, several under one name where a list is given."""
+    listed = {name: each if isinstance(each, list) else [each] for name, each in images.items()}
     return [(name, ("x.png", data)) for name, several in listed.items() for data in several]
 
 

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from bonaface.config import BranchConfig, ModelConfig
-from bonaface.embedding.model import build_model
-from bonaface.faces.preparing import Preparer
-from bonaface.scoring import Calibration, Logistic
-from bonaface.serving.exporting import calibration_faces, export
-from bonaface.serving.networks import TorchNetwork
-from bonaface.serving.runtime import Embedder
-from bonaface.thresholds import Threshold, Validation
+from bonaface.exporting.export import calibration_faces, export
+from bonaface.images.preprocessing import Preparer
+from bonaface.inference.backends.torch import TorchNetwork
+from bonaface.inference.embedder import Embedder
+from bonaface.models.face_model import build_model
+from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.thresholds import Threshold, Validation
 
 CALIBRATION = Calibration(Logistic(20.0, -10.0), Logistic(1.0, 0.25), 0.01)
 VALIDATION = Validation(

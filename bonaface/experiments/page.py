@@ -10,16 +10,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-import bonaface.verification
+from bonaface.assets import ASSETS
 from bonaface.experiments.curves import THIRDS, learning_chart, parallel_chart, series_of
-from bonaface.experiments.plan import Plan
 from bonaface.experiments.results import TableResult, collect
+from bonaface.experiments.spec import Plan
 from bonaface.experiments.tables import FOOTNOTES, cells, heads, markdown, rows_csv, runs_csv
-from bonaface.files import atomic_write
+from bonaface.io import atomic_write
 
 __all__ = ["write_tables"]
-
-_STYLE = Path(bonaface.verification.__file__).parent
 
 
 def write_tables(plan: Plan, folder: Path) -> list[Path]:
@@ -43,7 +41,7 @@ def write_tables(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _page(title: str, tables: Sequence[TableResult]) -> str:
-    loader = jinja2.FileSystemLoader([Path(__file__).parent, _STYLE])
+    loader = jinja2.FileSystemLoader([Path(__file__).parent, ASSETS])
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

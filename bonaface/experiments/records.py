@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from bonaface.config import load_config
-from bonaface.embedding.provenance import settings_by_name
 from bonaface.errors import ConfigError
-from bonaface.experiments.plan import Trial
-from bonaface.files import atomic_write
+from bonaface.experiments.spec import Trial
+from bonaface.io import atomic_write
+from bonaface.training.provenance import settings_by_name
 
 __all__ = ["Record", "is_done", "read_record", "refuse_changed", "write_record"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bonaface.config import TrainConfig
-from bonaface.experiments.plan import Plan, Row, Table, Trial
 from bonaface.experiments.records import Record, read_record, refuse_changed
+from bonaface.experiments.spec import Plan, Row, Table, Trial
 
 __all__ = ["FIGURES", "RowResult", "Spread", "TableResult", "collect"]
 
@@ -128,7 +128,7 @@ def _training(row: Row, config: TrainConfig) -> str:
         return f"{network}; as it comes"
     batch, loss, optimizer = config.batch, config.loss, config.optimizer
     margin = "" if loss.name == "soft_triplet" or loss.margin is None else f" margin {loss.margin:g}"
-    memory = f" beside {loss.memory:,} earlier pictures" if loss.memory else ""
+    memory = f" beside {loss.memory:,} earlier images" if loss.memory else ""
     length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
     flip = f"flip {config.faces.flip:g}" if config.faces.flip else "no augmentation"
     return (

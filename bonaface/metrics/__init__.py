@@ -1,17 +1,16 @@
 """How good a verifier is: pure functions of scores, a leaf that every other package may use."""
 
-from bonaface.metrics.all_pairs import PairHistogram, all_pairs_histogram
-from bonaface.metrics.confidence import (
+from bonaface.metrics.bootstrap import (
     Difference,
     eer_differences,
     eer_intervals,
     fnmr_intervals,
     share_interval,
 )
-from bonaface.metrics.costs import a_dcf, cllr, min_cllr, min_dcf
 from bonaface.metrics.curves import det_points, roc_points
+from bonaface.metrics.detection_cost import a_dcf, cllr, min_cllr, min_dcf
 from bonaface.metrics.eer import challenge_eer, eer_by_method, eer_rocch, eers_by_kind
-from bonaface.metrics.operating import (
+from bonaface.metrics.operating_points import (
     FMRS,
     OperatingPoint,
     auc,
@@ -23,6 +22,7 @@ from bonaface.metrics.operating import (
     iapar_by_method,
     operating_points,
 )
+from bonaface.metrics.pair_histogram import PairHistogram, all_pairs_histogram
 from bonaface.metrics.resampling import Interval, person_weights
 from bonaface.metrics.scores import KINDS
 from bonaface.metrics.streaming import StreamingScores

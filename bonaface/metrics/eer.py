@@ -149,8 +149,8 @@ def eer_by_method(
         similarity: shape ``(n,)``. Higher is more alike.
         label: 1 for ``same``, 0 otherwise, shape ``(n,)``.
         kind: one of ``KINDS`` for each pair, shape ``(n,)``.
-        method_0: how the first picture was forged, ``"real"`` if it was not, shape ``(n,)``.
-        method_1: the same for the second picture.
+        method_0: how the first image was forged, ``"real"`` if it was not, shape ``(n,)``.
+        method_1: the same for the second image.
         eer: ``challenge_eer`` or ``eer_rocch``.
 
     Returns:
@@ -179,11 +179,11 @@ def methods_of(kinds: NDArray[np.str_], method_0: ArrayLike, method_1: ArrayLike
 
     Args:
         kinds: one of ``KINDS`` for each pair, shape ``(n,)``.
-        method_0: how the first picture was forged, ``"real"`` or empty, shape ``(n,)``.
-        method_1: the same for the second picture.
+        method_0: how the first image was forged, ``"real"`` or empty, shape ``(n,)``.
+        method_1: the same for the second image.
 
     Raises:
-        DataError: if shapes differ or an own_fake pair has two real pictures.
+        DataError: if shapes differ or an own_fake pair has two real images.
     """
     first, second = np.asarray(method_0).astype(str), np.asarray(method_1).astype(str)
     if first.shape != kinds.shape or second.shape != kinds.shape:
@@ -191,7 +191,7 @@ def methods_of(kinds: NDArray[np.str_], method_0: ArrayLike, method_1: ArrayLike
     methods = np.where(np.isin(first, _REAL), second, first)
     unnamed = np.flatnonzero((kinds == "own_fake") & np.isin(methods, _REAL))
     if len(unnamed):
-        raise DataError(f"method: the own_fake pair at position {unnamed[0]} has two real pictures; expected a method")
+        raise DataError(f"method: the own_fake pair at position {unnamed[0]} has two real images; expected a method")
     return methods
 
 

@@ -35,7 +35,7 @@ def person_weights(
     """Draw the people anew and say how often each pair counts, once for each replicate.
 
     Args:
-        person_0: who is on the first picture of each pair, shape ``(n,)``.
+        person_0: who is on the first image of each pair, shape ``(n,)``.
         person_1: who is on the second, shape ``(n,)``.
         replicates: how many draws.
         rng: where chance comes from.
@@ -53,7 +53,7 @@ def person_weights(
     """
     first, second = np.asarray(person_0), np.asarray(person_1)
     if first.shape != second.shape or first.ndim != 1:
-        raise DataError(f"person: expected one a picture of each pair, got shapes {first.shape} and {second.shape}")
+        raise DataError(f"person: expected one an image of each pair, got shapes {first.shape} and {second.shape}")
     import pandas as pd  # slow to import, and thresholds alone don't need it
 
     codes, people = pd.factorize(np.concatenate([first, second]))
@@ -96,7 +96,7 @@ def replicate(
 
     Args:
         statistics: name -> function of the weights of the pairs; NaN where a draw lacks a class.
-        person_0: who is on the first picture of each pair, shape ``(pairs,)``.
+        person_0: who is on the first image of each pair, shape ``(pairs,)``.
         person_1: who is on the second, shape ``(pairs,)``.
         pairs: how many pairs the statistics were made for.
         replicates: how many draws.
@@ -107,13 +107,13 @@ def replicate(
         Name -> estimate, and name -> its values in the draws, shape ``(replicates,)``.
 
     Raises:
-        DataError: if there is not one person for each picture.
+        DataError: if there is not one person for each image.
         ValueError: if ``replicates`` or ``level`` is out of range.
     """
     if replicates < 1 or not 0 < level < 1:
         raise ValueError(f"expected at least one replicate and a level in (0, 1), got {replicates} and {level}")
     if np.shape(person_0) != (pairs,):
-        raise DataError(f"person: expected one a picture of each of {pairs} pairs, got shape {np.shape(person_0)}")
+        raise DataError(f"person: expected one an image of each of {pairs} pairs, got shape {np.shape(person_0)}")
     estimates = {name: statistic(np.ones(pairs, dtype=np.int64)) for name, statistic in statistics.items()}
     drawn = {name: np.empty(replicates) for name in statistics}
     for i, weights in enumerate(person_weights(person_0, person_1, replicates, rng)):

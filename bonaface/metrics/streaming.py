@@ -24,7 +24,7 @@ from bonaface.metrics.float_order import (
     steps_of_cells,
     steps_of_tagged,
 )
-from bonaface.metrics.operating import FMRS, OperatingPoint, allowed_matches
+from bonaface.metrics.operating_points import FMRS, OperatingPoint, allowed_matches
 
 __all__ = ["StreamingScores"]
 

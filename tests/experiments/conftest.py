@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from commands.conftest import write_pairs, write_people
+from cli.conftest import write_pairs, write_people
 from tiny_training import TINY
 
-from bonaface.experiments.plan import Plan
-from bonaface.experiments.reading import read_plan
+from bonaface.experiments.parsing import read_plan
+from bonaface.experiments.spec import Plan
 
 WritePlan = Callable[..., Path]
 

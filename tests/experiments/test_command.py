@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from bonaface.commands.experiments import main
+from bonaface.cli.experiments import main
 from bonaface.errors import ConfigError
-from bonaface.experiments.ray_trials import run_trials
-from bonaface.experiments.reading import read_plan
+from bonaface.experiments.parsing import read_plan
+from bonaface.experiments.ray_runner import run_trials
 from bonaface.experiments.records import read_record
 
 
@@ -50,7 +50,7 @@ def test_rows_run_fail_are_kept_and_become_tables(write_plan, tmp_path, capfd):
 def test_a_trial_whose_process_dies_takes_no_other_along(plan, monkeypatch):
     made = plan([{"name": "a"}])
     trial = made.trials()[0]
-    monkeypatch.setattr("bonaface.experiments.ray_trials._in_folder", lambda *arguments: os._exit(9))
+    monkeypatch.setattr("bonaface.experiments.ray_runner._in_folder", lambda *arguments: os._exit(9))
     ended = []
     run_trials([trial], None, made.resources, 1, lambda trial: None, lambda trial, record: ended.append(record))
     assert [record["status"] for record in ended] == ["failed"]
@@ -84,7 +84,7 @@ def free_port() -> int:
 def test_a_cluster_that_does_not_answer(monkeypatch, address, what):
     import ray
 
-    from bonaface.serving.ray_cluster import connected
+    from bonaface.inference.ray_cluster import connected
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     given = address.format(port=free_port())
@@ -103,7 +103,7 @@ def test_nothing_is_trained_where_something_is_wrong(write_plan, tmp_path):
 
 
 def test_a_changed_row_is_refused_before_any_other_runs(write_plan):
-    from bonaface.experiments.trial import run_trial
+    from bonaface.experiments.runner import run_trial
 
     file = write_plan([{"name": "a"}])
     run_trial(read_plan(file).trials()[0], None)

@@ -208,7 +208,7 @@ def test_by_method_is_worst_first_and_looks_at_own_fakes_only():
     rates = eer_by_method(similarity, kind == "same", kind, method_0, method_1)
     assert list(rates) == ["hard", "middling", "easy"]
     assert rates["hard"] == by_sklearn(similarity[kind == "same"], similarity[method_1 == "hard"])
-    with pytest.raises(DataError, match="own_fake pair at position 60 has two real pictures"):
+    with pytest.raises(DataError, match="own_fake pair at position 60 has two real images"):
         eer_by_method(similarity, kind == "same", kind, ["real"] * 300, ["real"] * 300)
     with pytest.raises(DataError, match="method: expected one a pair"):
         eer_by_method(similarity, kind == "same", kind, ["real"], ["real"])

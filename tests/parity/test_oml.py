@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from bonaface.embedding.losses import cosine_triplet, soft_triplet, triplet
+from bonaface.data.samplers import BalanceSampler
 from bonaface.errors import ConfigError
-from bonaface.faces.sampling import BalanceSampler
+from bonaface.losses.triplet import cosine_triplet, soft_triplet, triplet
 
 pytest.importorskip("oml", reason="needs open-metric-learning, in an environment of its own: make parity")
 
@@ -31,7 +31,7 @@ def embeddings(labels: torch.Tensor, kind: str) -> torch.Tensor:
     x = torch.randn(n, 512, generator=torch.Generator().manual_seed(n))
     if kind == "unit":
         x = torch.nn.functional.normalize(x, dim=1)
-    elif kind == "repeated":  # as where the sampler repeats pictures
+    elif kind == "repeated":  # as where the sampler repeats images
         x = torch.nn.functional.normalize(x[labels % 5], dim=1)
     elif kind == "clustered":  # most triplets right, some not
         x = 0.05 * x + torch.nn.functional.normalize(x[labels % n], dim=1)
@@ -57,7 +57,7 @@ def test_triplet_losses(labels, kind, margin, reduction):
     scale = float(_count(labels)) if reduction == "sum" else 1.0
     torch.testing.assert_close(value / scale, expected / scale, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradient / scale, expected_gradient / scale, rtol=1e-5, atol=1e-5)
-    if margin is not None and kind != "repeated":  # equal pictures tie, and float32 decides ties by its rounding
+    if margin is not None and kind != "repeated":  # equal images tie, and float32 decides ties by its rounding
         assert active.item() == pytest.approx(expected_active, abs=1e-4)
 
 

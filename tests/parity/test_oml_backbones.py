@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bonaface.embedding.backbones import build_backbone
+from bonaface.models.backbones import build_backbone
 
 pytest.importorskip("oml", reason="needs open-metric-learning, in an environment of its own: make parity")
 
@@ -48,10 +48,10 @@ def test_outputs_with_omls_weights(name, size, tmp_path):
     torch.save({"state_dict": extractor.state_dict()}, checkpoint)
     backbone = build_backbone(name, weights=str(checkpoint), size=size).eval()
 
-    pictures = torch.randint(0, 256, (2, 3, size, size), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    normalised = (pictures / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    images = torch.randint(0, 256, (2, 3, size, size), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    normalised = (images / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     with torch.no_grad():
-        expected, features = extractor(normalised), backbone(pictures)
+        expected, features = extractor(normalised), backbone(images)
     assert features.shape == (2, extractor.feat_dim) == (2, backbone.features)
     assert expected.std() > 0.1
     assert (expected[0] - expected[1]).abs().max() > 1e-3 * expected.abs().max()

@@ -1,0 +1,44 @@
+"""What comes with the package: the model, the demo pack, style sheets.
+
+The demo pack holds photos and deepfakes of people who do not exist, in the challenge's layout.
+How it was made, what it may be used for and what was measured on it: docs/demo-pack.md.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+from bonaface.errors import DataError
+
+__all__ = ["ASSETS", "SHIPPED_MODEL", "unpack_demo"]
+
+ASSETS = Path(__file__).parent
+"""The folder of what comes with the package."""
+
+SHIPPED_MODEL = ASSETS / "bonaface.onnx"
+
+_ARCHIVE = "demo.tar.xz"
+
+
+def unpack_demo(out: Path) -> Path:
+    """Writes the pack's ``train`` and ``test`` folders into ``out``; files of the same names are replaced.
+
+    Args:
+        out: folder to write into; it is made where it is missing.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        DataError: if ``out`` is a file, or the package was installed without the pack.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: expected a folder to unpack the demo pack into, got a file")
+    out.mkdir(parents=True, exist_ok=True)
+    source = ASSETS / _ARCHIVE
+    if not source.is_file():
+        raise DataError(f"{_ARCHIVE}: the demo pack is not in the installed package, expected it in bonaface/assets")
+    with source.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:xz") as archive:
+        archive.extractall(out, filter="data")
+    return out

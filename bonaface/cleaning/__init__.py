@@ -1,0 +1,1 @@
+"""Label noise and duplicates, found with a model."""

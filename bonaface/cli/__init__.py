@@ -1,0 +1,81 @@
+"""``bonaface COMMAND``: finds the command's module and says errors in one sentence, with exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+
+from bonaface import __version__
+from bonaface.errors import BonafaceError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "get": "get a data set of faces to start from",
+    "forge": "make deepfakes of a folder of real faces, to train on",
+    "clean": "find what is wrong with a folder of faces: broken, duplicate, mislabelled",
+    "train": "train a face verifier that deepfakes do not pass",
+    "submit": "score a folder of pairs: pair_id,similarity",
+    "evaluate": "error rates against other people and against deepfakes",
+    "verify": "say whether two photos are genuine photos of one person",
+    "export": "write a model as one file that needs no torch",
+    "serve": "verification as a service: a REST API, its page, and a gallery of enrolled people",
+    "experiments": "run a file of experiments, and make the tables of its report",
+    "embed": "embed a folder or a table of images of any size into parquet",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        0 when all went well, 1 when it was done but some images could not be used, 2 on an error, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = _parser().parse_args(words[:1] or ["--help"]).command
+    try:
+        module = importlib.import_module(f"bonaface.cli.{command}")
+        code: int = module.main(words[1:])
+        return code
+    except BonafaceError as error:
+        return _failed(command, str(error))
+    except OSError as error:
+        said = _of_the_system(error)
+        if said is None:
+            raise
+        return _failed(command, said)
+    except KeyboardInterrupt:
+        print(f"bonaface {command}: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def _of_the_system(error: OSError) -> str | None:
+    """One sentence for what the system refused; None where it is not about a file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{error.filename or 'the disk'}: no space left; make room and run the command again"
+    if error.filename is None:
+        return None
+    return f"{error.filename}: {(error.strerror or str(error)).lower()}; expected a file that can be read or written"
+
+
+def _failed(command: str, sentence: str) -> int:
+    print(f"bonaface {command}: {sentence}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="bonaface",
+        usage="bonaface COMMAND [OPTIONS]",
+        description="Face verification that a deepfake does not pass.",
+        epilog=f"commands:\n{listed}\n\nbonaface COMMAND --help says what each takes.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"bonaface {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
+    return parser

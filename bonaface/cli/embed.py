@@ -1,0 +1,82 @@
+"""``bonaface embed``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bonaface.cli.options import ProgressConsole
+from bonaface.errors import ConfigError
+
+__all__ = ["main"]
+
+_COLUMNS = (TextColumn("embedding"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bonaface embed",
+        description="Embed any number of images into a Parquet data set: path, embedding, authenticity (the log-odds that the "
+        "photo is genuine, where the model judges it), fault (why there is no embedding). Stopped, the same command goes on.",
+        epilog="Exit code 1: some images can't be used; their fault says why.",
+    )
+    parser.add_argument(
+        "source",
+        metavar="DIR_OR_TABLE",
+        help="folder of images, with all folders below, or a CSV or parquet table with a column path; local, or a URL such as "
+        "s3://bucket/photos",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="PARQUET",
+        help="folder of the data set, local or a URL; readers take it for one table",
+    )
+    parser.add_argument(
+        "--model", metavar="X", help="folder of a run, or an ONNX face network (default: the model of the package)"
+    )
+    parser.add_argument(
+        "--detector", type=Path, metavar="ONNX", help="YuNet file that aligns faces for an ONNX network"
+    )
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="where the network runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="models at once (default: one a processor core, or one a graphics card)",
+    )
+    parser.add_argument(
+        "--ray-address", metavar="A", help="Ray cluster: HOST:PORT, ray://HOST:PORT or auto (default: this machine)"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Embeds images; returns 1 where some could not be used."""
+    options = _parser().parse_args(arguments)
+    if options.workers is not None and options.workers < 1:
+        raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
+    from bonaface.inference.bulk import BulkJob, begin, embed_shards, shards_left
+    from bonaface.inference.ray_cluster import connected
+
+    console = ProgressConsole()
+    job = BulkJob(options.out, options.model, options.detector, options.device)
+    with connected(options.ray_address):
+        images = begin(job, options.source)
+        left = shards_left(job, images)
+        console.log(f"{len(images):,} images; shards: {images.shards:,}, done before: {images.shards - len(left):,}")
+        if not left:
+            return 0
+        with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
+            done = embed_shards(job, left, options.workers, progress, images.count(left))
+    speeds = f"{done.images / done.seconds:.1f} a second, {done.images / done.core_seconds:.1f} a second and core"
+    said = f"{options.out}: {done.images:,} images embedded in {done.seconds:.0f} s: {speeds}"
+    if done.faults:
+        said += f"; {done.faults:,} can't be used"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    return 1 if done.faults else 0

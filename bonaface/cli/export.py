@@ -1,0 +1,95 @@
+"""``bonaface export``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bonaface.cli.options import ProgressConsole
+
+if TYPE_CHECKING:
+    from bonaface.inference.embedder import Embedder
+
+__all__ = ["main"]
+
+_FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-bf16", "openvino-int8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bonaface export",
+        description="Write a model as one file that needs no torch: images in, embeddings out, with the face detector, the "
+        "calibration, the thresholds and the model card inside. It is held against the original on real faces first, and not "
+        "written where it says something else.",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="folder of a run, an ONNX face network, or an exported .onnx that is to become another format (default: the model "
+        "that comes with bonaface)",
+    )
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=_FORMATS,
+        help="for ONNX Runtime: onnx (32 bits), onnx-fp16 (half the size, as exact), onnx-int8; for OpenVINO, as FILE.xml and "
+        "FILE.bin: openvino (32 bits), openvino-bf16 (faster on processors that have it), openvino-int8",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx or .xml to write")
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="DIR",
+        help="folder of faces that 8 bits are fitted to and the result is judged on, half of its people for each (default: the "
+        "demo pack's people, who do not exist)",
+    )
+    parser.add_argument(
+        "--adapt",
+        type=Path,
+        metavar="DIR",
+        help="folder of genuine photos, at least 50, of cameras that the model may not know: where it takes them for deepfakes, "
+        "its judgement is moved until it believes 19 of 20 of them",
+    )
+    parser.add_argument(
+        "--detector", type=Path, metavar="ONNX", help="YuNet file, for an ONNX face network; a run brings its own"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes an exported model; returns 0."""
+    options = _parser().parse_args(arguments)
+    from rich.progress import Progress
+
+    from bonaface.exporting.camera_adaptation import adapt
+    from bonaface.exporting.export import calibration_faces, check_request, export
+    from bonaface.inference.embedder import load_embedder
+
+    console = ProgressConsole()
+    embedder = load_embedder(options.model, options.detector, "cpu")
+    check_request(embedder.network, options.format, options.out)
+    card = _card(embedder, options.model)
+    if options.adapt is not None:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            fitting = adapt(embedder, options.adapt, progress)
+        console.print(fitting.told(), highlight=False, markup=False, soft_wrap=True)
+        embedder, card = fitting.embedder, f"{card.rstrip()}\n\n## Adapted\n\n{fitting.told()}.\n"
+    with console.status("exporting and comparing with the original"):
+        fitted, judged = calibration_faces(embedder, options.calibrate)
+        parity = export(embedder, options.format, options.out, fitted, judged, card)
+    files = [options.out, *([options.out.with_suffix(".bin")] if options.out.suffix == ".xml" else [])]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    console.print(parity.told(), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{options.out}: {options.format}, {size:.1f} MB", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _card(embedder: Embedder, model: str | None) -> str:
+    from bonaface.exporting.model_card import model_card
+    from bonaface.inference.backends.onnx import OnnxNetwork
+
+    if isinstance(embedder.network, OnnxNetwork):
+        return embedder.network.description.card
+    return model_card(Path(str(model)))

@@ -1,0 +1,201 @@
+"""``bonaface serve``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bonaface.cli.options import ProgressConsole, add_device
+from bonaface.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bonaface.gallery.gallery import Gallery
+    from bonaface.inference.embedder import Embedder
+    from bonaface.service.schemas import HistogramSeen
+    from bonaface.service.settings import ServiceSettings
+
+__all__ = ["main"]
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bonaface serve",
+        description="Verification as a service: a REST API, its page, and a gallery of enrolled people. See docs/serving.md.",
+        epilog="A Milvus server's token is read from the environment variable MILVUS_TOKEN.",
+    )
+    parser.add_argument(
+        "--model", metavar="X", help="a run's folder or an exported model (default: the one that is shipped)"
+    )
+    parser.add_argument("--detector", type=Path, metavar="ONNX", help="YuNet file, where the model brings none")
+    add_device(parser)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at; others than this machine's need --auth"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="port to listen at (default: %(default)s)")
+    parser.add_argument(
+        "--fmr", type=float, default=1e-3, help="false match rate to decide at, a fraction (default: %(default)s)"
+    )
+    _add_gallery(parser.add_argument_group("enrolled people"))
+    _add_safety(parser.add_argument_group("who may ask, and how much"))
+    return parser
+
+
+def _add_gallery(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--gallery",
+        default="gallery.db",
+        metavar="URI",
+        help="a path that ends in .db (Milvus Lite), http://host:port of a Milvus server, or none (default: %(default)s)",
+    )
+    group.add_argument(
+        "--keep-photos",
+        type=Path,
+        metavar="DIR",
+        help="keep enrolled images there, to embed them again for a new model",
+    )
+    group.add_argument(
+        "--re-embed", action="store_true", help="embed the kept images again where the gallery is another model's"
+    )
+
+
+def _add_safety(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--auth", type=Path, metavar="FILE", help="ask for API keys, those of this file")
+    group.add_argument("--new-key", metavar="NAME", help="add a key to the file of --auth, show it once, and end")
+    group.add_argument(
+        "--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call; repeatable"
+    )
+    group.add_argument("--audit", type=Path, metavar="FILE", help="append who asked what to this file; never images")
+    group.add_argument("--rate", type=int, default=600, help="requests a minute of one caller (default: %(default)s)")
+    group.add_argument("--queue", type=int, default=64, help="images that may wait before 503 (default: %(default)s)")
+    group.add_argument(
+        "--seconds", type=float, default=30.0, help="longest upload, and longest answer (default: %(default)s)"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serves until it is told to stop; SIGTERM and Ctrl-C let it finish what it has begun."""
+    options = _parser().parse_args(arguments)
+    console = ProgressConsole()
+    _refuse_nonsense(options)
+    if options.new_key:
+        _show_new_key(options, console)
+        return 0
+    _refuse_without_extra()
+    import uvicorn
+
+    from bonaface.inference.embedder import load_embedder
+    from bonaface.service.app import create_app
+
+    with _listening(options.host, options.port) as listening:
+        embedder = load_embedder(options.model, options.detector, options.device)
+        gallery = _gallery(options, embedder, console)
+        app = create_app(embedder, gallery, _settings(options), lambda: _histogram(embedder))
+        said = f"{embedder.name} at http://{options.host}:{listening.getsockname()[1]}; gallery: {options.gallery}"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=int(options.seconds) + 5,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def _histogram(embedder: Embedder) -> HistogramSeen:
+    from bonaface.service.routes.histogram import of_demo_pack  # imports pandas, which only the page's visitors need
+
+    return of_demo_pack(embedder)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket of the address, before anything is loaded for nothing."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise ConfigError(
+            f"--host {host} --port {port}: can't be listened at ({error}); choose another port"
+        ) from error
+    return listening
+
+
+def _refuse_nonsense(options: argparse.Namespace) -> None:
+    if options.new_key and options.auth is None:
+        raise ConfigError("--new-key: name the file of keys by --auth FILE")
+    if options.host not in _LOOPBACK and options.auth is None:
+        raise ConfigError(
+            f"--host {options.host}: others than this machine could ask; expected --auth FILE with API keys, or --host 127.0.0.1"
+        )
+    for name in ("rate", "queue", "seconds"):
+        if getattr(options, name) <= 0:
+            raise ConfigError(f"--{name} {getattr(options, name):g}: expected more than 0")
+    if options.re_embed and (options.keep_photos is None or options.gallery == "none"):
+        raise ConfigError("--re-embed: name the folder of kept images by --keep-photos DIR, and the --gallery")
+
+
+def _refuse_without_extra() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import pymilvus  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"{error.name} is not installed; install what the service needs by pip install 'bonaface[serve]'"
+        ) from error
+
+
+def _show_new_key(options: argparse.Namespace, console: ProgressConsole) -> None:
+    from rich.console import Console
+
+    from bonaface.service.auth import new_key
+
+    key = new_key(options.auth, options.new_key)
+    Console().print(key, highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"{options.auth}: keeps a digest of the key of {options.new_key}; it is not shown again",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _gallery(options: argparse.Namespace, embedder: Embedder, console: ProgressConsole) -> Gallery | None:
+    from bonaface.gallery.database import ModelMark
+    from bonaface.gallery.gallery import Gallery
+    from bonaface.gallery.reembed import reembed
+
+    if options.gallery == "none":
+        return None
+    mark = ModelMark(
+        embedder.name, embedder.fingerprint, embedder.network.dim, "authenticity" in embedder.network.views
+    )
+    token = os.environ.get("MILVUS_TOKEN", "")
+    if options.re_embed:
+        count = reembed(options.gallery, mark, options.keep_photos, embedder, token)
+        console.print(f"{options.gallery}: {count:,} photos embedded by {embedder.name}", highlight=False, markup=False)
+    return Gallery(options.gallery, mark, options.keep_photos, token)
+
+
+def _settings(options: argparse.Namespace) -> ServiceSettings:
+    from bonaface.service.settings import ServiceSettings
+
+    return ServiceSettings(
+        fmr=options.fmr,
+        loopback=options.host in _LOOPBACK,
+        keys=options.auth,
+        origins=tuple(options.cors),
+        audit=options.audit,
+        requests_a_minute=options.rate,
+        queue=options.queue,
+        seconds=options.seconds,
+    )

@@ -1,0 +1,45 @@
+"""``bonaface train``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from bonaface.cli.options import ProgressConsole
+from bonaface.cli.settings import read_settings, settings_help
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains a model; ``--resume`` goes on with a run that was stopped."""
+    if {"-h", "--help"} & set(arguments):
+        print(settings_help(), end="")  # noqa: T201
+        return 0
+    resume = "--resume" in arguments
+    config = read_settings([word for word in arguments if word != "--resume"])
+    from bonaface.training.distributed import Ranks
+    from bonaface.training.run import train
+
+    console = ProgressConsole()
+    try:
+        run = train(config, console, resume)
+    except KeyboardInterrupt:
+        settings = Path(config.out) / config.name / "config.yaml"
+        if not settings.exists():
+            raise
+        said = f"bonaface train: interrupted; go on by bonaface train --config {shlex.quote(str(settings))} --resume"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        return 130
+    if not Ranks.of_launch().leads:
+        return 0
+    figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    error, steps = figures["val"]["challenge_eer"], figures["steps"]
+    said = f"{run}: val EER {error:.4f}, nothing trained"
+    if steps:
+        before = figures["untrained"]["challenge_eer"]
+        said = f"{run}: best val EER {error:.4f} at step {figures['best_step']} of {steps} (untrained {before:.4f})"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    return 0

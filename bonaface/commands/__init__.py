@@ -1,1 +1,0 @@
-"""The commands, thin: parse, call, print. Each module has ``main(arguments) -> exit code``."""

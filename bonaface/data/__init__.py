@@ -1,0 +1,1 @@
+"""Files to a table, pairs and batches."""

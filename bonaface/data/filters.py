@@ -1,0 +1,138 @@
+"""Photos that can't or shouldn't be trained on: found, listed with a reason, left out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from bonaface.data.inspection import Inspection, inspect
+from bonaface.data.issues import COLUMNS, combined, new_people
+from bonaface.data.table import FaceTable, FakeClasses, class_labels
+from bonaface.errors import DataError
+
+__all__ = ["COLUMNS", "MIN_CLASS_SIZE", "drop_faults", "find_faults", "small_classes", "unusable"]
+
+MIN_CLASS_SIZE = 2
+"""Photos of a class that batches of classes need: one to be held against another."""
+"""A triplet needs an anchor and a positive."""
+
+Faults = dict[int, tuple[str, str]]
+"""row -> fault and evidence."""
+
+
+def find_faults(
+    table: FaceTable,
+    fake_classes: FakeClasses = "own",
+    workers: int = 2,
+    progress: Progress | None = None,
+    smallest: int = MIN_CLASS_SIZE,
+) -> pd.DataFrame:
+    """Find photos to leave out, each for one reason, reading each file once.
+
+    - ``unreadable``: it can't be decoded; the evidence is why.
+    - ``duplicate``: the same file, byte for byte, is there before it, as a photo of the same person and as real or fake
+      as it.
+    - ``duplicate_across``: the same file is there under another person, or once as real and once as deepfake. One of
+      them must be wrong, and nothing says which, so every copy is a fault.
+    - ``small_class``: fewer than ``smallest`` photos of its class are left for training. Photos of the split ``val`` are exempt:
+      they belong to no class.
+
+    Args:
+        table: photos.
+        fake_classes: the arrangement of classes, as :func:`bonaface.data.table.class_labels` takes it.
+        workers: number of threads that read and decode.
+        progress: where to show how far the reading is.
+        smallest: class that can be trained on.
+
+    Returns:
+        One row per fault, sorted by path: ``path`` (as in ``table``), ``fault``, ``evidence`` (a sentence for people),
+        ``suggestion`` (``drop``) and ``confidence`` in [0, 1], which is 1 for all of these.
+    """
+    paths = [table.root / path for path in table.frame["path"]]
+    faults = unusable(table, inspect(paths, workers, progress, look=False))
+    return combined([faults, small_classes(table, faults, fake_classes, smallest)])
+
+
+def unusable(table: FaceTable, inspection: Inspection) -> pd.DataFrame:
+    """Files that can't be read, and the same file more than once; see :func:`find_faults`.
+
+    Args:
+        table: photos.
+        inspection: of their files, row by row.
+    """
+    faults: Faults = {}
+    copies: dict[bytes, list[int]] = defaultdict(list)
+    for row, (digest, reason) in enumerate(zip(inspection.digest, inspection.reason, strict=True)):
+        if reason is None:
+            copies[digest].append(row)
+        else:
+            faults[row] = ("unreadable", reason)
+    return _listed(table, faults | _duplicates(table, [rows for rows in copies.values() if len(rows) > 1]))
+
+
+def small_classes(
+    table: FaceTable, faults: pd.DataFrame, fake_classes: FakeClasses, smallest: int = MIN_CLASS_SIZE
+) -> pd.DataFrame:
+    """Photos of classes that have too few left once a list of faults is applied.
+
+    Args:
+        table: photos.
+        faults: what is found so far; those that it moves count where they go.
+        fake_classes: the arrangement of classes.
+        smallest: class that is not listed.
+    """
+    person, stays = new_people(table, faults)
+    rows = np.flatnonzero((table.frame["split"] != "val").to_numpy() & stays)
+    labels = class_labels(FaceTable(table.root, table.frame.assign(person=person)), fake_classes)[rows]
+    rows, labels = rows[labels >= 0], labels[labels >= 0]
+    sizes = np.bincount(labels, minlength=1)[labels]
+    evidence = f"fewer than {smallest} usable photos in its class"
+    return _listed(table, {int(row): ("small_class", evidence) for row in rows[sizes < smallest]})
+
+
+def _listed(table: FaceTable, faults: Faults) -> pd.DataFrame:
+    paths = table.frame["path"].to_numpy(dtype=object)
+    rows = [(paths[row], fault, evidence, "drop", 1.0) for row, (fault, evidence) in faults.items()]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"confidence": float})
+
+
+def drop_faults(table: FaceTable, faults: pd.DataFrame) -> FaceTable:
+    """Leave out the photos that are listed.
+
+    Args:
+        table: photos.
+        faults: rows with a ``path`` and a ``suggestion``; where the suggestion isn't ``drop``, the photo stays.
+
+    Returns:
+        The other photos, in the same order, numbered anew.
+
+    Raises:
+        DataError: if no photo is left.
+    """
+    dropped = faults.loc[faults["suggestion"] == "drop", "path"]
+    keep = ~table.frame["path"].isin(dropped).to_numpy(dtype=bool)
+    if len(table) and not keep.any():
+        counts = ", ".join(f"{count} {fault}" for fault, count in faults["fault"].value_counts().items())
+        raise DataError(f"{table.root}: no photo is left of {len(table)} ({counts}); expected some that can be used")
+    return table.take(keep)
+
+
+def _duplicates(table: FaceTable, groups: list[list[int]]) -> Faults:
+    """Judge groups of rows with one and the same content, each in ascending order."""
+    frame = table.frame
+    claims = list(zip(frame["person"], frame["is_fake"], strict=True))
+    paths = frame["path"].tolist()
+    faults: Faults = {}
+    for rows in groups:
+        if len({claims[row] for row in rows}) == 1:
+            faults |= dict.fromkeys(rows[1:], ("duplicate", f"the same file as {paths[rows[0]]}"))
+            continue
+        for row in rows:
+            other = next(other for other in rows if claims[other] != claims[row])
+            person, is_fake = claims[other]
+            said = f"{'a deepfake' if is_fake else 'a real photo'} of {person}"
+            faults[row] = ("duplicate_across", f"the same file as {paths[other]}, {said}")
+    return faults

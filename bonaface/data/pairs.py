@@ -1,0 +1,168 @@
+"""The challenge's test set: a folder of pairs, and the labels that say what each pair is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.data.layouts import images_by_folder, is_pair, looks_like_pairs, unpadded
+from bonaface.errors import DataError
+from bonaface.metrics import KINDS
+
+__all__ = ["PairTable", "labels_of", "read_labels", "read_pairs"]
+
+_EXPECTED = "expected <pair_id>/0.jpg and <pair_id>/1.jpg, directly or under images/"
+_DETAILS = ["kind", "person_0", "person_1", "method_0", "method_1"]
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Pairs of photos.
+
+    Attributes:
+        root: the folder that paths start from.
+        frame: one row per pair in the order of the folders' names, index 0 to n - 1, with the columns ``pair_id``
+            (the folder's name), ``path_0`` and ``path_1`` (posix, relative to ``root``).
+    """
+
+    root: Path
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def read_pairs(where: Path) -> PairTable:
+    """Read a folder of pairs, ``<pair_id>/0.jpg`` and ``1.jpg``, directly or under ``images/``.
+
+    No image is opened.
+
+    Args:
+        where: the folder.
+
+    Returns:
+        The pairs in the order of their folders' names, which is the order that the challenge's scorer goes by.
+
+    Raises:
+        DataError: if it is no such folder, or a pair has not exactly a 0 and a 1.
+    """
+    where = Path(where)
+    if not where.is_dir():
+        raise DataError(f"{where}: no such folder; {_EXPECTED}")
+    if (where / "meta.json").exists():
+        raise DataError(f"{where}: is a set of people's photos (it has meta.json), which train reads; {_EXPECTED}")
+    under = "images/" if (where / "images").is_dir() else ""
+    tree = images_by_folder(where / under)
+    if not tree:
+        raise DataError(f"{where / under}: holds no folders; {_EXPECTED}")
+    wrong = next((pair_id for pair_id, names in tree.items() if not is_pair(names)), None)
+    if wrong is not None:
+        raise _no_pair(where / under, wrong, tree)
+    rows = [(pair_id, f"{under}{pair_id}/{zero}", f"{under}{pair_id}/{one}") for pair_id, (zero, one) in tree.items()]
+    return PairTable(where, pd.DataFrame(rows, columns=["pair_id", "path_0", "path_1"]))
+
+
+def _no_pair(folder: Path, wrong: str, tree: dict[str, list[str]]) -> DataError:
+    """What to say of a folder that holds something else than a pair."""
+    names = tree[wrong]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no image"
+    if len(tree) > 1 and any(tree.values()) and not looks_like_pairs(tree):
+        return DataError(f"{folder}: holds people's folders, which train reads ({wrong} has {shown}); {_EXPECTED}")
+    return DataError(f"{folder / wrong}: expected a 0.jpg and a 1.jpg and no other image, got {shown}")
+
+
+def read_labels(csv: Path, pairs: PairTable) -> pd.DataFrame:
+    """Read what each pair is: a CSV with ``pair_id`` and ``label``, in any order.
+
+    A pair id that isn't a folder's name is matched by its number, so that ``7`` means the folder ``00000007``.
+
+    Args:
+        csv: the file.
+        pairs: the pairs that it must label, each once.
+
+    Returns:
+        One row per pair, in the order of ``pairs``: ``label`` (int; 1 = two real photos of one person) and those of
+        ``kind``, ``person_0``, ``person_1``, ``method_0`` and ``method_1`` (str) that the file has.
+
+    Raises:
+        DataError: if columns are missing, a label isn't 0 or 1, a kind is unknown or contradicts its label, or pairs
+            are missing, unknown or labelled twice.
+    """
+    frame = _read_text(Path(csv))
+    positions = _positions(frame["pair_id"], pairs, Path(csv))
+    return labels_of(frame, Path(csv)).iloc[np.argsort(positions)].reset_index(drop=True)
+
+
+def labels_of(frame: pd.DataFrame, csv: Path) -> pd.DataFrame:
+    """Check what a table of text says of pairs.
+
+    Args:
+        frame: one row per pair, with ``pair_id``, ``label`` and any of ``kind``, ``person_0``, ``person_1``, ``method_0``
+            and ``method_1``.
+        csv: where it comes from, for messages.
+
+    Returns:
+        ``label`` as int and those of the others that there are, in the same order.
+
+    Raises:
+        DataError: if a label isn't 0 or 1, or a kind is unknown or contradicts its label.
+    """
+    wrong = np.flatnonzero(~frame["label"].isin(["0", "1"]))
+    if wrong.size:
+        pair_id, label = frame.loc[wrong[0], ["pair_id", "label"]]
+        raise DataError(f"{csv}: pair {pair_id}: label: expected 0 or 1, got {label!r}")
+    if "kind" in frame:
+        _check_kinds(frame, csv)
+    return frame[["label", *(column for column in _DETAILS if column in frame)]].astype({"label": np.int64})
+
+
+def _read_text(csv: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(
+            csv, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig", skipinitialspace=True
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{csv}: isn't a table of labels ({reason}); expected a CSV with pair_id and label") from error
+    missing = [column for column in ("pair_id", "label") if column not in frame]
+    if missing:
+        raise DataError(f"{csv}: has no column {' and no column '.join(missing)}; expected pair_id and label")
+    return frame
+
+
+def _positions(pair_ids: pd.Series, pairs: PairTable, csv: Path) -> NDArray[np.int64]:
+    """Where each row's pair stands in ``pairs``: a permutation, or an error that says why it is none."""
+    known: dict[str, int] = {pair_id: row for row, pair_id in enumerate(pairs.frame["pair_id"])}
+    numbers = pairs.frame["pair_id"].map(unpadded)
+    by_number = {number: known[pair_id] for number, pair_id in zip(numbers, known, strict=True)}
+    ambiguous = set(numbers[numbers.duplicated()])
+    positions = np.empty(len(pair_ids), np.int64)
+    first_line: dict[int, str] = {}
+    for line, pair_id in enumerate(pair_ids):
+        number = unpadded(pair_id)
+        row = known.get(pair_id, by_number.get(number, -1) if number not in ambiguous else -1)
+        if row < 0:
+            raise DataError(f"{csv}: pair {pair_id} isn't in {pairs.root}; expected its pairs, each once")
+        if row in first_line:
+            raise DataError(f"{csv}: pair {pair_id} is labelled twice; expected each pair of {pairs.root} once")
+        first_line[row] = pair_id
+        positions[line] = row
+    missing = [pair_id for pair_id, row in known.items() if row not in first_line]
+    if missing:
+        raise DataError(
+            f"{csv}: {len(missing)} of {len(known)} pairs have no label, first {missing[0]}; "
+            f"expected each pair of {pairs.root} once"
+        )
+    return positions
+
+
+def _check_kinds(frame: pd.DataFrame, csv: Path) -> None:
+    """A kind must be known, and ``same`` must go with label 1, the others with 0."""
+    for pair_id, label, kind in zip(frame["pair_id"], frame["label"], frame["kind"], strict=True):
+        if kind not in KINDS:
+            raise DataError(f"{csv}: pair {pair_id}: kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+        if (kind == "same") != (label == "1"):
+            right = "1" if kind == "same" else "0"
+            raise DataError(f"{csv}: pair {pair_id}: kind {kind} has label {label}; expected {right}")

@@ -1,1 +1,0 @@
-"""What learns: backbones, losses, training."""

@@ -1,0 +1,185 @@
+"""One HTML file that holds everything: verdict, figures, the worst pairs. It has no script and fetches nothing."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from bonaface import __version__
+from bonaface.assets import ASSETS
+from bonaface.data.pairs import PairTable
+from bonaface.evaluation.charts import (
+    KIND_NAMES,
+    Curve,
+    det_chart,
+    histogram_chart,
+    reliability_chart,
+    roc_chart,
+)
+from bonaface.evaluation.evaluate import groups_of
+from bonaface.evaluation.scores import PairScores
+from bonaface.evaluation.svg import SERIES
+from bonaface.evaluation.wording import (
+    EER_ROWS,
+    comparison_verdict,
+    percent,
+    points,
+    rate_name,
+    single_photos,
+    verdict,
+    with_interval,
+)
+from bonaface.evaluation.worst_pairs import worst_pairs
+from bonaface.io import atomic_write
+from bonaface.metrics.scores import NEGATIVES
+
+__all__ = ["ReportInput", "versions", "write_report"]
+
+_LISTED = 50
+_WHOLE = {"challenge_eer": "all", "sasv_eer": ""}
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """What a report is made of.
+
+    Args:
+        models: the figures of each, as ``judge`` returns them.
+        scores: of each, in the same order.
+        comparison: as ``compare`` returns it.
+        pairs: the judged pairs.
+        labels: in the same order.
+        settings: name and value of each setting, as it is to be shown.
+        worst: how many of the worst pairs of each kind are shown; 0 where there are no images.
+    """
+
+    models: Sequence[dict[str, Any]]
+    scores: Sequence[PairScores]
+    comparison: Sequence[dict[str, Any]]
+    pairs: PairTable
+    labels: pd.DataFrame
+    settings: Mapping[str, str]
+    worst: int = 24
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the figures."""
+    names = ("numpy", "torch", "opencv-python-headless", "scikit-learn", "scipy")
+    return {"bonaface": __version__, "Python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def write_report(material: ReportInput, file: Path) -> None:
+    """Write the report.
+
+    Args:
+        material: what it is made of.
+        file: the HTML file.
+
+    Raises:
+        DataError: if it can't be written.
+    """
+    loader = jinja2.FileSystemLoader([Path(__file__).parent, ASSETS])
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": percent, "interval": _interval_html, "rate": rate_name, "points": points}
+    html = environment.get_template("report.html.j2").render(**_context(material))
+    with atomic_write(file) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+def _interval_html(figure: Mapping[str, float | None] | None) -> Markup:
+    """A share, and its interval in an element of its own, which a narrow page puts on a second line."""
+    said, _, ends = with_interval(figure).partition(" [")
+    return Markup('{} <span class="ci">[{}</span>').format(said, ends) if ends else Markup("{}").format(said)
+
+
+def _context(material: ReportInput) -> dict[str, Any]:
+    groups = groups_of(material.labels)
+    return {
+        "title": " and ".join(figures["model"] for figures in material.models),
+        "models": [
+            _model_view(figures, scores, groups, material)
+            for figures, scores in zip(material.models, material.scores, strict=True)
+        ],
+        "comparison": list(material.comparison),
+        "comparison_verdict": comparison_verdict(material.comparison, material.models),
+        "comparison_charts": _comparison_charts(material.scores, groups) if len(material.scores) > 1 else [],
+        "eer_rows": [(key, name) for key, name in EER_ROWS.items() if key in material.models[0]],
+        "eer_kinds": {key: names[0] for key, names in NEGATIVES.items() if len(names) == 1} | _WHOLE,
+        "kind_names": KIND_NAMES,
+        "settings": dict(material.settings),
+        "versions": versions(),
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "first": material.models[0],
+    }
+
+
+def _model_view(
+    figures: dict[str, Any], scores: PairScores, groups: dict[str, NDArray[np.bool_]], material: ReportInput
+) -> dict[str, Any]:
+    """Everything that the template shows of one model."""
+    curves = _curves(scores.similarity, groups)
+    worst = worst_pairs(scores.similarity, material.pairs, material.labels, groups, material.worst)
+    faults = list(scores.faults.values())
+    return {
+        "figures": figures,
+        "verdict": verdict(figures),
+        "photos": single_photos(figures),
+        "det": Markup(det_chart(curves, f"{scores.name}: detection error trade-off by kind of pair")),  # noqa: S704
+        "roc": Markup(roc_chart(curves, f"{scores.name}: ROC by kind of pair")),  # noqa: S704
+        "histogram": Markup(_histogram(figures, scores, groups)),  # noqa: S704
+        "reliability": Markup(  # noqa: S704
+            reliability_chart(figures["calibration"]["reliability"], f"{scores.name}: reliability")
+        ),
+        "legend": _legend(curves),
+        "worst": worst if material.worst else {},
+        "faults": faults[:_LISTED],
+        "more_faults": max(0, len(faults) - _LISTED),
+        "faceless": list(scores.faceless or [])[:_LISTED],
+        "more_faceless": max(0, len(scores.faceless or []) - _LISTED),
+    }
+
+
+def _curves(similarity: NDArray[np.float64], groups: Mapping[str, NDArray[np.bool_]]) -> list[Curve]:
+    same = similarity[groups["same"]]
+    negatives = [name for name in groups if name != "same"]
+    curves = [(KIND_NAMES[name], same, similarity[groups[name]]) for name in negatives]
+    return [*curves, (KIND_NAMES["all"], same, similarity[~groups["same"]])] if len(negatives) > 1 else curves
+
+
+def _legend(curves: Sequence[Curve]) -> list[tuple[int, str]]:
+    return [(series % SERIES, name) for series, (name, _, _) in enumerate(curves)]
+
+
+def _histogram(figures: dict[str, Any], scores: PairScores, groups: dict[str, NDArray[np.bool_]]) -> str:
+    thresholds = [
+        (row["threshold"]["estimate"], rate_name(row["fmr_target"]))
+        for row in figures["operating_points"]
+        if "threshold" in row
+    ]
+    return histogram_chart(
+        scores.similarity, groups, thresholds, f"{scores.name}: histograms of similarity by kind of pair"
+    )
+
+
+def _comparison_charts(scores: Sequence[PairScores], groups: dict[str, NDArray[np.bool_]]) -> list[dict[str, Any]]:
+    """A DET chart for each kind of negative that matters, one line a model."""
+    wanted = {"all": ~groups["same"]} | {name: groups[name] for name in ("impostor", "own_fake") if name in groups}
+    charts = []
+    for name, mask in wanted.items():
+        curves: list[Curve] = [(each.name, each.similarity[groups["same"]], each.similarity[mask]) for each in scores]
+        title = f"Same person against {KIND_NAMES[name]}"
+        charts.append({"title": title, "svg": Markup(det_chart(curves, title)), "legend": _legend(curves)})  # noqa: S704
+    return charts

@@ -1,0 +1,271 @@
+"""The robustness card: the same figures when images are degraded, and when deepfakes are changed on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from rich.progress import Progress, TaskID
+from torch import Tensor
+
+from bonaface.data.pairs import PairTable
+from bonaface.errors import DataError
+from bonaface.evaluation.attacks import attack
+from bonaface.evaluation.corruptions import PERTURBATIONS
+from bonaface.evaluation.evaluate import groups_of
+from bonaface.images.decoding import decode
+from bonaface.images.preprocessing import Preparer, test_images
+from bonaface.metrics.scores import checked_two, count_scores, roc_errors
+from bonaface.models.face_model import FaceModel
+from bonaface.training.module import gathered
+from bonaface.verification.calibration import Calibration
+from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.scoring import similarity
+
+__all__ = ["Subject", "add_robustness", "chosen_pairs", "whole_eer"]
+
+Images = dict[str, Tensor]
+
+COLUMNS = {
+    "eer": "EER, all",
+    "eer_impostor": "EER, another person",
+    "eer_own_fake": "EER, own deepfake",
+    "fnmr": "genuine refused",
+    "iapar": "own deepfakes accepted",
+    "called_fake": "genuine photos called fake",
+    "mean_similarity": "own deepfakes' mean similarity",
+}
+_EPSILONS = (1, 2, 4, 8)
+_PGD_STEPS = 10
+_BATCH = 32
+_ATTACKS = (
+    f"FGSM and PGD ({_PGD_STEPS} steps) change the deepfake alone, by at most that much a value, knowing the network. "
+)
+_NO_ATTACKS = "Attacks were left out: they follow gradients, which an exported model does not have. "
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under test.
+
+    Args:
+        embed: from decoded images to embeddings.
+        calibration: of its scores, where it has one.
+        network: whose gradients attacks follow, in evaluation mode; None for an exported model, which has none.
+        prepare: from a decoded image to what the network looks at.
+    """
+
+    embed: Callable[[Sequence[NDArray[np.uint8]]], Embeddings]
+    calibration: Calibration | None
+    network: FaceModel | None
+    prepare: Preparer
+
+
+def chosen_pairs(labels: pd.DataFrame, count: int, seed: int) -> NDArray[np.int64]:
+    """Rows of at most ``count`` pairs, as many of each kind as there are in all, in their order.
+
+    Example:
+        >>> chosen_pairs(pd.DataFrame({"label": [1, 1, 0, 0, 0, 0]}), 3, 0).shape
+        (3,)
+    """
+    rng = np.random.default_rng(seed)
+    share = min(1.0, count / len(labels))
+    parts = [
+        rng.choice(rows, max(1, round(share * len(rows))), replace=False)
+        for rows in (np.flatnonzero(mask) for mask in groups_of(labels).values())
+        if len(rows)
+    ]
+    return np.sort(np.concatenate(parts))
+
+
+def whole_eer(same: ArrayLike, different: ArrayLike) -> float:
+    """Mean of both error rates where they are closest, no point of the ROC left out.
+
+    The challenge's rule looks at the corners of the ROC alone, and gives 0 where many fakes score above every genuine pair.
+
+    Args:
+        same: similarities of mated pairs, shape ``(n,)``.
+        different: similarities of non-mated pairs, shape ``(m,)``.
+
+    Raises:
+        DataError: if a class is empty, or a score is not finite.
+
+    Example:
+        >>> whole_eer([0.5, 0.4], [0.9, 0.8]), whole_eer([0.9, 0.8], [0.5, 0.4]), whole_eer([2, 4], [5, 3, 1, 0])
+        (1.0, 0.0, 0.5)
+    """
+    _, same_counts, different_counts = count_scores(*checked_two(same, different))
+    fnr, fpr = roc_errors(same_counts, different_counts)
+    at = int(np.argmin(np.abs(fnr - fpr)))
+    return float(fnr[at] + fpr[at]) / 2
+
+
+def add_robustness(
+    figures: dict[str, Any],
+    subject: Subject,
+    pairs: PairTable,
+    labels: pd.DataFrame,
+    count: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> None:
+    """Judge some pairs under every perturbation and attack, and put the card into the figures as ``robustness``.
+
+    The threshold is the one that is stated for the pairs as they are (FMR 1e-2, or the nearest that is resolved).
+
+    Args:
+        figures: of the model, as ``judge`` returns them.
+        subject: the model; without gradients only the perturbations are tried.
+        pairs: the judged pairs.
+        labels: in the same order.
+        count: how many pairs at most.
+        seed: of their choice and of the noise.
+        progress: shows how far it is.
+
+    Raises:
+        DataError: if the chosen pairs hold only one class.
+    """
+    rows = chosen_pairs(labels, count, seed)
+    images, readable = _read(pairs, rows)
+    rows, images = rows[readable], [side[readable] for side in images]
+    labels = labels.iloc[rows].reset_index(drop=True)
+    resolved = [row for row in figures["operating_points"] if "threshold" in row]
+    point = min(resolved, key=lambda row: abs(row["fmr_target"] - 1e-2), default=None)
+    card = _Card(subject, labels, None if point is None else point["threshold"]["estimate"], seed)
+    known = "kind" in labels and "method_0" in labels
+    fakes = np.count_nonzero(labels["kind"] == "own_fake") if known else 0
+    network = subject.network if fakes else None
+    attacks = _ATTACKS if network is not None else _NO_ATTACKS if fakes else ""
+    total = len(PERTURBATIONS) + (2 * len(_EPSILONS) if network is not None else 0)
+    task = progress.add_task("robustness", total=total) if progress else None
+    made = [card.degraded(name, images, progress, task) for name in PERTURBATIONS]
+    if network is not None:
+        made += card.attacked(images, network, progress, task)
+    at = (
+        "" if point is None else f" at the threshold {point['threshold']['estimate']:.4f} (FMR {point['fmr_target']:g})"
+    )
+    called = "" if made[0]["called_fake"] is None else ", called fake below the model's threshold for single photos"
+    figures["robustness"] = {
+        "pairs": len(rows),
+        "note": f"{len(rows):,} of the pairs; both images of each are degraded; accepted and refused{at}{called}. "
+        f"{attacks}EER is the mean of both rates where they are closest on the whole ROC: the challenge's rule jumps where fakes "
+        "overtake genuine pairs.",
+        "columns": {key: name for key, name in COLUMNS.items() if any(row[key] is not None for row in made)},
+        "rows": made,
+    }
+
+
+def _read(pairs: PairTable, rows: NDArray[np.int64]) -> tuple[list[NDArray[Any]], NDArray[np.bool_]]:
+    """Decoded images of both sides (object arrays), and which pairs can be read."""
+    sides = [np.empty(len(rows), dtype=object) for _ in range(2)]
+    readable = np.ones(len(rows), dtype=bool)
+    for place, row in enumerate(rows):
+        for side, column in zip(sides, ("path_0", "path_1"), strict=True):
+            try:
+                side[place] = decode(pairs.root / pairs.frame[column].iloc[row])
+            except (DataError, OSError):
+                readable[place] = False
+    return sides, readable
+
+
+class _Card:
+    """Makes the rows of the card."""
+
+    def __init__(self, subject: Subject, labels: pd.DataFrame, threshold: float | None, seed: int) -> None:
+        self._subject = subject
+        self._labels = labels
+        self._threshold = threshold
+        self._seed = seed
+
+    def degraded(
+        self, name: str, images: list[NDArray[Any]], progress: Progress | None, task: TaskID | None
+    ) -> dict[str, Any]:
+        """All images under one perturbation."""
+        rng = np.random.default_rng(self._seed)
+        perturb = PERTURBATIONS[name]
+        a, b = (self._subject.embed([perturb(image, rng) for image in side]) for side in images)
+        _advance(progress, task)
+        row = self._row(name, similarity(a, b, self._subject.calibration))
+        return row | {"called_fake": self._called_fake(a, b)}
+
+    def _called_fake(self, a: Embeddings, b: Embeddings) -> float | None:
+        """Share of the photos of genuine pairs that are called deepfakes; None where the model does not judge it."""
+        calibration = self._subject.calibration
+        if a.authenticity is None or b.authenticity is None or calibration is None or calibration.genuine is None:
+            return None
+        same = groups_of(self._labels)["same"]
+        photos = np.concatenate([a.authenticity[same], b.authenticity[same]])
+        return float(np.mean(calibration.called_fake(photos)))
+
+    def attacked(
+        self, images: list[NDArray[Any]], network: FaceModel, progress: Progress | None, task: TaskID | None
+    ) -> list[dict[str, Any]]:
+        """The fakes of own_fake pairs under FGSM and PGD; the other pairs as they are."""
+        subject = self._subject
+        a, b = (subject.embed(list(side)) for side in images)
+        clean = similarity(a, b, subject.calibration)
+        rows = np.flatnonzero(self._labels["kind"] == "own_fake")
+        first = self._labels["method_0"].to_numpy(dtype=str)[rows] != "real"
+        fakes = [images[0][row] if is_first else images[1][row] for row, is_first in zip(rows, first, strict=True)]
+        others = [images[1][row] if is_first else images[0][row] for row, is_first in zip(rows, first, strict=True)]
+        genuine = subject.embed(others)
+        made = []
+        for name, steps in (("FGSM", 1), (f"PGD {_PGD_STEPS}", _PGD_STEPS)):
+            for epsilon in _EPSILONS:
+                scores = clean.copy()
+                moved = _moved(subject, network, fakes, genuine, epsilon, steps)
+                scores[rows] = similarity(moved, genuine, subject.calibration)
+                made.append(self._row(f"{name}, {epsilon}/255", scores))
+                _advance(progress, task)
+        return made
+
+    def _row(self, name: str, scores: NDArray[np.float64]) -> dict[str, Any]:
+        groups = groups_of(self._labels)
+        same = scores[groups["same"]]
+        row: dict[str, Any] = {"condition": name} | dict.fromkeys(COLUMNS)
+        row["eer"] = whole_eer(same, scores[~groups["same"]])
+        for kind in {"impostor", "own_fake"} & set(groups):
+            row[f"eer_{kind}"] = whole_eer(same, scores[groups[kind]])
+        if self._threshold is not None:
+            row["fnmr"] = float(np.mean(same < self._threshold))
+        if "own_fake" in groups:
+            fakes = scores[groups["own_fake"]]
+            row["mean_similarity"] = float(fakes.mean())
+            row["iapar"] = None if self._threshold is None else float(np.mean(fakes >= self._threshold))
+        return row
+
+
+def _moved(
+    subject: Subject,
+    network: FaceModel,
+    fakes: Sequence[NDArray[np.uint8]],
+    genuine: Embeddings,
+    epsilon: int,
+    steps: int,
+) -> Embeddings:
+    """Embeddings of fakes that were changed so that they are taken for the genuine images, row by row."""
+    weight = next(network.parameters(), None)
+    device = torch.device("cpu") if weight is None else weight.device
+    target = torch.from_numpy(genuine.identity).to(device)
+    parts = []
+    for start in range(0, len(fakes), _BATCH):
+        prepared = [subject.prepare(image) for image in fakes[start : start + _BATCH]]
+        inputs = {
+            name: torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
+            for name, images in test_images(network.views, prepared).items()
+        }
+        aim = target[start : start + len(prepared)]
+        inputs = attack(network, inputs, aim, subject.calibration, epsilon, steps)
+        with torch.no_grad():
+            parts.append(network.embed(inputs))
+    return gathered(parts)
+
+
+def _advance(progress: Progress | None, task: TaskID | None) -> None:
+    if progress is not None and task is not None:
+        progress.advance(task)

@@ -1,0 +1,183 @@
+"""The scores of one model on the pairs that are judged, from wherever they come."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bonaface.data.layouts import unpadded
+from bonaface.data.pairs import PairTable, read_labels
+from bonaface.errors import DataError
+from bonaface.io import atomic_write
+from bonaface.verification.thresholds import Validation
+
+__all__ = ["PairScores", "pairs_of_labels", "read_scores", "told_apart", "write_scores"]
+
+_EXPECTED = "expected a CSV with pair_id and similarity"
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """One model's scores.
+
+    Args:
+        name: what the report calls it.
+        source: what it is: the path of a run, of a network or of a CSV.
+        similarity: shape ``(n,)``, finite, higher is more alike.
+        validation: thresholds from other pairs; None where there are none.
+        validation_source: where those come from, in words.
+        faults: for each image that could not be read, why.
+        spoiled: pairs that got the lowest similarity because of such an image.
+        faceless: images in which the detector found no face; None where none was used.
+        authenticity: log-odds that each image is genuine, shape ``(n, 2)``, NaN where it could not be read; None where
+            the model does not judge it.
+        forged_below: log-odds below which an image is called a deepfake.
+    """
+
+    name: str
+    source: str
+    similarity: NDArray[np.float64]
+    validation: Validation | None = None
+    validation_source: str = ""
+    faults: dict[str, str] = field(default_factory=dict)
+    spoiled: int = 0
+    faceless: Sequence[str] | None = None
+    authenticity: NDArray[np.float64] | None = None
+    forged_below: float = 0.0
+
+
+def pairs_of_labels(labels_csv: Path) -> tuple[PairTable, pd.DataFrame]:
+    """Labels alone, where there are scores but no images.
+
+    Args:
+        labels_csv: pair_id, label and what ``read_labels`` knows.
+
+    Returns:
+        Pairs without paths (``path_0`` and ``path_1`` are empty), in the order of the file, and their labels.
+
+    Raises:
+        DataError: as ``read_labels`` does.
+    """
+    try:
+        ids = pd.read_csv(labels_csv, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{labels_csv}: isn't a table of labels ({reason}); expected a CSV with pair_id and label"
+        ) from error
+    if "pair_id" not in ids or ids.empty:
+        what = "has no rows" if "pair_id" in ids else "has no column pair_id"
+        raise DataError(f"{labels_csv}: {what}; expected a CSV with pair_id and label")
+    frame = pd.DataFrame({"pair_id": ids["pair_id"].str.strip().drop_duplicates(), "path_0": "", "path_1": ""})
+    pairs = PairTable(labels_csv.parent, frame.reset_index(drop=True))
+    return pairs, read_labels(labels_csv, pairs)
+
+
+def read_scores(file: Path, pair_ids: Sequence[str], labels_name: str) -> NDArray[np.float64]:
+    r"""Read ``pair_id,similarity`` and bring it into the order of the pairs.
+
+    A pair id that is no known one is matched by its number, so that ``7`` means the pair ``00000007``.
+
+    Args:
+        file: the CSV, its rows in any order.
+        pair_ids: the pairs that it must score, each once.
+        labels_name: what names these pairs, for messages.
+
+    Returns:
+        Similarities in the order of ``pair_ids``, shape ``(n,)``.
+
+    Raises:
+        DataError: if columns are missing, a similarity is no finite number, or pairs are missing, unknown or doubled.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "scores.csv"
+        >>> _ = file.write_text("pair_id,similarity\n1,0.5\n0,0.25\n")
+        >>> read_scores(file, ["0000", "0001"], "labels.csv").tolist()
+        [0.25, 0.5]
+    """
+    known = {pair_id: row for row, pair_id in enumerate(pair_ids)}
+    by_number: dict[str, int] = {}
+    for pair_id, row in known.items():
+        by_number[unpadded(pair_id)] = -1 if unpadded(pair_id) in by_number else row
+    scores = np.full(len(pair_ids), np.nan)
+    line_of: dict[int, int] = {}
+    for line, pair_id, text in _rows(file):
+        row = known.get(pair_id, by_number.get(unpadded(pair_id), -1))
+        if row < 0:
+            raise DataError(
+                f"{file}: line {line}: pair {pair_id} isn't in {labels_name}; expected its pairs, each once"
+            )
+        if row in line_of:
+            raise DataError(
+                f"{file}: line {line}: pair {pair_id} occurs twice, first on line {line_of[row]}; expected each once"
+            )
+        line_of[row] = line
+        scores[row] = _number(text, f"{file}: line {line}: pair {pair_id}")
+    missing = np.flatnonzero(np.isnan(scores))
+    if missing.size:
+        raise DataError(
+            f"{file}: {missing.size} of {len(pair_ids)} pairs of {labels_name} have no score, "
+            f"first {pair_ids[int(missing[0])]}; expected each pair once"
+        )
+    return scores
+
+
+def _rows(file: Path) -> list[tuple[int, str, str]]:
+    """Line, pair id and similarity as they stand in the file."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, skipinitialspace=True)
+            absent = [name for name in ("pair_id", "similarity") if name not in (reader.fieldnames or [])]
+            if absent:
+                raise DataError(f"{file}: has no column {absent[0]}; {_EXPECTED}")
+            return [
+                (reader.line_num, (row["pair_id"] or "").strip(), (row["similarity"] or "").strip()) for row in reader
+            ]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{file}: isn't a table of scores ({error}); {_EXPECTED}") from error
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise DataError(f"{where}: similarity: expected a finite number, got {text!r}")
+    return value
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names, numbered where they occur twice.
+
+    Example:
+        >>> told_apart(["a", "b", "a"])
+        ['a', 'b', 'a (2)']
+    """
+    made: list[str] = []
+    for name in names:
+        number = 2
+        new = name
+        while new in made:
+            new = f"{name} ({number})"
+            number += 1
+        made.append(new)
+    return made
+
+
+def write_scores(scores: Sequence[PairScores], pair_ids: Sequence[str], file: Path) -> None:
+    """Write pair_id,similarity; of several models one column each, named after them.
+
+    Raises:
+        DataError: if the file can't be written.
+    """
+    named = {"similarity" if len(scores) == 1 else each.name: each.similarity for each in scores}
+    with atomic_write(file) as temporary:
+        pd.DataFrame({"pair_id": pair_ids, **named}).to_csv(temporary, index=False, float_format="%.9g")

@@ -1,0 +1,185 @@
+"""What thresholds do to the judged pairs: both errors and the deepfakes accepted, with intervals.
+
+A threshold is either known beforehand (from validation pairs), or it has to be found on the judged pairs themselves. In
+the second case each draw of the bootstrap finds its own, so that the intervals hold that uncertainty too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bonaface.errors import DataError
+from bonaface.metrics import FMRS, Interval, iapar_by_method
+from bonaface.metrics.resampling import interval_of, person_weights
+from bonaface.verification.thresholds import Validation, threshold_at
+
+__all__ = ["Bootstrap", "add_iapar_by_method", "bounds", "operating_rows"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are found.
+
+    Args:
+        person_0: who is on the first image of each pair, shape ``(n,)``; where people are not known, the pair's number.
+        person_1: who is on the second.
+        unit: ``people`` or ``pairs``: what is drawn anew.
+        replicates: how many draws.
+        level: share of draws that an interval holds.
+        seed: of the draws; each figure starts from it, so that it does not depend on what else is computed.
+    """
+
+    person_0: ArrayLike
+    person_1: ArrayLike
+    unit: str
+    replicates: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+    def rng(self) -> np.random.Generator:
+        """A new generator from the seed."""
+        return np.random.default_rng(self.seed)
+
+
+def bounds(estimate: float, values: Floats, level: float) -> dict[str, float | None]:
+    """Estimate with the ends of its interval; None for both where most draws lack a class (too few people).
+
+    Example:
+        >>> bounds(0.5, np.array([0.4, 0.5, np.nan, 0.6]), 0.95)["high"]
+        0.595
+        >>> bounds(0.5, np.array([np.nan]), 0.95)
+        {'estimate': 0.5, 'low': None, 'high': None}
+    """
+    try:
+        found: Interval = interval_of(estimate, values, level)
+    except DataError:
+        return {"estimate": estimate, "low": None, "high": None}
+    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+
+
+def operating_rows(
+    similarity: Floats,
+    groups: Mapping[str, NDArray[np.bool_]],
+    validation: Validation | None,
+    bootstrap: Bootstrap,
+    fmrs: Sequence[float] = FMRS,
+) -> list[dict[str, Any]]:
+    """One row for each false match rate.
+
+    Args:
+        similarity: shape ``(n,)``.
+        groups: masks of shape ``(n,)``: ``same``, ``impostor``, ``own_fake``, ``other_fake``; or, where kinds are not
+            known, ``same`` and ``different``. Rates are of ``impostor`` or else of ``different``.
+        validation: thresholds from other pairs; without it they come from the judged pairs, and the rows say so.
+        bootstrap: how intervals are found.
+        fmrs: wanted rates, as fractions.
+
+    Returns:
+        ``fmr_target``, ``source`` (``validation`` or ``judged``); where the rate is resolved ``threshold`` with its
+        interval and, for each group, the share accepted (``accepted``) and, for ``same``, refused (``fnmr``), each with
+        its interval; ``refused`` says why where it is not.
+    """
+    against = groups.get("impostor", groups.get("different"))
+    known = {} if validation is None else {each.fmr: each for each in validation.thresholds}
+    pairs = int(against.sum()) if against is not None else 0
+    pairs = pairs if validation is None else validation.impostor_pairs
+    source = "judged" if validation is None else "validation"
+    able = [fmr for fmr in fmrs if (fmr in known if validation else pairs and 1 / pairs <= fmr)]
+    rows = [
+        {"fmr_target": fmr, "source": source, "refused": _why(fmr, pairs, source)} for fmr in fmrs if fmr not in able
+    ]
+    if able:
+        fixed = [known[fmr].threshold for fmr in able] if validation else None
+        found, drawn = _replicated(_Counted(similarity, groups, able, fixed), bootstrap)
+        for place, fmr in enumerate(able):
+            row: dict[str, Any] = {"fmr_target": fmr, "source": source}
+            row |= _named(found[place], drawn[:, place], groups, bootstrap.level)
+            if not validation and "fmr" in row:  # it is what the threshold was chosen by, so an interval says nothing
+                row["fmr"] = {"estimate": row["fmr"]["estimate"], "low": None, "high": None}
+            if validation:
+                row["threshold"] = {"estimate": known[fmr].threshold, "low": known[fmr].low, "high": known[fmr].high}
+            rows.append(row)
+    return sorted(rows, key=lambda row: -float(row["fmr_target"]))
+
+
+def _why(fmr: float, pairs: int, source: str) -> str:
+    whose = "validation" if source == "validation" else "judged"
+    return f"{pairs:,} {whose} impostor pairs cannot resolve it: it takes {1 / fmr:,.0f}"
+
+
+class _Counted:
+    """Weights of the pairs -> a row for each rate: threshold, and the share of each group at or above it."""
+
+    def __init__(
+        self,
+        similarity: Floats,
+        groups: Mapping[str, NDArray[np.bool_]],
+        fmrs: Sequence[float],
+        fixed: list[float] | None,
+    ) -> None:
+        order = np.argsort(-similarity, kind="stable")
+        self._negated = -similarity[order]
+        self._order = order
+        self._groups = [mask[order].astype(np.int64) for mask in groups.values()]
+        against = groups["impostor"] if "impostor" in groups else groups.get("different", np.zeros(len(order), bool))
+        self._against = np.flatnonzero(against[order])
+        self._fmrs = fmrs
+        self._fixed = fixed
+
+    def __call__(self, weights: NDArray[np.int64]) -> Floats:
+        ranked = weights[self._order]
+        thresholds = np.array(self._fixed or self._thresholds(ranked))
+        rows = np.full((len(thresholds), 1 + len(self._groups)), np.nan)
+        if np.isnan(thresholds).any():
+            return rows
+        rows[:, 0] = thresholds
+        accepted = np.searchsorted(self._negated, -thresholds, side="right")  # how many are at or above
+        for column, group in enumerate(self._groups, 1):
+            cumulated = np.concatenate([[0], np.cumsum(ranked * group)])
+            if cumulated[-1]:
+                rows[:, column] = cumulated[accepted] / cumulated[-1]
+        return rows
+
+    def _thresholds(self, ranked: NDArray[np.int64]) -> list[float]:
+        weights = ranked[self._against]
+        if not weights.any():
+            return [np.nan] * len(self._fmrs)
+        scores = -self._negated[self._against]
+        return [threshold_at(scores, fmr, weights) for fmr in self._fmrs]
+
+
+def _replicated(figure: Callable[[NDArray[np.int64]], Floats], bootstrap: Bootstrap) -> tuple[Floats, Floats]:
+    """A figure of the pairs as they are, and of each draw: shapes ``(r, c)`` and ``(replicates, r, c)``."""
+    estimate = figure(np.ones(np.size(bootstrap.person_0), np.int64))
+    draws = person_weights(bootstrap.person_0, bootstrap.person_1, bootstrap.replicates, bootstrap.rng())
+    return estimate, np.stack([figure(weights) for weights in draws])
+
+
+def _named(estimate: Floats, drawn: Floats, groups: Mapping[str, Any], level: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"threshold": bounds(float(estimate[0]), drawn[:, 0], level), "accepted": {}}
+    for column, name in enumerate(groups, 1):
+        row["accepted"][name] = bounds(float(estimate[column]), drawn[:, column], level)
+    if "same" in groups:
+        column = 1 + list(groups).index("same")
+        row["fnmr"] = bounds(float(1 - estimate[column]), 1 - drawn[:, column], level)
+    for short, name in (("fmr", "impostor"), ("fmr", "different"), ("iapar", "own_fake")):
+        if name in groups:
+            row[short] = row["accepted"][name]
+    return row
+
+
+def add_iapar_by_method(
+    rows: list[dict[str, Any]], similarity: Floats, kind: ArrayLike, method_0: ArrayLike, method_1: ArrayLike
+) -> None:
+    """Put ``iapar_by_method``, worst first, into each row that has a threshold."""
+    for row in rows:
+        if "threshold" in row:
+            threshold = row["threshold"]["estimate"]
+            row["iapar_by_method"] = iapar_by_method(similarity, kind, method_0, method_1, threshold)

@@ -1,0 +1,141 @@
+"""One run of a row, from its settings to a record of what came of it: trained, judged on the test pairs, timed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+
+from bonaface.config import TrainConfig
+from bonaface.data.pairs import PairTable, read_pairs
+from bonaface.errors import BonafaceError, DataError
+from bonaface.evaluation.inputs import read_judged
+from bonaface.experiments.records import Record, write_record
+from bonaface.experiments.spec import Plan, TestPairs, Trial
+from bonaface.inference.embedder import Embedder, load_embedder
+from bonaface.inference.score_pairs import score_pairs, write_submission
+from bonaface.metrics import eers_by_kind
+from bonaface.training.provenance import machine, source_commit
+from bonaface.training.run import keep_untrained, train
+from bonaface.training.tracking import send_figures
+
+__all__ = ["refuse_missing", "run_trial"]
+
+_BATCH, _REPEATS = 32, 5
+_LOG_WIDTH = 160
+
+
+def run_trial(trial: Trial, test: TestPairs | None, threads: int | None = None) -> Record:
+    """Runs a trial, or goes on with it where it was stopped; its record is written whatever happens.
+
+    Args:
+        trial: what to run.
+        test: pairs that the trained model is judged on.
+        threads: that torch computes with; its own choice where it is None.
+
+    Returns:
+        ``status`` ``done`` with ``val``, ``test`` (by kind, or None), ``best_step``, ``cost``, ``inference_ms`` an image; or
+        ``failed`` with ``error``, of which the trial's log says more. With both, where and when.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    trial.log.parent.mkdir(parents=True, exist_ok=True)
+    with trial.log.open("a", encoding="utf-8") as log:
+        console = Console(file=log, width=_LOG_WIDTH, log_path=False)
+        console.log(trial.name)
+        try:
+            record: Record = {"status": "done"} | _figures(trial, test, console)
+        except Exception as error:  # one row must not end the others
+            told = str(error) if isinstance(error, BonafaceError) else f"{type(error).__name__}: {error}"
+            console.print_exception()
+            record = {"status": "failed", "error": " ".join(told.split())}
+    record |= {"commit": source_commit(), "machine": machine(), "ended": time.strftime("%Y-%m-%d %H:%M:%S %z")}
+    write_record(trial, record)
+    return record
+
+
+def _figures(trial: Trial, test: TestPairs | None, console: Console) -> Record:
+    if not (trial.folder / "metrics.json").exists():
+        if trial.row.way == "untrained":
+            keep_untrained(trial.config, console)
+        else:
+            train(trial.config, console, resume=(trial.folder / "config.yaml").exists())
+    metrics = json.loads((trial.folder / "metrics.json").read_text(encoding="utf-8"))
+    embedder = load_embedder(str(trial.folder), device=trial.config.device)
+    judged = _on_test(trial, embedder, test)
+    milliseconds = _inference_ms(embedder, trial.config)
+    later = {f"test_{name}": value for name, value in (judged or {}).items()}
+    send_figures(trial.config, trial.folder, later | {"inference_ms": milliseconds}, console)
+    return {
+        "val": metrics["val"],
+        "test": judged,
+        "best_step": metrics["best_step"],
+        "cost": metrics["cost"],
+        "images_per_second": _speed(trial),
+        "inference_ms": milliseconds,
+    }
+
+
+def _speed(trial: Trial) -> float | None:
+    """Images a second in training: the median over its rounds; None where there was none."""
+    history = trial.folder / "metrics.csv"
+    if not history.exists():
+        return None
+    return float(pd.read_csv(history)["images_per_second"][1:].median())
+
+
+def _on_test(trial: Trial, embedder: Embedder, test: TestPairs | None) -> dict[str, float] | None:
+    """Equal error rates on the test pairs, whose scores become a submission.csv whether or not there are labels."""
+    if test is None:
+        return None
+    pairs, labels = _read_test(test)
+    scored = score_pairs(embedder, pairs)
+    write_submission(scored, trial.folder / "submission.csv")
+    if labels is None:
+        return None
+    kind = labels["kind"].to_numpy(dtype=str) if "kind" in labels else None
+    return eers_by_kind(scored.similarity, labels["label"].to_numpy(), kind)
+
+
+def refuse_missing(plan: Plan, trials: Sequence[Trial]) -> None:
+    """Refuses trials whose images are not there, before any of them is trained.
+
+    Raises:
+        DataError, ConfigError: naming what is missing, or what is wrong with the test pairs.
+    """
+    for trial in trials:
+        for where, faults in trial.config.faces.sources:
+            for setting, named in (("train", where), ("faults", faults)):
+                if named is not None and not (named and Path(named).exists()):
+                    told = f"{named}: no such file or folder" if named else "none is named"
+                    raise DataError(f'row "{trial.row.name}": faces.{setting}: {told}')
+    if plan.test is not None:
+        _read_test(plan.test)
+
+
+def _read_test(test: TestPairs) -> tuple[PairTable, pd.DataFrame | None]:
+    """Pairs, and their labels where there are any.
+
+    Raises:
+        DataError: if they are not what they should be.
+    """
+    return (read_pairs(test.pairs), None) if test.labels is None else read_judged(test.pairs, test.labels)
+
+
+def _inference_ms(embedder: Embedder, config: TrainConfig) -> float:
+    """Milliseconds in which a decoded image becomes an embedding, 32 at once: the median of five."""
+    side = config.faces.frame_size
+    images = list(np.random.default_rng(0).integers(0, 256, (_BATCH, side, side, 3), dtype=np.uint8))
+    embedder.embed_images(images)
+    times = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        embedder.embed_images(images)
+        times.append(time.perf_counter() - started)
+    return 1000 * float(np.median(times)) / _BATCH

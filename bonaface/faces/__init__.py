@@ -1,1 +1,0 @@
-"""What comes in: folders and files to a checked table to batches."""

@@ -1,0 +1,1 @@
+"""Deepfakes of genuine photos."""

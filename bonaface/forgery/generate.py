@@ -1,0 +1,292 @@
+"""A tree of real faces becomes the challenge's train layout with deepfakes.
+
+images/<person>/<n>.jpg   photos and deepfakes, numbered in random order, through one camera (forgery_camera)
+meta.json                 "<person>/<n>.jpg": 1 if deepfake else 0; written last, when all images are there
+forgeries.csv             path, method, source, donor, seed of each deepfake
+
+What is made depends on the seed and the images' paths alone, not on order or workers. A run that was stopped goes on:
+images that are there are kept, and each appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import multiprocessing
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from bonaface.data.table import FaceTable
+from bonaface.errors import DataError
+from bonaface.forgery.camera import Camera, Framed
+from bonaface.forgery.donors import Sight, see
+from bonaface.forgery.landmarks import Landmarks, digest_of
+from bonaface.forgery.methods import NEEDS_DONOR, forge
+from bonaface.forgery.recipe import Order, Recipe, check_folders, check_recipe, commonest_side, plan
+from bonaface.images.alignment import Aligner
+from bonaface.images.decoding import decode
+from bonaface.io import atomic_write
+
+__all__ = ["Forged", "Recipe", "forge_tree"]
+
+_STATE = ".forging.json"
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Forged:
+    """What a run made.
+
+    Attributes:
+        people: how many.
+        photos: real photos in the folder.
+        methods: deepfakes in the folder, by method.
+        kept: images that an earlier run had made.
+        left_out: images that can't be read: the sentence that says why, by path.
+        lonely: people with a single photo, of whom no pair of two real photos can be drawn.
+    """
+
+    people: int
+    photos: int
+    methods: dict[str, int]
+    kept: int
+    left_out: dict[str, str]
+    lonely: int
+
+
+def forge_tree(
+    table: FaceTable,
+    out: Path,
+    recipe: Recipe,
+    workers: int = 1,
+    progress: Progress | None = None,
+    landmarks: Mapping[str, Landmarks] | None = None,
+) -> Forged:
+    """Writes photos and deepfakes of a table's people into ``out``; deepfakes that the table has are not used.
+
+    Args:
+        table: photos of at least one person, of two for the swaps.
+        out: empty, new, or left by a run with the same recipe and images that was stopped.
+        recipe: what to make.
+        workers: processes; 1 works in this one.
+        progress: shows how far it is.
+        landmarks: of some or all photos, by path; in the others the recipe's detector looks for the face.
+
+    Raises:
+        ConfigError: if the recipe makes no sense.
+        DataError: if the images or landmarks do not serve it, or ``out`` holds something else.
+    """
+    check_recipe(recipe)
+    table = table.take(~table.frame["is_fake"].to_numpy(dtype=bool))
+    check_folders(table, out, recipe.methods)
+    size = recipe.size or commonest_side(table)
+    workshop = Workshop(table.root, out, Camera(size, recipe.quality))
+    given = landmarks or {}
+    _begin(out, recipe, table, size, given)
+    with _workers(workers) as each:
+        sights, left_out = _survey(table, recipe, given, each, progress)
+        seen = [row for row in range(len(table)) if table.frame["path"].iat[row] not in left_out]
+        readable = table.take(np.array(seen, dtype=np.int64))
+        check_folders(readable, out, recipe.methods)
+        orders = plan(readable, sights, recipe)
+        by_person = _grouped(orders)
+        filled: Iterator[tuple[int, int]] = each(workshop.fill, by_person)
+        counts = list(_shown(filled, len(orders), "making photos and forgeries", progress, sum))
+    _finish(out, orders)
+    photos = Counter(readable.frame["person"])
+    return Forged(
+        people=len(photos),
+        photos=len(readable),
+        methods=dict(Counter(order.method for order in orders if order.method)),
+        kept=sum(kept for _, kept in counts),
+        left_out=left_out,
+        lonely=sum(count == 1 for count in photos.values()),
+    )
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Makes images; it can be sent to other processes.
+
+    Args:
+        root: where source paths start.
+        out: where images are written.
+        camera: that takes them all.
+    """
+
+    root: Path
+    out: Path
+    camera: Camera
+
+    def fill(self, orders: Sequence[Order]) -> tuple[int, int]:
+        """Makes what is not there yet; returns how many images it made and how many it found."""
+        missing = [order for order in orders if not (self.out / order.path).exists()]
+        for order in missing:
+            with atomic_write(self.out / order.path) as temporary:
+                temporary.write_bytes(self.make(order))
+        return len(missing), len(orders) - len(missing)
+
+    def make(self, order: Order) -> bytes:
+        """The JPEG file of one image."""
+        random = np.random.default_rng(order.seed)
+        quality = self.camera.draw_quality(random)
+        face = self._framed(order.source, order.sight, random)
+        if not order.method:
+            return self.camera.encode(face.image, quality)
+        before, donor = face, None
+        if order.method in NEEDS_DONOR and order.donor_sight is not None:
+            before = donor = self._framed(order.donor, order.donor_sight, random)
+        forged = forge(
+            face.image,
+            None if donor is None else donor.image,
+            order.method,
+            random,
+            face.points,
+            None if donor is None else donor.points,
+        )
+        return self.camera.encode(self.camera.evened(forged, before.image, quality, random), quality)
+
+    def _framed(self, path: str, sight: Sight, random: np.random.Generator) -> Framed:
+        return self.camera.frame(decode(self.root / path), sight.points, random)
+
+
+def look(root: Path, aligner: Aligner | None, path: str, landmarks: Landmarks | None) -> Sight | str:
+    """What a photo shows, or why it can't be read.
+
+    Raises:
+        DataError: if the landmarks lie outside of the photo.
+    """
+    try:
+        image = decode(root / path)
+    except DataError as error:
+        return str(error)
+    return see(image, aligner, landmarks)
+
+
+def _survey(
+    table: FaceTable,
+    recipe: Recipe,
+    landmarks: Mapping[str, Landmarks],
+    each: Callable[..., Iterator[Sight | str]],
+    progress: Progress | None,
+) -> tuple[list[Sight], dict[str, str]]:
+    """What each readable photo shows, in order, and why the others can't be read."""
+    paths = table.frame["path"].tolist()
+    aligner = None if recipe.detector is None else Aligner(recipe.detector)
+    looks: Iterator[Sight | str] = each(
+        functools.partial(look, table.root, aligner), paths, [landmarks.get(path) for path in paths]
+    )
+    found: list[Sight | str] = list(_shown(looks, len(paths), "looking at photos", progress, lambda _: 1))
+    sights = [sight for sight in found if isinstance(sight, Sight)]
+    return sights, {path: why for path, why in zip(paths, found, strict=True) if isinstance(why, str)}
+
+
+def _grouped(orders: Sequence[Order]) -> list[list[Order]]:
+    """By person: one person is one task."""
+    return [list(group) for _, group in itertools.groupby(orders, key=lambda order: order.person)]
+
+
+def _shown(
+    results: Iterable[_R], total: int, title: str, progress: Progress | None, size: Callable[[_R], int]
+) -> Iterator[_R]:
+    task = progress.add_task(title, total=total) if progress else None
+    for result in results:
+        if progress is not None and task is not None:
+            progress.advance(task, size(result))
+        yield result
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Callable[..., Iterator[_R]]]:
+    """A ``map`` over processes, or over this one; when the block is left, work that has not begun is dropped."""
+    if count <= 1:
+        yield map
+        return
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_quiet_worker)
+    try:
+        yield functools.partial(pool.map, chunksize=4)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process was killed, as happens where memory runs out; what is made is kept: "
+            "repeat the command with fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _quiet_worker() -> None:
+    """Ctrl-C is the parent's to answer, and each worker keeps to one core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int, landmarks: Mapping[str, Landmarks]) -> None:
+    """Notes what is being made, so that another run into the same folder is refused and this one can go on."""
+    digest = hashlib.blake2b(digest_size=16)
+    for row in range(len(table)):
+        digest.update(f"{table.frame['path'].iat[row]}|{table.path(row).stat().st_size}\n".encode())
+    detector = (
+        "" if recipe.detector is None else hashlib.blake2b(recipe.detector.read_bytes(), digest_size=8).hexdigest()
+    )
+    state = {
+        "methods": list(recipe.methods),
+        "per_person": recipe.per_person,
+        "seed": recipe.seed,
+        "quality": list(recipe.quality),
+        "size": size,
+        "detector": detector,
+        "faces": digest.hexdigest(),
+        "landmarks": digest_of(landmarks, table.frame["path"].tolist()),
+    }
+    note = out / _STATE
+    if not note.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise DataError(
+                f"{out}: expected an empty or a new folder, or one that bonaface forge began; it holds other files"
+            )
+        with atomic_write(note) as temporary:
+            temporary.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        return
+    begun = _read_note(note)
+    differing = [name for name in state if begun.get(name, "") != state[name]]
+    if differing:
+        raise DataError(
+            f"{out}: was begun with other {', '.join(differing)}; repeat that command to go on, or choose a new folder"
+        )
+
+
+def _read_note(note: Path) -> dict[str, object]:
+    try:
+        begun = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError:
+        begun = None
+    if not isinstance(begun, dict):
+        raise DataError(f"{note}: isn't the note that bonaface forge left; choose a new folder")
+    return begun
+
+
+def _finish(out: Path, orders: Sequence[Order]) -> None:
+    rows = [
+        (order.path, order.method, order.source, order.donor, order.seed)
+        for order in sorted(orders, key=lambda order: order.path)
+        if order.method
+    ]
+    with atomic_write(out / "forgeries.csv") as temporary:
+        pd.DataFrame(rows, columns=["path", "method", "source", "donor", "seed"]).to_csv(temporary, index=False)
+    meta = {order.path.removeprefix("images/"): int(bool(order.method)) for order in orders}
+    with atomic_write(out / "meta.json") as temporary:
+        temporary.write_text(json.dumps(meta, indent=0) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Enrolled people, searched by face."""

@@ -1,0 +1,95 @@
+"""Deleted people leave the disk too, not only the answers.
+
+A database that appends marks rows as deleted and keeps their bytes until it compacts its files some day. Milvus Lite can't be told
+to: so the rows that stay are copied to a new collection, which takes the old one's place, and the old one's files are removed. A
+server is told to compact, and removes old files when its own retention ends (``dataCoord.gc.dropTolerance``).
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from bonaface.errors import DataError
+from bonaface.gallery.database import Database, GalleryFullError, ModelMark
+
+__all__ = ["Eraser"]
+
+_COPIED = 5000
+
+
+class Eraser:
+    """Rewrites a database in a thread of its own; deletions that come meanwhile share the next rewriting.
+
+    Args:
+        database: whose rows were deleted.
+        mark: its model.
+        writing: held while it rewrites: others read on, and write afterwards.
+    """
+
+    def __init__(self, database: Database, mark: ModelMark, writing: AbstractContextManager[Any]) -> None:
+        self._database, self._mark, self._writing = database, mark, writing
+        self._wanted, self._idle, self._closed = threading.Event(), threading.Event(), False
+        self._idle.set()
+        self._thread: threading.Thread | None = None
+        folder = database.folder
+        self._note = None if folder is None else folder.with_name(f"{folder.name}.erasing")
+        if self._note is not None and self._note.exists():  # killed before it was done
+            self.start()
+
+    def announce(self) -> None:
+        """Leave word on the disk that something is about to be deleted, so that a kill does not make it be forgotten."""
+        if self._note is not None:
+            _touch(self._note)
+
+    def start(self) -> None:
+        """Begin to erase what was deleted."""
+        self._idle.clear()
+        self._wanted.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="erasing", daemon=True)
+            self._thread.start()
+
+    def wait(self, timeout: float) -> bool:
+        """Whether everything is erased, after at most ``timeout`` seconds."""
+        return self._idle.wait(timeout)
+
+    def close(self) -> None:
+        """Finish the rewriting that goes on; what was deleted after it began is erased by the next start."""
+        self._closed = True
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while self._wanted.wait() and not self._closed:
+            self._wanted.clear()
+            try:
+                self._erase()
+            except DataError:  # away or full: the note stays, and the next deletion or start tries again
+                continue
+            if not self._wanted.is_set():
+                self._idle.set()
+
+    def _erase(self) -> None:
+        if self._note is None:
+            self._database.flush()
+            self._database.compact()
+            return
+        with self._writing:
+            new = self._database.create(self._mark)
+            for rows in self._database.scan("", batch=_COPIED):
+                self._database.write(rows, new)
+            self._database.swap(new)
+            self._note.unlink(missing_ok=True)
+
+
+def _touch(note: Path) -> None:
+    try:
+        note.touch()
+    except OSError as error:
+        raise GalleryFullError(
+            f"{note}: can't be written ({(error.strerror or str(error)).lower()}); nothing was deleted"
+        ) from error

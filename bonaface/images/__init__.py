@@ -1,0 +1,1 @@
+"""Images: bytes to what networks see."""

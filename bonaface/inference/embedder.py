@@ -1,0 +1,209 @@
+"""Photos to embeddings: decoding and the network overlap, and each distinct image is embedded once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from bonaface.assets import SHIPPED_MODEL
+from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.images.crops import View
+from bonaface.images.decoding import decode_bytes
+from bonaface.images.preprocessing import Preparer, test_images
+from bonaface.inference.backends.onnx import OnnxNetwork, OpenVinoNetwork
+from bonaface.inference.backends.torch import Network, TorchNetwork
+from bonaface.verification.calibration import Calibration
+from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.thresholds import Validation
+
+__all__ = ["Embedded", "Embedder", "load_embedder"]
+
+_CHUNK = 64
+_FRAME = 160
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of a list of photos.
+
+    Args:
+        distinct: embeddings of the distinct images among them.
+        place: for each photo its row in ``distinct``, -1 where the photo can't be read, shape ``(n,)``.
+        faults: for each photo that can't be read, why; by its position in the list.
+    """
+
+    distinct: Embeddings
+    place: NDArray[np.int64]
+    faults: dict[int, str]
+
+
+@dataclass
+class Embedder:
+    """A model ready for photos.
+
+    Args:
+        network: images to embeddings.
+        prepare: from a decoded photo to what the network looks at.
+        calibration: of its scores, where it has one.
+        validation: thresholds by false match rate and likelihood ratios, where it has them.
+        name: what messages call it; the network's own name where it is empty.
+    """
+
+    network: Network
+    prepare: Preparer
+    calibration: Calibration | None = None
+    validation: Validation | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Takes the network's name."""
+        self.name = self.name or self.network.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever embeddings would: what is computed by another one must not be compared with them."""
+        text = f"{self.network.fingerprint} {self.prepare.fingerprint()}".encode()
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> Embeddings:
+        """Embeddings of decoded photos, RGB ``(h, w, 3)`` each, in their order."""
+        rows = _Rows(self.network, len(images))
+        for start in range(0, len(images), _CHUNK):
+            rows.add(self._run([self.prepare(image) for image in images[start : start + _CHUNK]]))
+        return rows.filled()
+
+    def embed(self, paths: Sequence[Path], progress: Progress | None = None, threads: int = 2) -> Embedded:
+        """Embeds photos; images of the same content are embedded once, and unreadable ones are named.
+
+        Args:
+            paths: files, in any order, repeated or not.
+            progress: shows how far it is.
+            threads: that read and decode.
+        """
+        task = progress.add_task("embedding", total=len(paths)) if progress else None
+        seen: dict[bytes, int] = {}
+        place = np.full(len(paths), -1, dtype=np.int64)
+        faults: dict[int, str] = {}
+        rows = _Rows(self.network, len(paths))
+        with ThreadPoolExecutor(threads) as pool:
+            for start, read in self._chunks(paths, pool):
+                fresh: list[dict[str, NDArray[np.uint8]]] = []
+                for offset, (digest, images) in enumerate(read):
+                    if isinstance(images, str):
+                        faults[start + offset] = images
+                        continue
+                    if digest not in seen:
+                        seen[digest] = len(seen)
+                        fresh.append(images)
+                    place[start + offset] = seen[digest]
+                if fresh:
+                    rows.add(self._run(fresh))
+                if progress is not None and task is not None:
+                    progress.advance(task, len(read))
+        return Embedded(rows.filled(), place, faults)
+
+    def _chunks(
+        self, paths: Sequence[Path], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[int, list[tuple[bytes, dict[str, NDArray[np.uint8]] | str]]]]:
+        """Chunks of read photos, one chunk ahead of the network."""
+        starts = range(0, len(paths), _CHUNK)
+        waiting = [pool.submit(self._read, path) for path in paths[:_CHUNK]]
+        for start in starts:
+            ahead = [pool.submit(self._read, path) for path in paths[start + _CHUNK : start + 2 * _CHUNK]]
+            yield start, [future.result() for future in waiting]
+            waiting = ahead
+
+    def _read(self, path: Path) -> tuple[bytes, dict[str, NDArray[np.uint8]] | str]:
+        try:
+            data = path.read_bytes()
+            return hashlib.blake2b(data, digest_size=16).digest(), self.prepare(decode_bytes(data, str(path)))
+        except OSError as error:
+            return b"", f"{path}: can't be read ({(error.strerror or str(error)).lower()})"
+        except DataError as error:
+            return b"", str(error)
+
+    def _run(self, prepared: Sequence[Mapping[str, NDArray[np.uint8]]]) -> Embeddings:
+        return self.network(test_images(self.network.views, prepared))
+
+
+class _Rows:
+    """Embeddings that come part by part, each held once: pages of memory that no row was written to cost nothing."""
+
+    def __init__(self, network: Network, most: int) -> None:
+        self._identity = np.empty((most, network.dim), np.float32)
+        self._authenticity = np.empty(most, np.float32) if "authenticity" in network.views else None
+        self._count = 0
+
+    def add(self, some: Embeddings) -> None:
+        rows = slice(self._count, self._count + len(some))
+        self._identity[rows] = some.identity
+        if self._authenticity is not None:
+            self._authenticity[rows] = some.authenticity
+        self._count = rows.stop
+
+    def filled(self) -> Embeddings:
+        odds = self._authenticity
+        return Embeddings(self._identity[: self._count], None if odds is None else odds[: self._count])
+
+
+def load_embedder(model: str | None, detector: Path | None = None, device: str = "auto") -> Embedder:
+    """The model that ``--model`` names.
+
+    Args:
+        model: a run's folder, an exported ``.onnx`` or ``.xml``, or an ONNX face network (prepared as the YAML file beside it
+            says); None is the model that comes with the package.
+        detector: YuNet ONNX file for the aligned faces of an ONNX network; the others bring their own.
+        device: auto, cpu or cuda.
+
+    Raises:
+        ModelError: if it is none of them, or can't be read.
+        ConfigError: if there is no such device.
+    """
+    path = Path(model) if model is not None else SHIPPED_MODEL
+    if model is None and not path.is_file():
+        raise ModelError("no model comes with this installation of bonaface; name one by --model")
+    if path.is_dir():
+        return _of_run(path, device)
+    if path.suffix == ".xml" and path.is_file():
+        return _of_exported(OpenVinoNetwork(path), device)
+    if path.suffix == ".onnx":
+        exported = OnnxNetwork.of(path)
+        return _of_recogniser(path, detector, device) if exported is None else _of_exported(exported, device)
+    what = "is neither" if path.exists() else "no such file or folder"
+    raise ModelError(f"{model}: {what}; expected the folder of a run, an exported model or an ONNX face network")
+
+
+def _of_exported(network: OnnxNetwork | OpenVinoNetwork, device: str) -> Embedder:
+    if device == "cuda":
+        raise ConfigError(
+            f"device: {network.name} is an exported model, which runs on the processor; expected auto or cpu"
+        )
+    told = network.description
+    return Embedder(network, told.preparer(), told.calibration, told.validation)
+
+
+def _of_run(path: Path, device: str) -> Embedder:
+    from bonaface.training.run import load_run  # torch costs seconds, which an exported model doesn't need
+
+    run = load_run(path)
+    if run.model.authenticity is not None and run.calibration is None:
+        raise ModelError(f"{path}: was stopped before it was calibrated: go on with it by bonaface train --resume")
+    prepare = Preparer.of(run.model.views, run.config.faces.frame_size, run.detector)
+    return Embedder(TorchNetwork(run.model, path.name, device), prepare, run.calibration, run.validation)
+
+
+def _of_recogniser(path: Path, detector: Path | None, device: str) -> Embedder:
+    from bonaface.models.backbones import build_backbone  # as above
+    from bonaface.models.face_model import Branch, FaceModel
+
+    backbone = build_backbone(f"onnx:{path}")
+    network = FaceModel(Branch(backbone, None, View("aligned", backbone.size), frozen=True)).eval()
+    return Embedder(TorchNetwork(network, path.stem, device), Preparer.of(network.views, _FRAME, detector))

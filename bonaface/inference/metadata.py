@@ -1,0 +1,151 @@
+"""What an exported model says of itself: all that is needed beside its graph, kept in the file's own metadata.
+
+So one file is the whole model: what it looks at, how its scores become probabilities, at which thresholds it decides, the face
+detector that finds what it looks at, and the card that says what it is for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bonaface import __version__
+from bonaface.errors import ModelError
+from bonaface.images.crops import View
+from bonaface.images.preprocessing import Preparer
+from bonaface.verification.calibration import Calibration
+from bonaface.verification.thresholds import Validation
+
+__all__ = ["KEYS", "MARK", "PRECISION", "WEIGHTS", "Description", "input_of"]
+
+MARK = "bonaface"
+"""The key whose presence tells an exported model from any other network."""
+KEYS = (MARK, "bonaface_version", "model_card", "detector")
+WEIGHTS = "weights"
+"""The key of the digest of an OpenVINO model's ``.bin``."""
+PRECISION = "precision"
+"""The key of what an OpenVINO model computes in, ``f32`` or ``bf16``; one without it computes in ``f32``."""
+_FORMAT = 1
+_BRANCHES = ("identity", "authenticity")
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything about an exported model that its graph does not say.
+
+    Args:
+        name: what messages call it.
+        views: what each branch looks at; the graph's outputs have these names.
+        frame_size: side in pixels of the frame.
+        aligned_size: side in pixels of the aligned face.
+        dim: length of an identity vector.
+        calibration: of its scores; None for a plain recogniser.
+        validation: thresholds and likelihood ratios; None where none are known.
+        card: the model card, Markdown.
+        detector: content of YuNet's ONNX file; None where the model goes without.
+    """
+
+    name: str
+    views: Mapping[str, View]
+    frame_size: int
+    aligned_size: int
+    dim: int
+    calibration: Calibration | None = None
+    validation: Validation | None = None
+    card: str = ""
+    detector: bytes | None = None
+
+    def preparer(self) -> Preparer:
+        """What makes the images that the model looks at.
+
+        Raises:
+            ModelError: if the detector is none that OpenCV reads.
+        """
+        kinds = tuple(sorted({view.kind for view in self.views.values()}))
+        return Preparer(kinds, self.frame_size, self.aligned_size, self.detector)
+
+    def side(self, branch: str) -> int:
+        """Side in pixels of the images that a branch is given."""
+        view = self.views[branch]
+        if view.crop and not view.corners:
+            return view.size
+        return self.frame_size if view.kind == "frame" else self.aligned_size
+
+    def as_metadata(self) -> dict[str, str]:
+        """Texts by key, as ONNX's metadata_props and OpenVINO's rt_info hold them."""
+        settings = {
+            "format": _FORMAT,
+            "name": self.name,
+            "views": {name: asdict(view) for name, view in self.views.items()},
+            "frame_size": self.frame_size,
+            "aligned_size": self.aligned_size,
+            "dim": self.dim,
+            "calibration": self.calibration and self.calibration.as_dict(),
+            "validation": self.validation and self.validation.as_dict(),
+        }
+        detector = base64.b64encode(self.detector or b"").decode()
+        return dict(zip(KEYS, (json.dumps(settings), __version__, self.card, detector), strict=True))
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], where: str) -> Description:
+        """The inverse of ``as_metadata``.
+
+        Args:
+            metadata: with the key ``MARK`` among them.
+            where: the file, for messages.
+
+        Raises:
+            ModelError: if they are damaged or of a later version.
+        """
+        try:
+            settings = json.loads(metadata[MARK], parse_constant=_no_number)
+            found = settings["format"]
+            if found == _FORMAT:
+                return cls._read(settings, metadata)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ModelError(f"{where}: its metadata is damaged ({error!r}); export the model again") from error
+        raise ModelError(
+            f"{where}: of format {found!r}, written by bonaface {metadata.get('bonaface_version', '?')}; "
+            f"bonaface {__version__} reads format {_FORMAT}: export the model again"
+        )
+
+    @classmethod
+    def _read(cls, settings: Mapping[str, Any], metadata: Mapping[str, str]) -> Description:
+        views = {name: View(**view) for name, view in settings["views"].items()}
+        if "identity" not in views or not set(views) <= set(_BRANCHES):
+            raise ValueError(f"views of {sorted(views)}")
+        sizes = [
+            settings["frame_size"],
+            settings["aligned_size"],
+            settings["dim"],
+            *(view.size for view in views.values()),
+        ]
+        if not all(isinstance(size, int) and 0 < size < 100_000 for size in sizes):
+            raise ValueError(f"sizes {sizes}")
+        calibration, validation = settings["calibration"], settings["validation"]
+        calibrated = None if calibration is None else Calibration.from_dict(calibration)
+        if "authenticity" in views and (calibrated is None or calibrated.genuine is None):
+            raise ValueError("no calibration of authenticity")
+        return cls(
+            str(settings["name"]),
+            views,
+            sizes[0],
+            sizes[1],
+            sizes[2],
+            calibrated,
+            None if validation is None else Validation.from_dict(validation),
+            metadata["model_card"],
+            base64.b64decode(metadata["detector"], validate=True) or None,
+        )
+
+
+def input_of(branch: str) -> str:
+    """The graph's input that a branch's images go into."""
+    return f"{branch}_pictures"
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} where a number was expected")

@@ -1,0 +1,139 @@
+"""The images of a folder or a table as one file, in shards: what is done is known by shard, and any shard is read alone."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from bonaface.data.layouts import is_image
+from bonaface.errors import DataError
+from bonaface.storage import Place
+
+__all__ = ["ImageList", "write_list"]
+
+_SCHEMA = pa.schema([("path", pa.string())])
+_KEY = b"bonaface"
+_TABLES = (".csv", ".parquet")
+_EXPECTED = "expected a folder of images, or a CSV or parquet table with a column path"
+
+
+class ImageList:
+    """A list that ``write_list`` wrote. A shard is a row group of its Parquet file, so that no other is read for it.
+
+    Args:
+        place: the file.
+
+    Raises:
+        DataError: if it can't be read, or is no such list.
+    """
+
+    def __init__(self, place: Place) -> None:
+        try:
+            self._file = pq.ParquetFile(place.opened())
+            about = json.loads(self._file.schema_arrow.metadata[_KEY])
+            self.source, self.base = str(about["source"]), str(about["base"])
+        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{place.address}: is no list of images as bonaface embed writes it; remove it") from error
+
+    def __len__(self) -> int:
+        """Images in all."""
+        return int(self._file.metadata.num_rows)
+
+    @property
+    def shards(self) -> int:
+        """How many shards there are."""
+        return int(self._file.num_row_groups)
+
+    def count(self, shards: Iterable[int]) -> int:
+        """How many images there are in some shards."""
+        return sum(int(self._file.metadata.row_group(shard).num_rows) for shard in shards)
+
+    def paths(self, shard: int) -> list[str]:
+        """The images of a shard, as they are listed."""
+        listed: list[str] = self._file.read_row_group(shard)["path"].to_pylist()
+        return listed
+
+    def place(self, path: str) -> Place:
+        """Where a listed image lies."""
+        return Place(path) if "://" in path or path.startswith("/") else Place(self.base) / path
+
+
+def write_list(source: str, to: Place, shard: int) -> None:
+    """Lists the images of a folder, or of a table; of what was listed nothing but the file's index is held in memory.
+
+    Args:
+        source: a folder (its images, and those of all folders below), or a CSV or parquet file with a column ``path``:
+            relative to the table's folder, absolute or URLs.
+        to: the file to write.
+        shard: images in a shard.
+
+    Raises:
+        DataError: if it is neither, has no images, or a path of the table leads out of its folder.
+    """
+    place = Place(source)
+    if place.is_folder():
+        base, paths = source, _below(place)
+    elif source.lower().endswith(_TABLES) and place.exists():
+        base, paths = posixpath.dirname(source) or ".", _listed(place)
+    else:
+        what = "is neither" if place.exists() else "no such file or folder"
+        raise DataError(f"{source}: {what}; {_EXPECTED}")
+    about = {_KEY: json.dumps({"source": source, "base": base})}
+    written = 0
+    with to.writing() as temporary, pq.ParquetWriter(temporary, _SCHEMA.with_metadata(about)) as writer:
+        for group in _groups(paths, shard):
+            writer.write_table(pa.table({"path": group}, schema=_SCHEMA.with_metadata(about)), row_group_size=shard)
+            written += len(group)
+        if not written:
+            raise DataError(f"{source}: holds no images; {_EXPECTED}")
+
+
+def _below(place: Place) -> Iterator[str]:
+    for folder, names in place.walk():
+        if not any(part[0] in "._" for part in folder.split("/") if part != "."):
+            yield from (posixpath.normpath(posixpath.join(folder, name)) for name in names if is_image(name))
+
+
+def _listed(place: Place) -> Iterator[str]:
+    try:
+        for batch in _batches(place):
+            for path in batch.column("path").cast(pa.string()).to_pylist():
+                if not path or ".." in path.split("/"):
+                    raise DataError(f"{place.address}: path: expected one below the table's folder, got {path!r}")
+                yield path
+    except (pa.ArrowException, KeyError) as error:
+        raise DataError(f"{place.address}: isn't a table of images ({_first_line(error)}); {_EXPECTED}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip("'\"").partition("\n")[0]
+
+
+def _batches(place: Place) -> Iterable[Any]:
+    if place.address.lower().endswith(".parquet"):
+        file = pq.ParquetFile(place.opened())
+        return file.iter_batches(columns=["path"]) if "path" in file.schema_arrow.names else _no_path()
+    only = pa_csv.ConvertOptions(include_columns=["path"], column_types={"path": pa.string()})
+    read: Iterable[Any] = pa_csv.open_csv(place.opened(), convert_options=only)
+    return read
+
+
+def _no_path() -> Iterable[Any]:
+    raise KeyError("has no column path")
+
+
+def _groups(paths: Iterable[str], size: int) -> Iterator[list[str]]:
+    group: list[str] = []
+    for path in paths:
+        group.append(path)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,85 @@
+"""Who may call: API keys, kept as digests, and pages of other origins, which may not."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from pathlib import Path
+
+from bonaface.errors import ConfigError
+from bonaface.io import atomic_write
+
+__all__ = ["Keys", "new_key"]
+
+_LINE = re.compile(r"(?P<name>[A-Za-z0-9_.-]{1,64}):(?P<digest>[0-9a-f]{64})")
+
+
+class Keys:
+    """The API keys of a file: a line ``name:digest`` for each. A key is 256 random bits, so one round of SHA-256 hides it.
+
+    Args:
+        path: the file that ``bonaface serve --auth FILE --new-key NAME`` writes.
+
+    Raises:
+        ConfigError: if it can't be read, has a line of another form, or no key at all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._digests = _read(path)
+        if not self._digests:
+            raise ConfigError(f"{path}: holds no key; make one by bonaface serve --auth {path} --new-key NAME")
+
+    def owner(self, key: str) -> str | None:
+        """Whose key it is; None where nobody's. The time that takes says nothing about any key."""
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        found = None
+        for name, known in self._digests.items():  # no early end: each is compared
+            if hmac.compare_digest(known, digest):
+                found = name
+        return found
+
+
+def new_key(path: Path, name: str) -> str:
+    """Adds a key to a file, or replaces the one of that name.
+
+    Returns:
+        The key. Only its digest is kept, so it can't be shown again.
+
+    Raises:
+        ConfigError: if the name is none or the file is of another form.
+        DataError: if it can't be written.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "keys"
+        >>> key = new_key(file, "front-desk")
+        >>> Keys(file).owner(key), Keys(file).owner("guess"), key in file.read_text()
+        ('front-desk', None, False)
+    """
+    if not _LINE.fullmatch(f"{name}:{'0' * 64}"):
+        raise ConfigError(f"--new-key {name!r}: expected 1 to 64 letters, digits, dots, dashes and underscores")
+    key = secrets.token_urlsafe(32)
+    digests = (_read(path) if path.exists() else {}) | {name: hashlib.sha256(key.encode()).hexdigest()}
+    with atomic_write(path) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_text("".join(f"{each}:{digest}\n" for each, digest in digests.items()), encoding="utf-8")
+    return key
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: can't be read as a file of keys; make it by bonaface serve --auth {path} --new-key NAME"
+        ) from error
+    digests = {}
+    for number, line in enumerate(lines, 1):
+        found = _LINE.fullmatch(line.strip())
+        if found is None and line.strip():
+            raise ConfigError(f"{path}:{number}: expected name:digest, as bonaface serve --new-key writes it")
+        if found is not None:
+            digests[found["name"]] = found["digest"]
+    return digests

@@ -1,0 +1,170 @@
+// The page: one section at a time, three tasks.
+
+import { Refused, ask, formOf, useKey } from "/web/service.js";
+import { Slot, element, percent } from "/web/slot.js";
+import { scale } from "/web/scale.js";
+
+const byId = (id) => document.getElementById(id);
+const SECTIONS = ["compare", "enrol", "search"];
+let model = null;
+let patience = 60; // times that the histogram is asked for
+let slots = {};
+
+function showSection() {
+  const wanted = SECTIONS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "compare";
+  for (const name of SECTIONS) byId(name).hidden = name !== wanted;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${wanted}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (wanted === "enrol") listPeople(true);
+}
+
+async function learnModel() {
+  try {
+    model = await ask("/v1/model");
+    const judges = model.judges_authenticity ? "judges whether photos are genuine" : "does not judge whether photos are genuine";
+    byId("about").textContent = `Model ${model.name}, which ${judges}. Of pairs of two people one in ${Math.round(1 / model.fmr).toLocaleString("en")} passes the threshold.`;
+    if (!model.histogram && patience-- > 0) setTimeout(learnModel, 5000);
+  } catch (error) {
+    byId("about").textContent = error.message;
+  }
+}
+
+// One action at a time of a button, its error in words where the answer would be.
+async function attempt(button, place, act) {
+  button.disabled = true;
+  place.replaceChildren(element("p", { className: "soft", textContent: "Working." }));
+  try {
+    place.replaceChildren(...await act());
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    const said = element("div", { className: "warn" }, element("p", { textContent: error.message }));
+    if (error.photos.length) said.append(element("ul", {}, ...error.photos.map(({ photo, reason }) => element("li", { textContent: `Photo ${photo}: ${reason}` }))));
+    place.replaceChildren(said);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function compare() {
+  const { first, second } = slots;
+  const seen = await ask("/v1/verify", { method: "POST", form: formOf({ first: first.file, second: second.file }) });
+  await Promise.all([first.tell(seen.first), second.tell(seen.second)]);
+  return [verdict(seen)];
+}
+
+function verdict(seen) {
+  const card = element("div", { className: "verdict" });
+  card.dataset.decision = seen.decision;
+  card.append(element("p", { className: "decision", textContent: seen.decision[0].toUpperCase() + seen.decision.slice(1) }));
+  card.append(element("p", { textContent: seen.reason }));
+  if (seen.similarity === null) return card;
+  const odds = `Two genuine photos of one person with a probability of ${percent(seen.probability)}, where that is as likely beforehand as not.`;
+  card.append(element("p", { textContent: odds }), scale(seen.similarity, seen.threshold, model?.histogram));
+  const rate = `From the threshold on it is said to be the same person; ${percent(seen.fmr)} of the pairs of two people reach it.`;
+  card.append(element("p", { className: "soft", textContent: rate }));
+  if (model?.histogram) {
+    const keys = [["same", "one person, genuine"], ["others", "two people, or a deepfake"]];
+    card.append(element("ul", { className: "legend" }, ...keys.map(([kind, text]) => element("li", {}, element("span", { className: `key ${kind}` }), text))));
+    card.append(element("p", { className: "soft", textContent: `Behind the scale: ${model.histogram.pairs}, each kind in its own height.` }));
+  }
+  return card;
+}
+
+async function enrol() {
+  const person = byId("person").value;
+  const form = formOf({ photos: [...byId("photos").files] });
+  const done = await ask(`/v1/people/${encodeURIComponent(person)}/photos`, { method: "POST", form });
+  byId("enrol-form").reset();
+  await listPeople(true);
+  return [element("p", { className: "verdict", textContent: `${done.person} is enrolled with ${done.total} photo${done.total === 1 ? "" : "s"}.` })];
+}
+
+let next = "";
+async function listPeople(anew) {
+  if (anew) {
+    next = "";
+    byId("people").replaceChildren();
+  }
+  try {
+    const page = await ask(`/v1/people?limit=50&after=${encodeURIComponent(next)}`);
+    byId("people").append(...page.people.map(personLine));
+    next = page.next ?? "";
+    byId("more").hidden = !page.next;
+    if (!byId("people").children.length) byId("people").append(element("tr", {}, element("td", { colSpan: 4, textContent: "Nobody yet." })));
+  } catch (error) {
+    byId("people").replaceChildren(element("tr", {}, element("td", { colSpan: 4, textContent: error.message })));
+  }
+}
+
+function personLine({ person, photos, enrolled }) {
+  const save = element("button", { type: "button", textContent: "Export" }), away = element("button", { type: "button", textContent: "Delete" });
+  save.setAttribute("aria-label", `Export ${person}`);
+  away.setAttribute("aria-label", `Delete ${person}`);
+  save.addEventListener("click", async () => {
+    const blob = await ask(`/v1/people/${encodeURIComponent(person)}/export`, { raw: true });
+    const link = element("a", { href: URL.createObjectURL(blob), download: `${person}.zip` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+  away.addEventListener("click", () => {
+    if (!window.confirm(`Delete ${person} and all that is stored about them?`)) return;
+    attempt(away, byId("enrolled"), async () => {
+      const done = await ask(`/v1/people/${encodeURIComponent(person)}`, { method: "DELETE" });
+      await listPeople(true);
+      const disk = done.erased ? "nothing is left of them in the database or on the disk" : "the disk is still being rewritten";
+      return [element("p", { className: "verdict", textContent: `${person} is deleted: ${disk}.` })];
+    });
+  });
+  const when = new Date(1000 * enrolled).toLocaleString();
+  return element("tr", {}, element("td", { textContent: person }), element("td", { textContent: photos }), element("td", { textContent: when }), element("td", {}, save, " ", away));
+}
+
+async function search() {
+  const { query } = slots;
+  const found = await ask("/v1/search", { method: "POST", form: formOf({ image: query.file, k: "5" }) });
+  await query.tell(found.image);
+  if (!found.candidates.length) return [element("p", { className: "verdict", textContent: "Nobody is enrolled." })];
+  const rows = found.candidates.map((each) => element("tr", {},
+    element("td", { textContent: each.person }), element("td", { textContent: each.decision }),
+    element("td", { textContent: percent(each.probability) }), element("td", { textContent: each.similarity.toFixed(2) })));
+  const head = element("tr", {}, ...["person", "verdict", "probability", "similarity"].map((text) => element("th", { textContent: text })));
+  const many = `Similarity of the photo that is most alike; the threshold is ${found.threshold.toFixed(2)}. A stranger is expected to match ${found.false_matches.toPrecision(2)} of the enrolled photos.`;
+  return [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "soft", textContent: many })];
+}
+
+function start() {
+  const ready = () => {
+    byId("compare-run").disabled = !(slots.first?.file && slots.second?.file);
+    byId("search-run").disabled = !slots.query?.file;
+  };
+  for (const root of document.querySelectorAll(".slot")) slots[root.dataset.slot] = new Slot(root, ready);
+  const press = (button, place, act) => byId(button).addEventListener("click", () => attempt(byId(button), byId(place), act));
+  press("compare-run", "verdict", compare);
+  press("search-run", "found", search);
+  byId("enrol-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(event.submitter, byId("enrolled"), enrol);
+  });
+  byId("more").addEventListener("click", () => listPeople(false));
+  byId("key").addEventListener("submit", (event) => {
+    event.preventDefault();
+    useKey(byId("key-text").value);
+    byId("key").hidden = true;
+    learnModel();
+    showSection();
+  });
+  // A pasted photo goes to the place that has the focus, or to the first that is empty.
+  document.addEventListener("paste", (event) => {
+    const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
+    const open = Object.values(slots).filter((slot) => slot.root.offsetParent);
+    const target = open.find((slot) => slot.root.contains(document.activeElement)) ?? open.find((slot) => !slot.file) ?? open.at(-1);
+    if (file) target?.take(file);
+  });
+  window.addEventListener("hashchange", showSection);
+  showSection();
+  learnModel();
+}
+
+start();

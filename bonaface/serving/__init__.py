@@ -1,1 +1,0 @@
-"""What goes out: embedding at run time, submissions."""

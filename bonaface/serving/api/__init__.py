@@ -1,1 +1,0 @@
-"""The REST service: verification, enrolment and search over HTTP."""

@@ -1,0 +1,124 @@
+"""In which precision and memory layout networks are trained: what a short measurement finds the fastest on this machine."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from bonaface.errors import ConfigError
+from bonaface.io import atomic_write
+from bonaface.models.depthwise import FastDepthwise
+from bonaface.models.face_model import Branch
+
+__all__ = ["Numerics", "chosen_numerics", "fastest", "precision_of"]
+
+_IMAGES = 16
+_LONG = 2.0
+"""Seconds of a step beyond which one is enough."""
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How training computes.
+
+    Args:
+        precision: Lightning's name: 32-true, bf16-mixed or 16-mixed.
+        channels_last: whether the colours of a pixel lie side by side.
+    """
+
+    precision: str
+    channels_last: bool = True
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of weights and images."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def __str__(self) -> str:
+        """For the log."""
+        return f"{self.precision.split('-')[0]} with channels {'last' if self.channels_last else 'first'}"
+
+
+def chosen_numerics(
+    trained: Mapping[str, Branch], setting: str, device: str, file: Path | None, console: Console
+) -> Numerics:
+    """What to train in: the setting, or for ``auto`` on a CPU the fastest by measurement, which is noted for when the run goes on.
+
+    Args:
+        trained: the branches that are trained.
+        setting: auto, 32, bf16 or 16.
+        device: cpu or cuda.
+        file: where a measured choice is noted and read back; None: nothing is measured, as several processes must agree.
+        console: told of a measured choice.
+
+    Raises:
+        ConfigError: if the note is not as it was written.
+    """
+    if setting != "auto" or device != "cpu" or file is None:
+        return Numerics(precision_of(setting, device))
+    if file.exists():
+        try:
+            return Numerics(**json.loads(file.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{file}: not the note of a precision ({error}): delete it to measure again") from error
+    speeds = fastest(trained)
+    best = next(iter(speeds))
+    console.log(
+        f"precision: {', '.join(f'{how} {speed:.0f} images/s' for how, speed in speeds.items())}: the first is used"
+    )
+    with atomic_write(file) as temporary:
+        temporary.write_text(json.dumps(asdict(best)), encoding="utf-8")
+    return best
+
+
+def fastest(trained: Mapping[str, Branch]) -> dict[Numerics, float]:
+    """Images a second of training steps on this CPU, forward and backward of all branches, by how they compute; fastest first.
+
+    Copies are measured: weights, running statistics and random numbers stay as they are.
+    """
+    precisions = ["32-true"] + (["bf16-mixed"] if _cpu_has_bf16() else [])
+    speeds = {}
+    with torch.random.fork_rng(devices=[]):
+        for precision, channels_last in product(precisions, (True, False)):
+            how = Numerics(precision, channels_last)
+            speeds[how] = _IMAGES / sum(_seconds(branch, how) for branch in trained.values())
+    return dict(sorted(speeds.items(), key=lambda item: -item[1]))
+
+
+def _seconds(branch: Branch, how: Numerics) -> float:
+    """Of a training step of one branch, after a first one that is not counted unless it is long."""
+    net = copy.deepcopy(branch).train()
+    net.backbone.lay_out(how.layout)
+    images = torch.randint(0, 256, (_IMAGES, 3, branch.view.size, branch.view.size), dtype=torch.uint8)
+    least = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=how.precision != "32-true"), FastDepthwise():
+            made = net(images)
+        made.float().square().mean().backward()
+        least = min(least, time.perf_counter() - started)
+        if least > _LONG:
+            break
+    return least
+
+
+def precision_of(setting: str, device: str) -> str:
+    """Lightning's name of a precision; ``auto`` takes bf16 where the device computes it natively."""
+    named = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+    if setting in named:
+        return named[setting]
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _cpu_has_bf16()
+    return "bf16-mixed" if native else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe()) if probe else False

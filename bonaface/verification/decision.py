@@ -1,0 +1,161 @@
+"""What is said of two photos: the same person, different people, not genuine, or that it can't be told.
+
+The similarity decides, since it is what the thresholds were measured with; the other three answers say why it was low:
+
+1. similarity at or above the threshold: **same person**;
+2. else, if the identity alone would have passed (as it would between two photos that are surely genuine) and a photo is called a
+   deepfake, as one in a hundred genuine validation photos is: **not genuine**, with the photo named;
+3. else, if the identity alone speaks clearly for two people (P(same person) < 0.1): **different people**;
+4. else: it **cannot tell**.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.errors import ConfigError, ModelError
+from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.scoring import similarity
+from bonaface.verification.thresholds import Threshold, Validation
+
+__all__ = ["Decision", "Verdict", "judge", "threshold_for"]
+
+Decision = Literal["same person", "different people", "not genuine", "cannot tell"]
+
+_DIFFERENT = 0.1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a pair of photos.
+
+    Args:
+        decision: see the module.
+        similarity: as ``bonaface.verification.scoring.similarity`` has it.
+        probability: that these are two genuine photos of one person: P(same person) x P(neither is a deepfake), where each
+            question is as likely to be answered with yes as with no before the photos are seen.
+        threshold: that the similarity was held against.
+        fmr: share of pairs of two people that reach the threshold, measured on validation photos.
+        reason: one sentence.
+        same: P(same person), by the identity alone.
+        genuine: P(genuine) of either photo; None where the model does not judge it.
+    """
+
+    decision: Decision
+    similarity: float
+    probability: float
+    threshold: float
+    fmr: float
+    reason: str
+    same: float
+    genuine: tuple[float, float] | None
+
+
+def judge(
+    a: Embeddings, b: Embeddings, calibration: Calibration | None, validation: Validation | None, fmr: float = 1e-3
+) -> list[Verdict]:
+    """A verdict on each pair.
+
+    Args:
+        a: one photo of each of ``n`` pairs.
+        b: the other.
+        calibration: of the model.
+        validation: of the model: its thresholds.
+        fmr: the false match rate that decides, one of those that the model knows thresholds for.
+
+    Returns:
+        ``n`` verdicts.
+
+    Raises:
+        ConfigError: if there is no threshold for that rate.
+        ModelError: if the model has no calibration, or a similarity is not finite.
+    """
+    threshold = threshold_for(validation, fmr)
+    if calibration is None:
+        raise ModelError(
+            "the model has no calibration, so what its similarities mean is not known; expected a trained run's"
+        )
+    scores = similarity(a, b, calibration)
+    if not np.isfinite(scores).all():
+        raise ModelError("a similarity is not finite; the model is damaged")
+    cosines = similarity(Embeddings(a.identity), Embeddings(b.identity), None)
+    log_same, log_even = calibration.log_same(cosines), calibration.same.log_probability(cosines)
+    genuine = _genuine(a, b, calibration.genuine)
+    forged = {"first": _called_fake(a, calibration), "second": _called_fake(b, calibration)}
+    # What passes is the cosine of a plain model, and the log probability of one that judges authenticity.
+    passes = (cosines if genuine is None else log_same) >= threshold.threshold
+    probability = np.exp(log_even if genuine is None else scores - log_same + log_even)
+    return [
+        _verdict(
+            float(scores[row]),
+            float(probability[row]),
+            threshold,
+            float(np.exp(log_even[row])),
+            bool(passes[row]),
+            None if genuine is None else genuine[row],
+            [side for side, called in forged.items() if called[row]],
+        )
+        for row in range(len(scores))
+    ]
+
+
+def threshold_for(validation: Validation | None, fmr: float) -> Threshold:
+    """The threshold of a false match rate.
+
+    Raises:
+        ConfigError: if the model knows none for it.
+    """
+    known = () if validation is None else validation.thresholds
+    for threshold in known:
+        if np.isclose(threshold.fmr, fmr, rtol=1e-6, atol=0):
+            return threshold
+    rates = ", ".join(f"{each.fmr:g}" for each in known)
+    raise ConfigError(f"--fmr {fmr:g}: the model has thresholds for {rates or 'no rate at all'}; expected one of them")
+
+
+def _genuine(a: Embeddings, b: Embeddings, logistic: Logistic | None) -> list[tuple[float, float]] | None:
+    if a.authenticity is None or b.authenticity is None or logistic is None:
+        return None
+    first, second = (np.exp(logistic.log_probability(each)) for each in (a.authenticity, b.authenticity))
+    return [(float(x), float(y)) for x, y in zip(first, second, strict=True)]
+
+
+def _called_fake(photos: Embeddings, calibration: Calibration) -> NDArray[np.bool_]:
+    """Which photos are called deepfakes, shape ``(n,)``; none where authenticity is not judged."""
+    odds = photos.authenticity
+    return np.zeros(len(photos), dtype=bool) if odds is None else calibration.called_fake(odds)
+
+
+def _verdict(
+    score: float,
+    probability: float,
+    threshold: Threshold,
+    same: float,
+    identity_passes: bool,
+    genuine: tuple[float, float] | None,
+    forged: Sequence[str],
+) -> Verdict:
+    decision, reason = _decided(score >= threshold.threshold, identity_passes, same, forged)
+    return Verdict(decision, score, probability, threshold.threshold, threshold.fmr, reason, same, genuine)
+
+
+def _decided(passes: bool, identity_passes: bool, same: float, forged: Sequence[str]) -> tuple[Decision, str]:
+    said = f"The {' and the '.join(forged)} photo look{'s' if len(forged) == 1 else ''} forged" if forged else ""
+    if passes:
+        return "same person", "The faces are alike enough and nothing speaks strongly against either photo."
+    if identity_passes and forged:
+        return "not genuine", f"{said}, though the faces are alike."
+    if same < _DIFFERENT:
+        return "different people", f"The faces are not alike{'; ' + said[0].lower() + said[1:] if said else ''}."
+    if identity_passes:
+        return "cannot tell", "The faces are alike, but whether both photos are genuine is not sure enough."
+    return (
+        "cannot tell",
+        f"The faces are neither alike enough nor clearly different{'; ' + said[0].lower() + said[1:] if said else ''}.",
+    )

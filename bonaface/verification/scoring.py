@@ -1,0 +1,70 @@
+"""From embeddings to similarities: the one place that says how alike two photos are.
+
+For a plain model similarity is the cosine. For a model that also judges authenticity it is
+``log P(same person) + log P(neither photo is a deepfake)``, each by logistic regression on validation pairs (Platt 1999; fused
+probabilities rather than raw scores, as the SASV challenge of 2022 found they must be).
+
+At most one photo of a pair is taken to be a deepfake, so "neither", "the first" and "the second" exclude one another, and with
+calibrated log-odds ``g`` of being genuine ``P(neither) = 1 / (1 + exp(-g_a) + exp(-g_b))``. It is never believed to be below
+``DOUBT``: a network that judges authenticity errs, also where it is sure, and with a product of two such probabilities a few real
+photos that it takes for fakes fall below other people, so that the error rate against impostors triples. For the same reason
+two photos show one person less often than not before they are seen, ``PRIOR``: else P(same person) is near 1 for a look-alike
+as for the very person, and a doubted photo of the latter falls below the former.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.verification.calibration import Calibration
+from bonaface.verification.embeddings import Embeddings, cosine
+
+__all__ = ["fused", "similarity"]
+
+Floats = NDArray[np.float64]
+
+
+def similarity(a: Embeddings, b: Embeddings, calibration: Calibration | None) -> Floats:
+    """How alike the photos of ``a`` are to those of ``b``, row by row, shape ``(n,)``. Higher is more alike.
+
+    Args:
+        a: one photo of each pair.
+        b: the other.
+        calibration: needed where the embeddings judge authenticity.
+
+    Raises:
+        ValueError: if they do, and there is none.
+
+    Example:
+        >>> a = Embeddings(np.float32([[1, 0], [0, 1]]))
+        >>> similarity(a, Embeddings(np.float32([[1, 0], [1, 0]])), None)
+        array([1., 0.])
+    """
+    cosines = cosine(a, b)
+    if a.authenticity is None or b.authenticity is None:
+        return cosines
+    return fused(calibration, cosines, a.authenticity, b.authenticity)
+
+
+def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray[Any], odds_b: NDArray[Any]) -> Floats:
+    """``log P(same person) + log P(neither is a deepfake)`` of cosines and raw log-odds, of any shapes that broadcast.
+
+    Raises:
+        ValueError: if the calibration has nothing on authenticity.
+
+    Example:
+        >>> from bonaface.verification.calibration import Logistic
+        >>> sure = Calibration(Logistic(10.0, 0.0), Logistic(1.0, 0.0))
+        >>> float(fused(sure, np.array(1.0), np.array(9.0), np.array(-90.0)).round(3)), round(float(np.log(sure.doubt)), 3)
+        (-1.609, -1.609)
+    """
+    if calibration is None or calibration.genuine is None:
+        raise ValueError("embeddings with authenticity need a calibration of it")
+    odds = calibration.genuine.log_odds
+    neither = -np.logaddexp(0.0, np.logaddexp(-odds(odds_a), -odds(odds_b)))
+    believed = np.logaddexp(np.log1p(-calibration.doubt) + neither, np.log(calibration.doubt))
+    scores: Floats = calibration.log_same(cosine) + believed
+    return scores

@@ -1,0 +1,132 @@
+"""``clean`` as a user runs it, and a training that follows its list."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SHARED = Path(__file__).parents[3] / "shared"
+NETWORK = SHARED / "weights" / "mobilefacenet_512.onnx"
+DETECTOR = SHARED / "weights" / "yunet_2023mar_int8bq.onnx"
+
+
+@pytest.fixture
+def dirty(make_people: Callable[..., Path]) -> Path:
+    """One broken file, one copy, one photo that is in two folders."""
+    root = make_people("dirty", people=9)
+    images = root / "images"
+    (images / "00000000" / "0.png").write_bytes(b"")
+    shutil.copy(images / "00000001" / "0.png", images / "00000001" / "1.png")
+    shutil.copy(images / "00000002" / "0.png", images / "00000003" / "0.png")
+    return root
+
+
+def listed(csv: Path) -> dict[str, str]:
+    rows = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    return dict(zip(rows["path"].str.removeprefix("images/"), rows["fault"], strict=True))
+
+
+def test_without_a_model(say, dirty, tmp_path):
+    before = {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()}
+    said = say("clean", dirty, "--out", tmp_path / "faults.csv", "--sheet", tmp_path / "sheet.html")
+    assert said.code == 0, said.err
+    found = listed(tmp_path / "faults.csv")
+    certain = {"00000000/0.png": "unreadable", "00000001/1.png": "duplicate"}
+    across = dict.fromkeys(["00000002/0.png", "00000003/0.png"], "duplicate_across")
+    assert found.items() >= (certain | across).items()
+    assert "63 images checked in " in said.err
+    assert "1 unreadable" in said.err
+    assert (tmp_path / "sheet.html").stat().st_size > 10_000
+    assert {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()} == before
+
+
+def test_with_a_run_and_again_from_the_cache(say, run_folder, dirty, tmp_path):
+    words = ("clean", dirty, "--model", run_folder, "--cache", tmp_path / "kept", "--device", "cpu", "--out")
+    assert say(*words, tmp_path / "a.csv").code == 0
+    shards = list((tmp_path / "kept").rglob("*.npz"))
+    assert len(shards) == 1
+    assert say(*words, tmp_path / "b.csv").code == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert list((tmp_path / "kept").rglob("*.npz")) == shards
+    assert listed(tmp_path / "a.csv")["00000000/0.png"] == "unreadable"
+
+
+def test_against_a_test_set(say, make_people, make_pairs, tmp_path):
+    people, pairs = make_people("people"), make_pairs("pairs", count=4)
+    said = say("clean", people, "--against", pairs, "--out", tmp_path / "faults.csv")
+    assert said.code == 0, said.err
+    rows = pd.read_csv(tmp_path / "faults.csv")
+    leaked = rows[rows["fault"] == "leak"]
+    assert "images/00000000/0.png" in set(leaked["path"])
+    assert leaked["evidence"].str.contains("of the test set").all()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--model", "none.onnx"], "none.onnx: can't be read (no such file"),
+        (["--detector", "none.onnx"], "none.onnx: no such file, expected a YuNet"),
+        (["--against", "none"], "none: no such folder; expected a test set"),
+    ],
+)
+def test_refusals_are_one_line(say, people, tmp_path, more, said):
+    heard = say("clean", people, "--out", tmp_path / "faults.csv", *more)
+    assert heard.code == 2
+    assert len(heard.lines) == 1
+    assert heard.lines[0].startswith(f"bonaface clean: {said}")
+    assert not (tmp_path / "faults.csv").exists()
+
+
+def test_a_folder_that_is_not_there(say, tmp_path):
+    said = say("clean", tmp_path / "none", "--out", tmp_path / "faults.csv")
+    assert (said.code, len(said.lines)) == (2, 1)
+    assert "no such file or folder" in said.err
+
+
+def test_training_follows_the_list(say, words, dirty, tmp_path):
+    say("clean", dirty, "--out", tmp_path / "faults.csv")
+    rows = pd.read_csv(tmp_path / "faults.csv", dtype=str, keep_default_na=False)
+    rows.loc[rows["path"] == "images/00000002/0.png", "decision"] = "reject"
+    moved = ["images/00000004/0.png", "mislabelled", "looks so", "move to person 00000005", "0.9", ""]
+    rows.loc[len(rows)] = moved
+    rows.to_csv(tmp_path / "faults.csv", index=False)
+    settings = {"faces.train": dirty, "faces.faults": tmp_path / "faults.csv", "name": "cleaned"}
+    said = say("train", *words(**settings))
+    assert said.code == 0, said.err
+    assert f"{len(rows) - 1} suggestions followed, 1 rejected" in said.err.replace("\n", " ")
+    kept = listed(tmp_path / "runs" / "cleaned" / "faults.csv")
+    assert "00000002/0.png" not in kept
+    assert kept["00000003/0.png"] == "duplicate_across"
+    assert kept["00000004/0.png"] == "mislabelled"
+
+
+def test_training_refuses_a_list_of_another_folder(say, words, tmp_path):
+    (tmp_path / "faults.csv").write_text("path,suggestion\nelse.jpg,drop\n")
+    said = say("train", *words(**{"faces.faults": tmp_path / "faults.csv"}))
+    assert (said.code, len(said.lines)) == (2, 1)
+    assert '"else.jpg" is not in' in said.err
+
+
+@pytest.mark.skipif(not NETWORK.is_file(), reason="../shared, a face network and photos, isn't there")
+def test_real_photos_in_the_wrong_folder(say, tmp_path):
+    folders = sorted(folder for folder in (SHARED / "celeba-faces").iterdir() if folder.is_dir())
+    source = [folder for folder in folders if len(list(folder.iterdir())) >= 6]
+    for folder in source[:16]:
+        for photo in sorted(folder.iterdir())[:6]:
+            target = tmp_path / "faces" / folder.name / photo.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(photo, target)
+    first, second = source[0].name, source[1].name
+    wrong = sorted((tmp_path / "faces" / first).iterdir())[0]
+    wrong.rename(tmp_path / "faces" / second / "moved.jpg")
+    said = say(
+        *("clean", tmp_path / "faces", "--out", tmp_path / "faults.csv", "--cache", tmp_path / "kept"),
+        *("--model", NETWORK, "--detector", DETECTOR, "--device", "cpu"),
+    )
+    assert said.code == 0, said.err
+    rows = pd.read_csv(tmp_path / "faults.csv").set_index("path")
+    assert rows.loc[f"{second}/moved.jpg", "fault"] == "mislabelled"
+    assert rows.loc[f"{second}/moved.jpg", "suggestion"] == f"move to person {first}"
+    assert rows["suggestion"].str.startswith("move to").sum() == 1

@@ -1,0 +1,119 @@
+"""The program's door: help, errors and exit codes."""
+
+import errno
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from bonaface import __version__, cli
+from bonaface.errors import ConfigError, DataError, ModelError
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "lightning", "timm", "numpy", "pandas", "cv2", "jsonargparse")
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """``command(function)`` stands in for the command ``train``."""
+
+    def stand_in(function):
+        module = types.ModuleType("bonaface.cli.train")
+        module.main = function
+        monkeypatch.setitem(sys.modules, "bonaface.cli.train", module)
+
+    return stand_in
+
+
+def raising(error):
+    def run(arguments):
+        raise error
+
+    return run
+
+
+def test_the_code_and_the_words_go_through(command):
+    seen = []
+    command(lambda words: seen.append(words) or 1)
+    assert cli.main(["train", "--steps", "4"]) == 1
+    assert seen == [["--steps", "4"]]
+
+
+@pytest.mark.parametrize("kind", [ConfigError, DataError, ModelError])
+def test_an_error_of_the_project_is_one_line(command, capsys, kind):
+    command(raising(kind("x.csv: wrong; expected right")))
+    assert cli.main(["train"]) == 2
+    assert capsys.readouterr() == ("", "bonaface train: x.csv: wrong; expected right\n")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_line(command, capsys, code):
+    command(raising(OSError(code, os.strerror(code), "runs/a/last.ckpt")))
+    assert cli.main(["train"]) == 2
+    said = capsys.readouterr().err
+    assert said == "bonaface train: runs/a/last.ckpt: no space left; make room and run the command again\n"
+
+
+def test_what_the_system_refuses_is_one_line(command, capsys):
+    command(raising(PermissionError(errno.EACCES, "Permission denied", "/root/x")))
+    assert cli.main(["train"]) == 2
+    assert capsys.readouterr().err.startswith("bonaface train: /root/x: permission denied; expected a file")
+
+
+def test_a_bug_is_not_hidden(command):
+    command(raising(KeyError("oops")))
+    with pytest.raises(KeyError):
+        cli.main(["train"])
+
+
+def test_an_interrupt_is_130(command, capsys):
+    command(raising(KeyboardInterrupt()))
+    assert cli.main(["train"]) == 130
+    assert capsys.readouterr().err == "bonaface train: interrupted\n"
+
+
+def test_an_unknown_command_is_named(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["trian"])
+    assert stop.value.code == 2
+    assert "trian" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [["--help"], []])
+def test_help_lists_every_command(capsys, words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said and what in said for name, what in cli.COMMANDS.items())
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"bonaface {__version__}\n"
+
+
+def test_every_command_is_there():
+    for name in cli.COMMANDS:
+        assert (ROOT / "bonaface" / "commands" / f"{name}.py").is_file(), name
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported():
+    code = (
+        "import sys, bonaface.cli\n"
+        "try: bonaface.cli.main(['--help'])\n"
+        f"except SystemExit: print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(("script", "command"), [("train.py", "train"), ("make_submission.py", "submit")])
+def test_the_scripts_are_the_commands(script, command):
+    said = subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True)
+    assert said.stdout.startswith(f"usage: bonaface {command} ")

@@ -1,0 +1,35 @@
+"""``bonaface embed`` as a user gives it, on a Ray of this machine."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bonaface.cli.embed import main
+from bonaface.errors import ConfigError
+from bonaface.inference.embedder import load_embedder
+
+pytest.importorskip("ray")
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_folder_of_people_becomes_a_table_once(run_folder, make_people, tmp_path, capfd):
+    people = make_people(people=3)
+    (people / "images" / "00000001" / "2.png").write_bytes(b"<html>404</html>")
+    out = tmp_path / "faces.parquet"
+    words = [str(people), "--out", str(out), "--model", str(run_folder), "--workers", "1"]
+    assert main(words) == 1
+    said = capfd.readouterr().err
+    assert "21 images; shards: 1, done before: 0" in said
+    assert f"{out}: 21 images embedded in " in said
+    assert said.rstrip().endswith("; 1 can't be used")
+    table = pd.read_parquet(out)
+    path = "images/00000002/6.png"
+    own = load_embedder(str(run_folder), device="cpu").embed([people / path]).distinct
+    np.testing.assert_allclose(table.set_index("path").loc[path, "embedding"], own.identity[0], atol=1e-5)
+    assert main(words) == 0
+    assert "shards: 1, done before: 1" in capfd.readouterr().err
+
+
+def test_no_workers(tmp_path):
+    with pytest.raises(ConfigError, match="--workers: expected at least 1, got 0"):
+        main([str(tmp_path), "--out", str(tmp_path / "x"), "--workers", "0"])

@@ -1,0 +1,98 @@
+"""``bonaface serve`` as a process: what it refuses, what it prints, how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from bonaface.cli.serve import main
+from bonaface.errors import BonafaceError, ConfigError
+from bonaface.service.auth import Keys
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--host", "0.0.0.0"], "expected --auth FILE with API keys, or --host 127.0.0.1"),  # noqa: S104 - refused
+        (["--host", "192.168.1.5"], "others than this machine could ask"),
+        (["--new-key", "desk"], "name the file of keys by --auth"),
+        (["--rate", "0"], "--rate 0: expected more than 0"),
+        (["--queue", "-1"], "--queue -1: expected more than 0"),
+        (["--re-embed"], "--keep-photos DIR"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_anything_is_loaded(words, why):
+    with pytest.raises(ConfigError, match=why):
+        main(words)
+
+
+def test_a_new_key_is_shown_once_and_kept_as_a_digest(tmp_path, capsys):
+    file = tmp_path / "keys"
+    assert main(["--auth", str(file), "--new-key", "desk"]) == 0
+    key = capsys.readouterr().out.strip()
+    assert Keys(file).owner(key) == "desk"
+    assert key not in file.read_text()
+    assert main(["--auth", str(file), "--new-key", "desk"]) == 0
+    assert Keys(file).owner(key) is None, "the new key of a name replaces the old one"
+
+
+def test_a_port_in_use_is_said_before_a_model_is_loaded():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(ConfigError, match=f"--port {port}: can't be listened at"):
+            main(["--model", "gone", "--port", port])
+
+
+def test_a_model_that_is_none_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"\x08\x07nonsense" * 50)
+    for name in ("broken.onnx", "gone"):
+        with pytest.raises(BonafaceError, match=name):
+            main(["--model", str(tmp_path / name), "--gallery", str(tmp_path / "g.db"), "--port", "0"])
+
+
+def test_a_process_answers_and_ends_well_when_told_to(run_folder, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        "--model",
+        run_folder,
+        "--gallery",
+        tmp_path / "g.db",
+        "--port",
+        port,
+        "--fmr",
+        "0.1",
+        "--audit",
+        tmp_path / "audit.jsonl",
+    ]
+    code = "import sys; from bonaface.cli.serve import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    try:
+        _until_up(f"http://127.0.0.1:{port}/v1/ready", process)
+        assert httpx.get(f"http://127.0.0.1:{port}/v1/model").json()["name"] == run_folder.name
+        os.kill(process.pid, signal.SIGTERM)
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert said.splitlines()[0] == f"{run_folder.name} at http://127.0.0.1:{port}; gallery: {tmp_path / 'g.db'}"
+    assert "Traceback" not in said
+
+
+def _until_up(url, process):
+    for _ in range(600):
+        assert process.poll() is None, process.stderr.read()
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")

@@ -1,0 +1,62 @@
+"""``bonaface verify`` as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bonaface.cli.verify import main
+from bonaface.errors import ConfigError, DataError
+
+pytest_plugins = ("tiny_models",)
+
+
+@pytest.fixture
+def pair(tiny_people):
+    return str(tiny_people / "p0" / "0.png"), str(tiny_people / "p0" / "1.png")
+
+
+def test_a_verdict_in_words(pair, tiny_exported, capfd):
+    assert main([*pair, "--model", str(tiny_exported)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split(":")[0] in {"same person", "different people", "not genuine", "cannot tell"}
+    assert "threshold -0.500 (false match rate 0.001)" in lines[1]
+    assert lines[3].startswith(f"genuine: {pair[0]} ")
+
+
+def test_a_verdict_as_json(pair, tiny_exported, capfd):
+    assert main([*pair, "--model", str(tiny_exported), "--fmr", "0.1", "--json"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert (said["threshold"], said["fmr"], said["model"]) == (-2.0, 0.1, "tiny")
+    assert [photo["file"] for photo in said["photos"]] == list(pair)
+    assert (said["decision"] == "same person") == (said["similarity"] >= said["threshold"])
+
+
+def test_a_photo_is_itself(pair, tiny_exported, capfd):
+    main([pair[0], pair[0], "--model", str(tiny_exported), "--json"])
+    said = json.loads(capfd.readouterr().out)
+    assert said["same"] == pytest.approx(1 / (1 + 2.718281828**-10), abs=1e-4)
+    assert said["photos"][0]["genuine"] == said["photos"][1]["genuine"]
+
+
+def test_what_cannot_be_judged(pair, tiny_exported, tmp_path):
+    (tmp_path / "page.jpg").write_bytes(b"<html>404")
+    with pytest.raises(DataError, match=r"page\.jpg: is a web page"):
+        main([pair[0], str(tmp_path / "page.jpg"), "--model", str(tiny_exported)])
+    with pytest.raises(DataError, match=r"gone\.jpg: can't be read \(no such file or directory\)"):
+        main([str(tmp_path / "gone.jpg"), pair[1], "--model", str(tiny_exported)])
+    with pytest.raises(ConfigError, match=r"--fmr 0\.5: the model has thresholds for 0\.1, 0\.001"):
+        main([*pair, "--model", str(tiny_exported), "--fmr", "0.5"])
+
+
+def test_no_framework_is_loaded(pair, tiny_exported):
+    """Start-up is what a user waits for: an exported model needs no torch, scikit-learn, scipy or pandas."""
+    words = [*pair, "--model", str(tiny_exported)]
+    code = (
+        f"import sys\nfrom bonaface.cli.verify import main\nmain({words!r})\n"
+        "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'lightning', 'timm', 'onnx'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {sorted(heavy)}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

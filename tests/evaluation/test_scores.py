@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bonaface.errors import DataError
+from bonaface.evaluation.scores import PairScores, pairs_of_labels, read_scores, write_scores
+
+IDS = ["0000", "0001", "0002"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no column pair_id"),
+        ("pair_id,score\n0,1\n", "has no column similarity"),
+        ("pair_id,similarity\n0,1\n1,nan\n2,0\n", "line 3: pair 1: similarity: expected a finite number, got 'nan'"),
+        ("pair_id,similarity\n0,1\n1,-inf\n2,0\n", "line 3: pair 1: similarity: expected a finite number, got '-inf'"),
+        ("pair_id,similarity\n0,1\n1\n2,0\n", "line 3: pair 1: similarity: expected a finite number, got ''"),
+        ("pair_id,similarity\n0,1\n1,2\n", "1 of 3 pairs of labels.csv have no score, first 0002"),
+        ("pair_id,similarity\n0,1\n1,2\n1,2\n2,0\n", "line 4: pair 1 occurs twice, first on line 3"),
+        ("pair_id,similarity\n0,1\n1,2\n0002,0\n9,0\n", "line 5: pair 9 isn't in labels.csv"),
+    ],
+)
+def test_wrong_scores_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "s.csv"
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"s\.csv") as caught:
+        read_scores(file, IDS, "labels.csv")
+    assert said in str(caught.value)
+
+
+def test_binary_and_absent_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_bytes(b"\xff\xfe\x00pair_id,similarity\n")
+    for name in ("s.csv", "absent.csv"):
+        with pytest.raises(DataError, match=name):
+            read_scores(tmp_path / name, IDS, "labels.csv")
+
+
+def test_scores_come_back_as_they_were_written(tmp_path: Path) -> None:
+    scores = np.array([0.25, -1.5, 1e-7])
+    write_scores([PairScores("m", "", scores)], IDS, tmp_path / "s.csv")
+    np.testing.assert_array_equal(read_scores(tmp_path / "s.csv", IDS[::-1], ""), scores[::-1])
+
+
+def test_several_models_have_a_column_each(tmp_path: Path) -> None:
+    scores = np.array([0.25, -1.5, 1e-7])
+    write_scores([PairScores("m", "", scores), PairScores("k", "", scores)], IDS, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text().splitlines()[0] == "pair_id,m,k"
+
+
+def test_labels_alone_name_the_pairs(tmp_path: Path) -> None:
+    file = tmp_path / "l.csv"
+    file.write_text("pair_id,label\n5,1\n3,0\n")
+    pairs, labels = pairs_of_labels(file)
+    assert pairs.frame["pair_id"].tolist() == ["5", "3"]
+    assert labels["label"].tolist() == [1, 0]
+    file.write_text("pair_id,label\n5,1\n5,0\n")
+    with pytest.raises(DataError, match="labelled twice"):
+        pairs_of_labels(file)

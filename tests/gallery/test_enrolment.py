@@ -1,0 +1,66 @@
+"""Which photos are refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bonaface.errors import DataError
+from bonaface.gallery.enrolment import poor, refusals
+from bonaface.images.quality import Quality
+from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.embeddings import Embeddings
+
+CALIBRATION = Calibration(Logistic(20.0, -8.0), Logistic(1.0, 0.0))
+GOOD = Quality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)
+
+
+def photo(*vector, odds=5.0):
+    return Embeddings(np.array([vector], np.float32), np.array([odds], np.float32))
+
+
+ANN, BOB = photo(1, 0), photo(0, 1)
+
+
+def test_one_of_many_is_the_stranger():
+    assert refusals([None] * 4, [ANN, BOB, ANN, ANN], None, CALIBRATION) == {1: "is unlike 3 of the 3 other photos"}
+
+
+def test_of_two_that_differ_nobody_can_say_which_is_wrong():
+    assert set(refusals([None] * 2, [ANN, BOB], None, CALIBRATION)) == {0, 1}
+
+
+def test_those_that_are_there_count():
+    there = Embeddings(np.array([[1, 0], [1, 0]], np.float32))
+    assert set(refusals([None] * 2, [BOB, BOB], there, CALIBRATION)) == {0, 1}
+    assert refusals([None], [ANN], there, CALIBRATION) == {}
+
+
+def test_a_single_first_photo_is_like_nobody():
+    assert refusals([None], [ANN], None, CALIBRATION) == {}
+
+
+def test_forged_photos_and_those_with_problems_do_not_judge_the_others():
+    said = refusals(["no face", None, None], [None, photo(0, 1, odds=-1.0), ANN], None, CALIBRATION)
+    assert said == {0: "no face", 1: "looks forged: genuine photos of a person's face are expected"}
+
+
+def test_no_photos_are_an_error():
+    with pytest.raises(DataError, match="one or more"):
+        refusals([], [], None, CALIBRATION)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, None),
+        ({"eyes": 14.0}, "small"),
+        ({"sharpness": 2.0}, "blurred"),
+        ({"brightness": 12.0}, "dark"),
+        ({"clipped": 0.6}, "black or white"),
+        ({"turn": -1.0}, "turned away"),
+    ],
+)
+def test_poor_quality_is_named(change, why):
+    said = poor(replace(GOOD, **change))
+    assert said is None if why is None else why in said

@@ -1,0 +1,209 @@
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from bonaface.errors import DataError
+from bonaface.images.decoding import decode, decode_bytes
+
+SHARED = Path(__file__).parents[3] / "shared" / "lfw-deepfakes"
+
+
+def ramp(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (height + width)], 2).astype(np.uint8)
+
+
+def encoded(pixels: NDArray[np.uint8] | Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True})])
+def test_lossless_formats_give_the_same_pixels(kind: str, options: dict[str, object]) -> None:
+    result = decode_bytes(encoded(ramp(), kind, **options), "x")
+    assert result.dtype == np.uint8
+    assert result.flags.c_contiguous
+    assert result.flags.writeable
+    np.testing.assert_array_equal(result, ramp())
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 40, "subsampling": 0}])
+def test_jpeg_equals_pil(options: dict[str, object]) -> None:
+    data = encoded(ramp(), "JPEG", **options)
+    np.testing.assert_array_equal(decode_bytes(data, "x"), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def test_the_content_counts_and_not_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(ramp(), "PNG"))
+    np.testing.assert_array_equal(decode(path), ramp())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = ramp()
+    # EXIF 2.32, 4.6.4: where the stored rows and columns lie in the upright image.
+    upright = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.transpose(1, 0, 2),
+        6: stored.transpose(1, 0, 2)[:, ::-1],
+        7: stored.transpose(1, 0, 2)[::-1, ::-1],
+        8: stored.transpose(1, 0, 2)[::-1],
+    }[orientation]
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    result = decode_bytes(encoded(stored, kind, exif=exif, **options), "x")
+    assert result.shape == upright.shape
+    assert np.abs(result.astype(int) - upright).max() <= 6
+
+
+def test_a_broken_exif_block_does_not_cost_the_image() -> None:
+    data = encoded(ramp(), "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff\x01")
+    assert decode_bytes(data, "x").shape == (24, 40, 3)
+
+
+def test_cmyk_jpeg_keeps_its_colours() -> None:
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    result = decode_bytes(encoded(red, "JPEG", quality=100), "x")
+    assert np.abs(result.astype(int) - [255, 0, 0]).max() <= 8
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    grey = ramp()[:, :, 0]
+    for kind in ("JPEG", "PNG"):
+        result = decode_bytes(encoded(grey, kind), "x")
+        assert (result == result[:, :, :1]).all()
+        assert np.abs(result[:, :, 0].astype(int) - grey).max() <= 8
+
+
+def test_sixteen_bits_keep_their_high_byte() -> None:
+    values = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    result = decode_bytes(encoded(Image.fromarray(values), "PNG"), "x")
+    np.testing.assert_array_equal(result[:, :, 1], values // 256)
+
+
+def test_one_bit_grey_is_black_and_white() -> None:
+    bits = Image.fromarray(ramp()[:, :, 0] > 128)
+    assert set(np.unique(decode_bytes(encoded(bits, "PNG"), "x"))) == {0, 255}
+
+
+def test_transparency_is_laid_on_white() -> None:
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:, :4] = [10, 20, 30, 255]
+    pixels[:, 4:] = [10, 20, 30, 0]
+    for image in (Image.fromarray(pixels), Image.fromarray(pixels).quantize(4)):
+        result = decode_bytes(encoded(image, "PNG"), "x")
+        np.testing.assert_array_equal(result[0, 0], [10, 20, 30])
+        np.testing.assert_array_equal(result[0, 7], [255, 255, 255])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_an_animation_gives_its_first_frame(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    result = decode_bytes(data, "x")
+    assert np.abs(result.astype(int) - [255, 0, 0]).max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "empty"),
+        (b"\n <!DOCTYPE html><html>404</html>", "a web page"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"II*\x00\x08\x00\x00\x00", "of an unknown format"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path: Path, data: bytes, what: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"a.jpg: is {what}; expected a JPEG, PNG"):
+        decode(path)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.jpg: can't be read \(no such file"):
+        decode(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="can't be read"):
+        decode(tmp_path)
+
+
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (30_000, 4_000), (2**31 - 1, 2**31 - 1)])
+def test_a_huge_image_is_refused_by_its_header(width: int, height: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataError, match=f"{width} x {height} pixels; expected at most 40 megapixels"):
+            decode_bytes(png_header(width, height), "x")
+
+
+def test_the_limit_is_a_choice() -> None:
+    data = encoded(ramp(24, 40), "JPEG")
+    assert decode_bytes(data, "x", max_pixels=960).shape == (24, 40, 3)
+    with pytest.raises(DataError, match=r"at most 0\.000959 megapixels"):
+        decode_bytes(data, "x", max_pixels=959)
+
+
+WHOLE = {
+    "JPEG": encoded(ramp(64, 64), "JPEG"),
+    "progressive": encoded(ramp(64, 64), "JPEG", progressive=True),
+    "PNG": encoded(ramp(64, 64), "PNG"),
+    "WEBP": encoded(ramp(64, 64), "WEBP"),
+    "BMP": encoded(ramp(64, 64), "BMP"),
+    "GIF": encoded(ramp(64, 64), "GIF"),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(kind=st.sampled_from(sorted(WHOLE)), cut=st.floats(0, 1, exclude_max=True))
+def test_a_cut_off_image_is_refused_or_whole(kind: str, cut: float) -> None:
+    data = WHOLE[kind][: int(len(WHOLE[kind]) * cut)]
+    try:
+        result = decode_bytes(data, "x")
+    except DataError:
+        return
+    np.testing.assert_array_equal(result, decode_bytes(WHOLE[kind], "x"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(kind=st.sampled_from(sorted(WHOLE)), data=st.data())
+def test_damage_gives_pixels_or_a_sentence(kind: str, data: st.DataObject) -> None:
+    damaged = bytearray(WHOLE[kind])
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        result = decode_bytes(bytes(damaged), "x", max_pixels=1_000_000)
+    except DataError:
+        return
+    assert result.ndim == 3
+    assert result.shape[2] == 3
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/lfw-deepfakes, real photos, isn't there")
+def test_real_photos_equal_pil() -> None:
+    for path in sorted((SHARED / "train" / "images").glob("0000000*/*.jpg")):
+        np.testing.assert_array_equal(decode(path), np.asarray(Image.open(path).convert("RGB")))

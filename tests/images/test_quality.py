@@ -1,0 +1,94 @@
+"""Portraits: faces found and measured, and what is wrong with a photo said."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bonaface.assets import unpack_demo
+from bonaface.errors import DataError
+from bonaface.images.decoding import decode
+from bonaface.images.preprocessing import Preparer
+from bonaface.images.quality import read_portrait
+
+YUNET = Path(__file__).resolve().parents[3] / "shared" / "weights" / "yunet_2023mar_int8bq.onnx"
+needs_yunet = pytest.mark.skipif(not YUNET.is_file(), reason="no YuNet weights in ../shared/weights")
+
+
+@pytest.fixture(scope="module")
+def face(tmp_path_factory):
+    root = unpack_demo(tmp_path_factory.mktemp("demo"))
+    return decode(root / "train" / "images" / "0000" / "0.jpg")
+
+
+def png(image):
+    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+
+
+def read(image, detector=YUNET):
+    return read_portrait(png(image), "photo.png", Preparer(("frame",), 160, 112, detector))
+
+
+@needs_yunet
+def test_a_face_from_the_front(face):
+    portrait = read(face)
+    assert portrait.problem is None
+    np.testing.assert_array_equal(portrait.image, face)
+    height, width = face.shape[:2]
+    x, y, w, h = portrait.faces[0].box
+    assert 0 < x + w / 2 < width
+    assert 0 < y + h / 2 < height
+    assert 0.15 * width < portrait.quality.eyes < 0.45 * width
+    assert abs(portrait.quality.turn) < 0.6
+    assert abs(portrait.quality.tilt) < 20
+
+
+@needs_yunet
+def test_measures_follow_the_image(face):
+    before = read(face).quality
+    blurred = read(cv2.GaussianBlur(face, (0, 0), 3)).quality
+    assert blurred.sharpness < 0.5 * before.sharpness
+    dark = read((face * 0.4).astype(np.uint8)).quality
+    assert dark.brightness == pytest.approx(0.4 * before.brightness, rel=0.1)
+    large = cv2.copyMakeBorder(cv2.resize(face, None, fx=2, fy=2), 60, 60, 60, 60, cv2.BORDER_REPLICATE)
+    height, width = large.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -15, 1)  # clockwise
+    turned = cv2.warpAffine(large, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+    assert read(turned).quality.tilt - read(large).quality.tilt == pytest.approx(15, abs=4)
+    mirrored = read(large[:, ::-1].copy()).quality
+    assert mirrored.turn == pytest.approx(-read(large).quality.turn, abs=0.25)
+
+
+@needs_yunet
+def test_what_is_wrong_is_said(face):
+    assert (
+        read(np.full((200, 200, 3), 90, np.uint8)).problem
+        == "photo.png: no face found; expected one, seen from the front"
+    )
+    assert read(np.hstack([face, face])).problem.startswith("photo.png: 2 faces that are alike prominent found")
+    canvas = np.full((400, 400, 3), 128, np.uint8)
+    canvas[180:220, 180:220] = cv2.resize(face, (40, 40), interpolation=cv2.INTER_AREA)
+    small = read(canvas)
+    assert small.problem is None or small.problem.startswith(("photo.png: the face is too small", "photo.png: no face"))
+    assert read(face[:, 70:].copy()).problem is not None
+
+
+@needs_yunet
+def test_a_bystander_is_no_second_person(face):
+    canvas = np.full((480, 480, 3), 128, np.uint8)
+    canvas[:320, :320] = cv2.resize(face, (320, 320))
+    canvas[400:480, 400:480] = cv2.resize(face, (80, 80), interpolation=cv2.INTER_AREA)
+    portrait = read(canvas)
+    assert portrait.problem is None
+    assert portrait.faces[0].box[2] > 100
+
+
+def test_without_a_detector_nothing_is_looked_for(face):
+    portrait = read(face, None)
+    assert (portrait.faces, portrait.quality, portrait.problem) == ((), None, None)
+
+
+def test_no_image():
+    with pytest.raises(DataError, match=r"photo\.png: is a web page"):
+        read_portrait(b"<html>404", "photo.png", Preparer(("frame",), 160))

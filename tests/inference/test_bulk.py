@@ -1,0 +1,131 @@
+"""Embeddings of many images, shard by shard: as the embedder's own, gone on with, broken images named."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bonaface.config import BranchConfig, ModelConfig
+from bonaface.errors import ConfigError, DataError
+from bonaface.images.preprocessing import Preparer
+from bonaface.inference import bulk as bulk_embedding
+from bonaface.inference.backends.torch import TorchNetwork
+from bonaface.inference.bulk import BulkJob, ShardEmbedder, begin, embed_shards, shards_left
+from bonaface.inference.embedder import Embedder
+from bonaface.models.face_model import build_model
+
+
+def load_tiny(model, detector=None, device="cpu"):
+    """A network from random weights; ``model`` is the seed."""
+    torch.manual_seed(int(model))
+    branch = BranchConfig(backbone="timm:test_resnet", weights="none", size=32)
+    judge = BranchConfig(backbone="timm:test_resnet", weights="none", size=32, crop=True)
+    network = build_model(ModelConfig(branch, judge)).eval()
+    return Embedder(TorchNetwork(network, "tiny"), Preparer.of(network.views, 32, None))
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch):
+    monkeypatch.setattr(bulk_embedding, "load_embedder", load_tiny)
+
+
+@pytest.fixture
+def photos(tmp_path, write_image):
+    """Seven images, the fourth of which is a web page, the last cut short."""
+    for n in range(7):
+        write_image(tmp_path / "photos" / f"{n}.png")
+    (tmp_path / "photos" / "3.png").write_bytes(b"<html>404</html>")
+    whole = (tmp_path / "photos" / "6.png").read_bytes()
+    (tmp_path / "photos" / "6.png").write_bytes(whole[: len(whole) // 2])
+    return tmp_path / "photos"
+
+
+def embedded(job: BulkJob) -> pd.DataFrame:
+    return pd.read_parquet(job.out).sort_values("path", ignore_index=True)
+
+
+def all_shards(job: BulkJob) -> list[tuple[int, int]]:
+    worker = ShardEmbedder(job)
+    return [worker.embed(shard) for shard in shards_left(job, job.images())]
+
+
+@pytest.mark.parametrize("where", ["disk", "object storage"])
+def test_rows_are_the_embedders_own_answers(photos, tmp_path, where):
+    out = str(tmp_path / "faces.parquet") if where == "disk" else f"memory://{tmp_path.name}.parquet"
+    job = BulkJob(out, "7")
+    begin(job, str(photos), shard=3)
+    assert all_shards(job) == [(3, 0), (3, 1), (1, 1)]
+    table = embedded(job)
+    assert table.columns.tolist() == ["path", "embedding", "authenticity", "fault"]
+    assert table["path"].tolist() == [f"{n}.png" for n in range(7)]
+    good = [0, 1, 2, 4, 5]
+    own = load_tiny("7").embed([photos / f"{n}.png" for n in good]).distinct
+    np.testing.assert_allclose(np.stack(table["embedding"][good].tolist()), own.identity, atol=1e-5)
+    np.testing.assert_allclose(table["authenticity"][good], own.authenticity, atol=1e-4)
+    assert table["embedding"][[3, 6]].isna().all()
+    assert table["fault"][good].isna().all()
+    assert "is a web page" in table["fault"][3]
+    assert "6.png" in table["fault"][6]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 64])
+def test_chunks_change_nothing(photos, tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(bulk_embedding, "_CHUNK", chunk)
+    job = BulkJob(str(tmp_path / "a"), "7")
+    begin(job, str(photos))
+    assert all_shards(job) == [(7, 2)]
+    own = load_tiny("7").embed([photos / "0.png", photos / "5.png"]).distinct
+    table = embedded(job)
+    np.testing.assert_allclose(np.stack(table["embedding"][[0, 5]].tolist()), own.identity, atol=1e-5)
+
+
+def test_a_run_that_was_stopped_goes_on(photos, tmp_path):
+    job = BulkJob(str(tmp_path / "a"), "7")
+    images = begin(job, str(photos), shard=2)
+    assert shards_left(job, images) == [0, 1, 2, 3]
+    worker = ShardEmbedder(job)
+    worker.embed(1)
+    before = job.part(1).read()
+    assert shards_left(job, begin(job, str(photos), shard=5)) == [0, 2, 3]  # the list that is there stays
+    all_shards(job)
+    assert shards_left(job, images) == []
+    assert job.part(1).read() == before
+    assert len(embedded(job)) == 7
+
+
+def test_what_does_not_belong_together_is_refused(photos, tmp_path):
+    job = BulkJob(str(tmp_path / "a"), "7")
+    begin(job, str(photos))
+    with pytest.raises(
+        DataError, match="holds embeddings by another model, which can't be compared: choose another --out"
+    ):
+        begin(BulkJob(job.out, "8"), str(photos))
+    with pytest.raises(DataError, match=r"holds embeddings of .*photos, not of .*elsewhere: choose another --out"):
+        begin(job, str(tmp_path / "elsewhere"))
+    with pytest.raises(DataError, match="holds something else; expected a new folder"):
+        begin(BulkJob(str(photos), "7"), str(photos))
+    with pytest.raises(DataError, match=r"0\.png: is a file; expected a new folder"):
+        begin(BulkJob(str(photos / "0.png"), "7"), str(photos))
+    with pytest.raises(DataError, match="no such file or folder"):
+        begin(BulkJob(str(tmp_path / "new"), "7"), str(tmp_path / "gone"))
+
+
+def test_a_list_whose_model_was_not_noted_is_made_anew(photos, tmp_path):
+    job = BulkJob(str(tmp_path / "a"), "7")
+    begin(job, str(photos), shard=2)
+    (tmp_path / "a" / "_model.json").unlink()
+    assert begin(job, str(photos), shard=7).shards == 1
+    assert json.loads((tmp_path / "a" / "_model.json").read_text())["model"] == "7"
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_cards_that_are_not_there(photos, tmp_path):
+    import ray
+
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("this machine has a graphics card")
+    job = BulkJob(str(tmp_path / "a"), "7", device="cuda")
+    with pytest.raises(ConfigError, match="device: cuda was asked for, and no machine of this Ray has one"):
+        embed_shards(job, [0], None)

@@ -1,0 +1,116 @@
+"""The branches of a model: heads, freezing, mirroring, and where a run's files come from."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from bonaface.config import BranchConfig, ModelConfig
+from bonaface.errors import ConfigError
+from bonaface.images.crops import View
+from bonaface.models.backbones import build_backbone
+from bonaface.models.face_model import Branch, FaceModel, build_model
+
+
+def branch(dim=None, frozen=False, seed=0):
+    torch.manual_seed(seed)
+    return Branch(build_backbone("timm:test_resnet", "none", 32), dim, View("frame", 32), frozen)
+
+
+def images(n=4, seed=0):
+    return torch.randint(0, 256, (n, 3, 32, 32), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def state(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_head():
+    plain, headed = branch(), branch(dim=7)
+    assert plain.dim == 96
+    assert headed.dim == 7
+    assert plain(images()).shape == (4, 96)
+    assert headed(images()).shape == (4, 7)
+    assert isinstance(headed.head, nn.Linear)
+
+
+def test_a_frozen_branch_stays_bit_identical():
+    model = FaceModel(branch(frozen=True), branch(dim=1, seed=1))
+    frozen, moving = state(model.identity), state(model.authenticity)
+    assert list(model.trained) == ["authenticity"]
+    assert not model.identity.training  # not even before anyone calls train()
+    model.identity(images())
+    model.train()
+    assert model.authenticity.training
+    assert not any(module.training for module in model.identity.modules())
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for step in range(2):
+        vectors, log_odds = model.embed({"identity": images(seed=step), "authenticity": images(seed=step)})
+        assert not vectors.requires_grad
+        log_odds.square().sum().backward()
+        optimizer.step()
+    assert all(torch.equal(value, frozen[name]) for name, value in model.identity.state_dict().items())
+    changed = {name for name, value in model.authenticity.state_dict().items() if not torch.equal(value, moving[name])}
+    assert any("running_mean" in name for name in changed)
+    assert "head.weight" in changed
+
+
+def test_embeddings_are_unit_vectors_and_log_odds():
+    model = FaceModel(branch(), branch(dim=1, seed=1)).eval()
+    given = {"identity": images(), "authenticity": images(seed=1)}
+    with torch.no_grad():
+        vectors, log_odds = model.embed(given)
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4))
+        torch.testing.assert_close(vectors, nn.functional.normalize(model.identity(given["identity"])))
+        torch.testing.assert_close(log_odds, model.authenticity(given["authenticity"])[:, 0])
+    assert set(model.views) == set(model.trained) == {"identity", "authenticity"}
+
+
+def test_a_plain_model_judges_no_authenticity():
+    model = FaceModel(branch()).eval()
+    assert model.authenticate({"identity": images()}) is None
+    assert set(model.views) == {"identity"}
+
+
+def test_mirror():
+    model = FaceModel(branch(), branch(dim=1, seed=1), mirror=True).eval()
+    x = images()
+    with torch.no_grad():
+        mean = (model.identity(x) + model.identity(x.flip(-1))) / 2
+        vectors, log_odds = model.embed({"identity": x, "authenticity": x})
+        torch.testing.assert_close(vectors, nn.functional.normalize(mean))
+        mirrored, mirrored_odds = model.embed({"identity": x.flip(-1), "authenticity": x.flip(-1)})
+        torch.testing.assert_close(mirrored, vectors)
+        torch.testing.assert_close(mirrored_odds, log_odds)
+        model.mirror = False
+        assert not torch.allclose(model.embed({"identity": x, "authenticity": x})[0], vectors, atol=1e-4)
+
+
+def test_build_model():
+    config = ModelConfig(
+        BranchConfig("timm:test_resnet", "none", size=48, dim=5, frozen=True),
+        BranchConfig("timm:test_efficientnet", "none", size=24, crop=True),
+        mirror=True,
+    )
+    model = build_model(config)
+    assert model.mirror
+    assert model.views == {"identity": View("frame", 48), "authenticity": View("frame", 24, crop=True)}
+    assert (model.identity.dim, model.identity.frozen) == (5, True)
+    assert (model.authenticity.dim, model.authenticity.frozen) == (1, False)
+    with pytest.raises(ConfigError, match="no backbone"):
+        build_model(ModelConfig(BranchConfig("resnet")))
+
+
+def test_a_run_needs_neither_download_nor_the_original_file(tmp_path, write_network, monkeypatch):
+    kept = write_network(tmp_path / "files" / "net.onnx", width=6)
+    gone = BranchConfig(f"onnx:{tmp_path / 'gone' / 'net.onnx'}", weights="pretrained")
+    model = build_model(ModelConfig(gone), kept.parent)
+    assert model.identity.dim == 6
+    create = timm.create_model
+
+    def offline(name, **options):
+        assert not options.get("pretrained")
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    build_model(ModelConfig(BranchConfig("timm:test_resnet", "pretrained", size=32)), kept.parent)

@@ -1,0 +1,134 @@
+"""Enrolment, lists, deletion and export over HTTP."""
+
+import io
+import json
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from pattern_service import MilvusServer, files, pixels, random_image
+
+from bonaface.gallery.database import ModelMark
+from bonaface.gallery.gallery import Gallery
+from bonaface.service.routes import people as routes
+
+pytest_plugins = ("pattern_service",)
+
+
+def test_photos_are_enrolled_listed_and_enrolled_again_without_effect(client):
+    first = client.post("/v1/people/ann/photos", files=files(photos=[random_image(1), random_image(1, 1)]))
+    assert first.status_code == 201
+    again = client.post("/v1/people/ann/photos", files=files(photos=[random_image(1, 1), random_image(1, 2)])).json()
+    assert again["total"] == 3
+    assert again["photos"][0] == first.json()["photos"][1]
+    said = client.get("/v1/people/ann").json()
+    assert {each["photo"] for each in said["photos"]} == {*first.json()["photos"], *again["photos"]}
+    assert all(each["kept"] for each in said["photos"])
+    assert client.get("/v1/ready").json()["photos"] == 3
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (random_image(2), "is unlike 2 of the 2 other photos"),
+        (random_image(1, 5, fake=True), "looks forged: genuine photos of a person's face are expected"),
+        (b"<svg></svg>", "photo 3: is an SVG drawing; expected a JPEG, PNG, WebP, BMP or GIF image"),
+    ],
+)
+def test_one_bad_photo_is_named_and_none_is_enrolled(client, bad, why):
+    answer = client.post("/v1/people/ann/photos", files=files(photos=[random_image(1), random_image(1, 1), bad]))
+    assert answer.status_code == 422
+    said = answer.json()
+    assert said["type"] in ("urn:bonaface:photos", "urn:bonaface:image")
+    assert said["photos"] == [{"photo": 3, "reason": why}]
+    assert client.get("/v1/people/ann").status_code == 404
+
+
+def test_photos_must_be_like_those_that_are_there(client):
+    client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)]))
+    answer = client.post("/v1/people/ann/photos", files=files(photos=[random_image(2)]))
+    assert answer.json()["photos"] == [{"photo": 1, "reason": "is unlike 1 of the 1 other photos"}]
+
+
+def test_a_poor_photo_is_good_enough_to_verify_but_not_to_enrol(client, monkeypatch):
+    monkeypatch.setattr(routes, "poor", lambda quality: "the face is blurred; expected a sharp photo")
+    assert client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1, 1))).status_code == 200
+    answer = client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)]))
+    assert answer.json()["photos"] == [{"photo": 1, "reason": "the face is blurred; expected a sharp photo"}]
+
+
+def test_a_person_has_only_so_many_photos(make_client, gallery):
+    client = make_client(gallery, photos=2)
+    assert (
+        client.post("/v1/people/ann/photos", files=files(photos=[random_image(1), random_image(1, 1)])).status_code
+        == 201
+    )
+    answer = client.post("/v1/people/ann/photos", files=files(photos=[random_image(1, 2)]))
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:bonaface:full-person")
+    assert client.post("/v1/people/ann/photos", files=files(photos=[random_image(1, 1)])).status_code == 201
+
+
+def test_the_list_goes_on_where_it_ended(client):
+    for person in range(5):
+        client.post(f"/v1/people/p{person}/photos", files=files(photos=[random_image(person)]))
+    seen, after = [], ""
+    while after is not None:
+        part = client.get("/v1/people", params={"limit": 2, "after": after}).json()
+        seen += [each["person"] for each in part["people"]]
+        after = part["next"]
+    assert seen == [f"p{person}" for person in range(5)]
+
+
+def test_who_is_deleted_is_gone(client, tmp_path):
+    client.post("/v1/people/ann/photos", files=files(photos=[random_image(1), random_image(1, 1)]))
+    client.post("/v1/people/bob/photos", files=files(photos=[random_image(2)]))
+    photo = client.get("/v1/people/ann").json()["photos"][0]["photo"]
+    assert client.delete(f"/v1/people/ann/photos/{photo}").json()["photos"] == 1
+    assert client.delete(f"/v1/people/ann/photos/{photo}").status_code == 404
+    assert client.delete("/v1/people/ann").json() == {"photos": 1, "erased": True}
+    assert client.delete("/v1/people/ann").status_code == 404
+    assert client.post("/v1/search", files=files(image=random_image(1))).json()["candidates"][0]["person"] == "bob"
+    left = [path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()]
+    assert left == [random_image(2)]
+
+
+def test_an_export_has_all_that_is_stored(client, embedder):
+    photos = [random_image(1), random_image(1, 1)]
+    ids = client.post("/v1/people/ann/photos", files=files(photos=photos)).json()["photos"]
+    with zipfile.ZipFile(io.BytesIO(client.get("/v1/people/ann/export").content)) as archive:
+        said = json.loads(archive.read("data.json"))
+        assert {archive.read(f"photos/{key}") for key in ids} == set(photos)
+    assert said["model"]["fingerprint"] == embedder.fingerprint
+    by_id = {each["photo"]: each for each in said["photos"]}
+    np.testing.assert_allclose(by_id[ids[0]]["embedding"], embedder.embed_images([pixels(1)]).identity[0], atol=1e-6)
+
+
+def test_names_are_names(client):
+    for name in ("..", "a%2Fb", "-a", "a b", "x" * 65):
+        assert client.get(f"/v1/people/{name}").status_code in (404, 422), name
+    assert client.get("/v1/people", params={"after": 'a" or id > "'}).status_code == 422
+
+
+def test_a_database_that_goes_away_is_503_and_comes_back(make_client, embedder, tmp_path):
+    server = MilvusServer(tmp_path)
+    mark = ModelMark(embedder.name, embedder.fingerprint, embedder.network.dim, True)
+    client = make_client(Gallery(server.uri, mark))
+    try:
+        assert client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)])).status_code == 201
+        server.kill()
+        for answer in (client.get("/v1/people/ann"), client.get("/v1/ready"), client.delete("/v1/people/ann")):
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:bonaface:database")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert client.get("/v1/health").status_code == 200
+        assert (
+            client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1, 1))).status_code == 200
+        )
+        server.start()
+        for _ in range(40):
+            if client.get("/v1/ready").status_code == 200:
+                break
+            time.sleep(0.25)
+        assert len(client.get("/v1/people/ann").json()["photos"]) == 1
+    finally:
+        server.kill()

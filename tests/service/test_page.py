@@ -1,0 +1,199 @@
+"""The page in a browser, from dropping two photos to deleting a person."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from pattern_service import random_image
+
+from bonaface.service.app import create_app
+from bonaface.service.auth import new_key
+from bonaface.service.routes.histogram import HistogramSeen
+from bonaface.service.settings import ServiceSettings
+
+pytest_plugins = ("pattern_service",)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SHOTS = os.environ.get("BONAFACE_SCREENSHOTS")
+HISTOGRAM = HistogramSeen(pairs="pairs of a test", edges=[-1.5, -1.0, -0.5, 0.0], same=[0, 2, 9], others=[8, 3, 0])
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def photos(tmp_path) -> dict[str, Path]:
+    written = {
+        "ann": random_image(1),
+        "ann2": random_image(1, 1),
+        "bob": random_image(2),
+        "fake": random_image(1, 1, fake=True),
+        "page": b"<html>no</html>",
+    }
+    for name, data in written.items():
+        (tmp_path / f"{name}.png").write_bytes(data)
+    return {name: tmp_path / f"{name}.png" for name in written}
+
+
+@pytest.fixture
+def url(embedder, gallery, serve):
+    return serve(create_app(embedder, gallery, ServiceSettings(requests_a_minute=10**6), lambda: HISTOGRAM)).url
+
+
+@pytest.fixture
+def open_page(browser, request):
+    """``open_page(url, **context)``: a page whose errors fail the test, and an image of it in BONAFACE_SCREENSHOTS at the end."""
+    opened, wrong = [], []
+
+    def go(url, **context):
+        page = browser.new_context(**context).new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "console",
+            lambda said: wrong.append(said.text) if said.type == "error" and "status of" not in said.text else None,
+        )
+        page.on(
+            "requestfinished",
+            lambda asked: wrong.append(asked.url) if not asked.url.startswith((url, "blob:", "data:")) else None,
+        )
+        page.goto(url)
+        opened.append(page)
+        return page
+
+    yield go
+    for number, page in enumerate(opened):
+        if SHOTS:
+            page.screenshot(path=f"{SHOTS}/{request.node.name}-{number}.png", full_page=True)
+        page.context.close()
+    assert not wrong
+
+
+def _choose(page, slot, path):
+    page.set_input_files(f"#file-{slot}", path)
+
+
+@pytest.mark.parametrize(
+    ("second", "said"), [("ann2", "Same person"), ("bob", "Different people"), ("fake", "Not genuine")]
+)
+def test_two_photos_are_compared(open_page, url, photos, second, said):
+    page = open_page(url)
+    assert page.is_disabled("#compare-run")
+    _choose(page, "first", photos["ann"])
+    _choose(page, "second", photos[second])
+    page.click("#compare-run")
+    page.wait_for_selector(".verdict")
+    assert page.text_content(".verdict .decision") == said
+    assert page.get_attribute(".verdict svg", "aria-label").startswith("similarity")
+    assert "probability" in page.text_content(".verdict")
+
+
+def test_the_histograms_come_once_they_are_known(open_page, url, photos):
+    page = open_page(url)
+    page.wait_for_function("async () => (await (await fetch('/v1/model')).json()).histogram !== null")
+    page.reload()
+    page.wait_for_function("() => document.getElementById('about').textContent.startsWith('Model patterns')")
+    _choose(page, "first", photos["ann"])
+    _choose(page, "second", photos["ann2"])
+    page.click("#compare-run")
+    page.wait_for_selector(".verdict svg rect")
+    assert page.locator(".verdict svg rect").count() == 6
+
+
+def test_what_is_no_image_is_said_in_words(open_page, url, photos):
+    page = open_page(url)
+    _choose(page, "first", photos["ann"])
+    _choose(page, "second", photos["page"])
+    page.click("#compare-run")
+    page.wait_for_selector(".warn")
+    assert "second image: is a web page" in page.text_content(".warn")
+
+
+def test_a_person_is_enrolled_found_and_deleted(open_page, url, photos):
+    page = open_page(url)
+    page.click("text=Enrol a person")
+    page.fill("#person", "ann")
+    page.set_input_files("#photos", [photos["ann"], photos["bob"]])
+    page.click("#enrol-form button")
+    page.wait_for_selector("#enrolled .warn li")
+    assert page.locator("#enrolled .warn li").count() == 2
+    page.set_input_files("#photos", [photos["ann"], photos["ann2"]])
+    page.click("#enrol-form button")
+    page.wait_for_selector("#enrolled .verdict")
+    assert page.text_content("#enrolled") == "ann is enrolled with 2 photos."
+    page.click("text=Search")
+    _choose(page, "query", photos["ann2"])
+    page.click("#search-run")
+    page.wait_for_selector("#found tbody tr")
+    assert page.locator("#found tbody td").all_text_contents()[:2] == ["ann", "same person"]
+    page.click("text=Enrol a person")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click("[aria-label='Delete ann']")
+    page.wait_for_selector("#enrolled .verdict")
+    assert "nothing is left of them" in page.text_content("#enrolled")
+    assert "Nobody yet." in page.text_content("#people")
+
+
+def test_photos_can_be_dropped_and_pasted(open_page, url, photos):
+    page = open_page(url)
+    script = """([kind, target, bytes]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], "a.png", {type: "image/png"}));
+        const event = kind === "drop" ? new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true})
+            : new ClipboardEvent("paste", {clipboardData: data, bubbles: true});
+        document.querySelector(target).dispatchEvent(event);
+    }"""
+    page.evaluate(script, ["drop", "[data-slot=first]", list(photos["ann"].read_bytes())])
+    page.evaluate(script, ["paste", "body", list(photos["ann2"].read_bytes())])
+    page.click("#compare-run:enabled")
+    page.wait_for_selector(".verdict")
+    assert page.text_content(".verdict .decision") == "Same person"
+
+
+def test_it_works_by_keyboard_alone(open_page, url, photos):
+    page = open_page(url)
+    _choose(page, "first", photos["ann"])
+    _choose(page, "second", photos["ann2"])
+    seen = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate("document.activeElement.id || document.activeElement.textContent.trim().slice(0, 20)")
+        )
+        if seen[-1] == "compare-run":
+            break
+    assert {"file-first", "file-second", "compare-run"} <= set(seen)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".verdict")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_cut_off(open_page, url, photos, scheme):
+    page = open_page(url, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
+    _choose(page, "first", photos["ann"])
+    _choose(page, "second", photos["bob"])
+    page.click("#compare-run")
+    page.wait_for_selector(".verdict")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    small = page.evaluate(
+        "[...document.querySelectorAll('button, .button, nav a')].filter(e => e.offsetParent && e.offsetHeight < 40).length"
+    )
+    assert small == 0, "targets for a finger"
+
+
+def test_a_key_is_asked_for_and_used(open_page, embedder, serve, tmp_path, photos):
+    key = new_key(tmp_path / "keys", "desk")
+    page = open_page(serve(create_app(embedder, None, ServiceSettings(keys=tmp_path / "keys"))).url)
+    page.wait_for_selector("#key:visible")
+    page.fill("#key-text", key)
+    page.click("#key button")
+    page.wait_for_function("() => document.getElementById('about').textContent.startsWith('Model patterns')")
+    assert page.is_hidden("#key")

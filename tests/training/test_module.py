@@ -1,0 +1,278 @@
+"""The training step and its surroundings: gradients, schedules, optimisers, validation."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from bonaface.config import LossConfig, OptimizerConfig
+from bonaface.errors import ConfigError
+from bonaface.losses.margin_softmax import HEADS
+from bonaface.models.face_model import build_model
+from bonaface.training.datamodule import clean_faces, prepare
+from bonaface.training.module import FaceTraining, _optimizer, _rate, gathered, identity_loss
+from bonaface.training.run import load_run
+
+BOTH = {
+    "model.authenticity.backbone": "timm:test_efficientnet",
+    "model.authenticity.weights": "none",
+    "model.authenticity.size": 32,
+    "batch.sampler": "beside_fakes",
+}
+
+FORGED = {
+    "faces.forgery.methods": ["self_blend", "rerender"],
+    "faces.forgery.share": 1.0,
+    "faces.frame_size": 48,
+    "batch.sampler": "beside_fakes",
+}
+
+
+@pytest.fixture
+def training(config):
+    """``training(**settings)``: what Lightning is given, without Lightning's loop."""
+
+    def make(**settings):
+        settings = config(**settings)
+        torch.manual_seed(settings.seed)
+        model = build_model(settings.model)
+        console = Console(file=io.StringIO())
+        with Progress(console=console) as progress:
+            table, _ = clean_faces(settings, console, progress)
+            faces = prepare(settings, table, model, console, progress)
+        return FaceTraining(model, faces, settings)
+
+    return make
+
+
+def state(run, part=""):
+    saved = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    return {name: value for name, value in saved.items() if name.startswith(f"model.{part}")}
+
+
+@pytest.mark.parametrize("name", ["soft_triplet", "triplet", "cosine_triplet"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "mean_active"])
+@pytest.mark.parametrize("extra", [{}, BOTH], ids=["identity", "both"])
+def test_every_trained_weight_gets_a_gradient(training, name, reduction, extra):
+    check_gradients(training(**{"loss.name": name, "loss.reduction": reduction, "model.identity.dim": 6}, **extra))
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+@pytest.mark.parametrize("extra", [{}, BOTH, FORGED], ids=["identity", "both", "forged"])
+def test_every_weight_and_centre_gets_a_gradient_and_moves(training, name, extra):
+    made = training(**{"loss.name": name, "model.identity.dim": 6}, **extra)
+    check_gradients(made)
+    centres = made.identity_loss.loss.W
+    people = made.faces.table.frame.iloc[made.faces.train_rows]["person"].nunique()
+    classes = 2 * people if extra == FORGED else len(set(made.faces.labels.tolist()) - {-1})
+    assert centres.shape == (6, classes * (3 if name == "subcenter_arcface" else 1))
+    assert centres.grad.any()
+    held = {id(weight) for group in _optimizer(made, made.config.optimizer).param_groups for weight in group["params"]}
+    assert id(centres) in held
+
+
+def check_gradients(made):
+    with torch.no_grad():  # timm begins with residual branches that are switched off by a zero
+        for weight in made.model.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    batch = made.faces.training_batches(made.config, made.model, made.sampler, 0, 1)[0]
+    value = made.training_step(batch, 0)
+    assert value.isfinite()
+    value.backward()
+    without = [key for key, weight in made.model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert without == []
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms(training):
+    made = training(**BOTH, **{"loss.identity_weight": 0.3, "loss.authenticity_weight": 2.0})
+    made.model.eval()
+    batch = made.faces.training_batches(made.config, made.model, made.sampler, 0, 1)[0]
+    with torch.no_grad():
+        vectors = torch.nn.functional.normalize(made.model.identity(batch.images["identity"]))
+        log_odds = made.model.authenticity(batch.images["authenticity"])[:, 0]
+        identity = made.identity_loss(vectors, batch.labels).value
+        authenticity = made.authenticity_loss(log_odds, batch.is_fake).value
+        torch.testing.assert_close(made.training_step(batch, 0), 0.3 * identity + 2.0 * authenticity)
+
+
+def test_a_frozen_branch_has_no_loss(training):
+    made = training(**BOTH, **{"model.identity.frozen": True})
+    batch = made.faces.training_batches(made.config, made.model, made.sampler, 0, 1)[0]
+    assert set(batch.images) == {"authenticity"}
+    made.training_step(batch, 0).backward()
+    assert all(weight.grad is None for weight in made.model.identity.parameters())
+
+
+def test_a_frozen_branch_stays_bit_identical_through_a_run(trained, training):
+    settings = BOTH | {"model.identity.frozen": True}
+    begun = training(**settings).model.state_dict()
+    run = trained("frozen", **settings)
+    identity = state(run, "identity.")
+    assert identity
+    assert any("running_mean" in name for name in identity)
+    assert all(torch.equal(value, begun[name.removeprefix("model.")]) for name, value in identity.items())
+    moved = [not torch.equal(value, begun[name.removeprefix("model.")]) for name, value in state(run, "auth").items()]
+    assert all(moved)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_schedule(schedule):
+    settings = OptimizerConfig(schedule=schedule, warmup=0.1)
+    rates = [_rate(step, 100, settings) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    if schedule == "constant":
+        assert set(rates[10:]) == {1.0}
+    else:
+        assert rates[55] == pytest.approx(0.5)
+        assert rates[10:] == pytest.approx([(1 + math.cos(math.pi * k / 90)) / 2 for k in range(91)])
+        assert rates[100] == pytest.approx(0.0)
+
+
+def test_schedule_without_warmup_and_in_one_step():
+    settings = OptimizerConfig(warmup=0.0)
+    assert _rate(0, 10, settings) == 1.0
+    assert _rate(0, 1, settings) == 1.0
+    assert _rate(5, 1, settings) == pytest.approx(0.0)
+    assert _rate(0, 1, OptimizerConfig(warmup=1.0)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [({"steps": 6, "val_every": 2}, 6), ({"steps": 7, "val_every": 3, "optimizer.accumulate": 2}, 2 + 2 + 1)],
+)
+def test_the_schedule_ends_with_the_training(trained, settings, steps):
+    """Lightning moves the optimiser at the end of a round too, however many batches were added up."""
+    run = trained("ends", **settings)
+    saved = torch.load(run / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == steps
+    assert saved["lr_schedulers"][0]["last_epoch"] == steps
+    assert saved["lr_schedulers"][0]["_last_lr"] == pytest.approx([0.0, 0.0], abs=1e-12)
+
+
+def test_optimizer_groups(training):
+    model = training().model
+    adamw = _optimizer(model, OptimizerConfig(lr=0.25, weight_decay=0.5))
+    assert isinstance(adamw, torch.optim.AdamW)
+    decayed, plain = adamw.param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.5, 0.0)
+    assert all(weight.ndim >= 2 for weight in decayed["params"])
+    assert all(weight.ndim < 2 for weight in plain["params"])
+    assert len(decayed["params"]) + len(plain["params"]) == len(list(model.parameters()))
+    sgd = _optimizer(model, OptimizerConfig("sgd", lr=0.25))
+    assert isinstance(sgd, torch.optim.SGD)
+    assert {group["momentum"] for group in sgd.param_groups} == {0.9}
+
+
+def test_one_step_of_sgd_by_hand(trained, training):
+    """Without warm-up or momentum's past, the first step is w - lr * gradient."""
+    settings = {"optimizer.name": "sgd", "optimizer.lr": 0.1, "optimizer.weight_decay": 0.0, "optimizer.warmup": 0.0}
+    settings |= {"optimizer.schedule": "constant", "steps": 1, "val_every": 1, "model.identity.dim": 4}
+    made = training(**settings)
+    made.train()
+    batch = made.faces.training_batches(made.config, made.model, made.sampler, 0, 1)[0]
+    made.training_step(batch, 0).backward()
+    expected = {name: weight - 0.1 * weight.grad for name, weight in made.model.named_parameters()}
+    ended = state(trained("one", **settings))
+    for name, weight in expected.items():
+        torch.testing.assert_close(ended[f"model.{name}"], weight.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_accumulation_is_the_mean_of_gradients(trained, training):
+    settings = {"optimizer.name": "sgd", "optimizer.lr": 0.1, "optimizer.weight_decay": 0.0, "optimizer.warmup": 0.0}
+    settings |= {"optimizer.schedule": "constant", "steps": 2, "val_every": 2, "optimizer.accumulate": 2}
+    made = training(**settings)
+    made.train()
+    batches = made.faces.training_batches(made.config, made.model, made.sampler, 0, 2)
+    for index in range(2):
+        (made.training_step(batches[index], index) / 2).backward()
+    ended = state(trained("two", **settings))
+    for name, weight in made.model.named_parameters():
+        torch.testing.assert_close(ended[f"model.{name}"], (weight - 0.1 * weight.grad).detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_bounds_the_step(trained, training):
+    settings = {"optimizer.name": "sgd", "optimizer.lr": 1.0, "optimizer.weight_decay": 0.0, "optimizer.warmup": 0.0}
+    settings |= {"optimizer.schedule": "constant", "steps": 1, "val_every": 1, "optimizer.clip": 1e-3}
+    begun = dict(training(**settings).model.named_parameters())
+    ended = state(trained("clipped", **settings))
+    moved = sum((ended[f"model.{name}"] - weight).square().sum() for name, weight in begun.items())
+    assert math.sqrt(moved) == pytest.approx(1e-3, rel=0.05)
+
+
+def test_training_learns(trained):
+    """The images are easy: people by their colours, deepfakes by their grid."""
+    settings = {"steps": 60, "val_every": 30, "batch.n_labels": 6, "optimizer.lr": 3e-3, "loss.name": "cosine_triplet"}
+    rows = pd.read_csv(trained("learns", **settings) / "metrics.csv")
+    assert rows["train_loss"].iloc[-1] < 0.5 * rows["train_loss"].iloc[1]
+    assert rows["val_challenge_eer"].iloc[-1] < rows["val_challenge_eer"].iloc[0]
+
+
+def test_early_stopping(trained):
+    # Without batch norm and with no steps every validation is exactly as good as the first.
+    still = {"model.identity.backbone": "timm:test_convnext", "optimizer.lr": 0.0}
+    rows = pd.read_csv(trained("patient", steps=40, patience=2, **still) / "metrics.csv")
+    assert rows["step"].tolist() == [0, 2, 4, 6]  # the first validation, and two that were no better
+    rows = pd.read_csv(trained("endless", steps=10, **still) / "metrics.csv")
+    assert rows["step"].tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def test_validation_each_epoch_where_no_interval_is_given(trained, training):
+    settings = {"steps": "null", "val_every": "null", "epochs": 2}
+    made = training(**settings)
+    assert made.steps_per_round == len(made.sampler)
+    assert made.total_steps == 2 * len(made.sampler)
+    rows = pd.read_csv(trained("epochs", **settings) / "metrics.csv")
+    assert rows["step"].tolist() == [0, len(made.sampler), 2 * len(made.sampler)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(trained, workers):
+    one, many = trained("none"), trained("many", **{"faces.workers": workers})
+    assert all(torch.equal(value, state(many)[name]) for name, value in state(one).items())
+
+
+def test_validation_sees_the_model_as_it_is_used(trained):
+    """The figure of metrics.csv is that of the loaded model on the validation pairs."""
+    run = trained("judged")
+    figures = json.loads((run / "metrics.json").read_text())
+    rows = pd.read_csv(run / "metrics.csv")
+    at_best = rows[rows["step"] == figures["best_step"]].iloc[0]
+    for kind in ("challenge_eer", "sv_eer", "spf_eer", "sasv_eer"):
+        assert figures["val"][kind] == pytest.approx(at_best[f"val_{kind}"], abs=1e-9)
+    assert not load_run(run).model.training
+
+
+def test_bf16_runs(trained):
+    rows = pd.read_csv(trained("half", precision="bf16") / "metrics.csv")
+    assert rows["train_loss"].iloc[1:].notna().all()
+
+
+def test_identity_losses():
+    assert identity_loss(LossConfig(name="soft_triplet"), 4, 3).margin is None
+    assert identity_loss(LossConfig(name="cosine_triplet", margin=None), 4, 3).margin is None
+    assert identity_loss(LossConfig(name="triplet", margin=0.2), 4, 3).margin == 0.2
+    head = identity_loss(LossConfig(name="cosface", margin=0.2, scale=30), 4, 3).loss
+    assert (head.margin, head.scale, head.W.shape) == (0.2, 30, (3, 4))
+    assert identity_loss(LossConfig(name="cosface", margin=None), 4, 3).loss.margin == 0.35
+    with pytest.raises(ConfigError, match=r"loss\.margin: triplet needs a margin"):
+        identity_loss(LossConfig(name="triplet", margin=None), 4, 3)
+    assert identity_loss(LossConfig(name="triplet", memory=7), 4, 3).vectors.shape == (7, 3)
+    with pytest.raises(ConfigError, match=r"loss\.memory: arcface compares with centres of classes: expected 0"):
+        identity_loss(LossConfig(name="arcface", memory=7), 4, 3)
+    with pytest.raises(ConfigError, match=r"loss\.reduction: adaface compares no triplets: expected mean, got sum"):
+        identity_loss(LossConfig(name="adaface", reduction="sum"), 4, 3)
+
+
+def test_gathered():
+    parts = [(torch.ones(2, 3), torch.zeros(2)), (torch.zeros(1, 3), torch.ones(1))]
+    whole = gathered(parts)
+    np.testing.assert_array_equal(whole.identity, [[1, 1, 1], [1, 1, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(whole.authenticity, [0, 0, 1])
+    assert whole.identity.dtype == np.float32
+    assert gathered([(torch.ones(2, 3), None)]).authenticity is None

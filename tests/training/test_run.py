@@ -1,0 +1,391 @@
+"""A run's folder: repeated, moved, gone on with after a kill, refused where it does not fit."""
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from bonaface.config import parse_config
+from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.training.module import FaceTraining
+from bonaface.training.run import load_run, train
+
+AUTHENTIC = {
+    "model.identity.frozen": True,
+    "model.authenticity.backbone": "timm:test_efficientnet",
+    "model.authenticity.weights": "none",
+    "model.authenticity.size": 24,
+    "model.authenticity.crop": True,
+    "batch.sampler": "beside_fakes",
+    "faces.degrade": 0.5,
+}
+# Without batch norm and with no steps every validation is exactly as good as the first.
+STILL = {"model.identity.backbone": "timm:test_convnext", "optimizer.lr": 0.0}
+
+
+def weights(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
+    return torch.load(run / f"{which}.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_equal(one: Path, other: Path) -> None:
+    for which in ("last", "best"):
+        a, b = weights(one, which), weights(other, which)
+        assert list(a) == list(b)
+        assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    columns = ["step", "train_loss", "active"]
+    rows, others = (pd.read_csv(run / "metrics.csv").drop(columns="images_per_second") for run in (one, other))
+    pd.testing.assert_frame_equal(rows, others)
+    assert list(rows.columns[:3]) == columns
+
+
+def stop_at(monkeypatch, stop: int, error: type[BaseException] = RuntimeError) -> None:
+    """Training raises when it is to make its ``stop``-th step, counted from 0."""
+    whole, made = FaceTraining.training_step, iter(range(10**6))
+
+    def step(self, batch, index):
+        if next(made) == stop:
+            raise error("stopped")
+        return whole(self, batch, index)
+
+    monkeypatch.setattr(FaceTraining, "training_step", step)
+
+
+def test_one_seed_one_model(trained):
+    first, second, other = trained("first"), trained("second"), trained("other", seed=1)
+    assert_equal(first, second)
+    changed = [not torch.equal(a, b) for a, b in zip(weights(first).values(), weights(other).values(), strict=True)]
+    assert any(changed)
+
+
+def test_what_a_run_leaves(trained):
+    run = trained("whole")
+    files = {"config.yaml", "faults.csv", "best.ckpt", "last.ckpt", "metrics.csv", "metrics.json", "calibration.json"}
+    assert {file.name for file in run.iterdir()} == files
+    rows = pd.read_csv(run / "metrics.csv")
+    assert rows["step"].tolist() == [0, 2, 4, 6]
+    assert rows["train_loss"].isna().tolist() == [True, False, False, False]
+    figures = json.loads((run / "metrics.json").read_text())
+    assert {"val", "untrained", "best_step", "steps", "val_pairs", "seed", "bonaface", "torch"} <= set(figures)
+    assert {"challenge_eer", "sv_eer", "spf_eer", "sasv_eer"} <= set(figures["val"])
+    assert {"challenge_eer", "sv_eer", "spf_eer", "sasv_eer"} <= set(figures["untrained"])
+    assert (figures["steps"], figures["val_pairs"], figures["seed"]) == (6, 24, 0)
+    eers = rows["val_challenge_eer"]
+    assert figures["untrained"]["challenge_eer"] == eers[0]
+    assert figures["val"]["challenge_eer"] == pytest.approx(eers[1:].min(), abs=1e-6)
+    assert figures["best_step"] == rows["step"][eers[1:].idxmin()]
+
+
+def test_the_untrained_model_is_no_best_step(trained):
+    """best.ckpt is never the untrained model, so metrics.json must not say so."""
+    run = trained("worse", **STILL)
+    assert json.loads((run / "metrics.json").read_text())["best_step"] == 2
+
+
+def test_config_alone_repeats_a_run(trained):
+    run = trained("a", **{"faces.flip": 0.7, "optimizer.lr": 2e-3, "faces.transforms": "[{name: RandomGrayscale}]"})
+    again = train(parse_config(["--config", str(run / "config.yaml"), "--name", "b"]), Console(file=io.StringIO()))
+    assert_equal(run, again)
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["faces"]["transforms"] == [{"name": "RandomGrayscale", "options": {}}]
+
+
+def killed(command: list[str], run: Path, after: int) -> None:
+    """Kills a training by SIGKILL once metrics.csv tells of step ``after``."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if (run / "metrics.csv").exists() and pd.read_csv(run / "metrics.csv")["step"].max() >= after:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said
+
+
+def test_a_killed_run_goes_on_as_if_never_killed(words, trained, tmp_path):
+    settings = {"steps": 100, "val_every": 4}
+    reference = trained("reference", **settings)
+    run = tmp_path / "runs" / "killed"
+    command = [sys.executable, "-m", "bonaface", "train", *words("killed", **settings)]
+    killed(command, run, after=8)
+    assert not (run / "metrics.json").exists(), "the kill came too late to test anything"
+    stood_at = pd.read_csv(run / "metrics.csv")["step"].max()
+    assert 8 <= stood_at < 100
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "untrained: val EER" not in done.stderr, "it began anew"
+    assert_equal(reference, run)
+    keys = ("val", "untrained", "best_step")
+    of_both = [json.loads((each / "metrics.json").read_text()) for each in (reference, run)]
+    assert [of_both[0][key] for key in keys] == [of_both[1][key] for key in keys]
+    assert not list(run.glob(".*")), "half-written files"
+
+
+@pytest.mark.parametrize(
+    ("settings", "stop"),
+    [
+        ({}, 1),
+        ({}, 10),
+        (AUTHENTIC, 4),
+        ({"optimizer.accumulate": 2, "optimizer.name": "sgd", "optimizer.clip": 1.0}, 7),
+        ({"patience": 2, **STILL}, 8),
+        ({"optimizer.average": 0.5}, 7),
+        ({"loss.name": "adaface"}, 7),
+        ({"loss.memory": 30, "optimizer.average": 0.5}, 7),
+    ],
+    ids=["first round", "last round", "authentic", "accumulate", "patience", "average", "centres", "memory"],
+)
+def test_any_stop_any_recipe(trained, monkeypatch, settings, stop):
+    """Rounds of 3, 3, 3 and 2 steps."""
+    settings = {"steps": 11, "val_every": 3, **settings}
+    reference = trained("reference", **settings)
+    if "patience" in settings:
+        assert pd.read_csv(reference / "metrics.csv")["step"].max() == 9  # two validations no better than the first
+    with monkeypatch.context() as context:
+        stop_at(context, stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            trained("stopped", **settings)
+    assert_equal(reference, trained("stopped", resume=True, **settings))
+
+
+def test_the_average_of_the_weights_is_kept(trained):
+    settings = {"optimizer.schedule": "constant", "optimizer.warmup": 0, "optimizer.lr": 1e-2}
+
+    def weights(steps, average):
+        run = trained(f"{steps} {average}", steps=steps, val_every=steps, **settings, **{"optimizer.average": average})
+        state = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+        return {name: value for name, value in state.items() if value.is_floating_point()}
+
+    first, second, averaged = weights(1, 0.0), weights(2, 0.0), weights(2, 0.75)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    for name, value in averaged.items():
+        torch.testing.assert_close(value, 0.75 * first[name] + 0.25 * second[name])
+
+
+def test_a_run_starts_with_the_weights_of_another(trained, monkeypatch, tmp_path):
+    first = trained("first", **AUTHENTIC)
+    best = json.loads((first / "metrics.json").read_text())["val"]
+    start = {**AUTHENTIC, "start": first, "faces.degrade": 0.0}
+    further = trained("further", **start)
+    begun = json.loads((further / "metrics.json").read_text())["untrained"]
+    for name in ("challenge_eer", "sv_eer", "spf_eer", "sasv_eer"):
+        assert begun[name] == pytest.approx(best[name])
+    assert any(not torch.equal(value, weights(first, "best")[name]) for name, value in weights(further).items())
+    with monkeypatch.context() as context:
+        stop_at(context, 4)
+        with pytest.raises(RuntimeError, match="stopped"):
+            trained("stopped", **start)
+    shutil.move(first, tmp_path / "moved")  # what was begun needs it no more
+    assert_equal(further, trained("stopped", resume=True, **start))
+
+
+def test_a_start_that_is_none_is_refused(trained, tmp_path):
+    first = trained("first")
+    with pytest.raises(ModelError, match=r"best\.ckpt: made with another backbone than model says: \d+ of \d+ tensors"):
+        trained("other", start=first, **{"model.identity.backbone": "timm:test_convnext"})
+    with pytest.raises(ConfigError, match=r"start: .*nowhere: not the folder of a run"):
+        trained("other", start=tmp_path / "nowhere")
+    assert not (tmp_path / "runs" / "other").exists()
+
+
+def test_two_runs_side_by_side(trained):
+    """Kept without a step, a network for the image and one for its residual say the mean of what they said apart."""
+    image = trained("image", **AUTHENTIC)
+    residual = trained("residual", **AUTHENTIC, **{"model.authenticity.sees": "residual", "optimizer.lr": 0.01})
+    both = AUTHENTIC | {"model.authenticity.sees": "both", "start": f"[{image}, {residual}]"}
+    run = load_run(trained("both", **both, steps=0))
+    images = torch.randint(0, 256, (5, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    apart, inputs = [load_run(each).model for each in (image, residual)], {"authenticity": images}
+    with torch.inference_mode():
+        said = [model.authenticate(inputs) for model in apart]
+        torch.testing.assert_close(run.model.authenticate(inputs), (said[0] + said[1]) / 2)
+    assert not torch.allclose(*said)
+    assert json.loads((run.folder / "metrics.json").read_text())["steps"] == 0
+    assert run.calibration is not None
+    further = trained("further", **AUTHENTIC | {"model.authenticity.sees": "both", "start": run.folder})
+    moved = {
+        name for name, value in weights(further).items() if not torch.equal(value, weights(run.folder, "best")[name])
+    }
+    assert {name.split(".")[4] for name in moved if ".backbone.net." in name} == {"image", "residual"}
+
+
+def test_runs_that_can_not_stand_side_by_side_are_refused(trained):
+    first, plain = trained("first", **AUTHENTIC), trained("plain")
+    both = AUTHENTIC | {"model.authenticity.sees": "both", "steps": 0}
+    with pytest.raises(
+        ConfigError, match=r"start: expected one folder, or two where model\.authenticity\.sees is both, got 2"
+    ):
+        trained("other", **AUTHENTIC, start=f"[{first}, {first}]")
+    with pytest.raises(ConfigError, match=r"got 3"):
+        trained("other", **both, start=f"[{first}, {first}, {first}]")
+    with pytest.raises(ConfigError, match=r"got 0"):
+        trained("other", **both, start="[]")
+    with pytest.raises(ConfigError, match=r"start: .*plain: expected a network .* by the residual, and it has none"):
+        trained("other", **both, start=f"[{first}, {plain}]")
+    with pytest.raises(
+        ConfigError, match=r"start: .*first: expected .* by the residual, and it has one that sees image"
+    ):
+        trained("other", **both, start=f"[{first}, {first}]")
+    with pytest.raises(ModelError, match=r"made with another backbone than model says"):
+        trained("other", **both, start=first)
+
+
+def test_dropout_is_the_same_after_a_stop(trained, monkeypatch, tmp_path, write_network):
+    file = write_network(tmp_path / "dropout.onnx", size=16, dropout=0.5)
+    settings = {"model.identity.backbone": f"onnx:{file}", "model.identity.weights": "pretrained"}
+    settings |= {"model.identity.size": 16, "steps": 8}
+    reference = trained("reference", **settings)
+    with monkeypatch.context() as context:
+        stop_at(context, 5)
+        with pytest.raises(RuntimeError, match="stopped"):
+            trained("stopped", **settings)
+    assert_equal(reference, trained("stopped", resume=True, **settings))
+
+
+@pytest.fixture(autouse=True)
+def sigint():
+    """Lightning leaves SIGINT ignored after an interrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_not_swallowed(trained, monkeypatch):
+    with monkeypatch.context() as context:
+        stop_at(context, 3, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trained("interrupted")
+    assert_equal(trained("reference"), trained("interrupted", resume=True))
+
+
+@pytest.mark.parametrize("settings", [{}, {"patience": 1, **STILL}], ids=["done", "out of patience"])
+def test_going_on_with_a_finished_run_changes_nothing(trained, settings):
+    reference, run = trained("reference", **settings), trained("finished", **settings)
+    assert trained("finished", resume=True, **settings) == run
+    assert_equal(reference, run)
+
+
+def test_resume_without_a_run_starts_one(trained):
+    assert_equal(trained("reference"), trained("fresh", resume=True))
+
+
+def test_a_run_is_not_overwritten(trained):
+    run = trained("once")
+    before = weights(run)
+    with pytest.raises(ConfigError, match=r"once: a run of this name exists: go on with it by --resume"):
+        trained("once")
+    with pytest.raises(ConfigError, match=r"was made with other settings \(optimizer\): go on with it by --config"):
+        trained("once", resume=True, **{"optimizer.lr": 0.5})
+    assert all(torch.equal(before[name], value) for name, value in weights(run).items())
+
+
+def test_nothing_is_written_before_the_settings_make_sense(trained, tmp_path):
+    cases = [
+        ({"batch.n_labels": 500}, ConfigError),
+        ({"faces.train": tmp_path / "nowhere"}, DataError),
+        ({"faces.train": ""}, ConfigError),
+        ({"model.identity.backbone": "resnet1"}, ConfigError),
+        ({"model.identity.crop": True, "model.identity.size": 64}, ConfigError),
+    ]
+    for settings, error in cases:
+        with pytest.raises(error) as caught:
+            trained("never", **settings)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"model.identity.frozen": True}, "nothing to train"),
+        ({"loss.margin": "null"}, "triplet needs a margin"),
+        ({"faces.transforms": "[{name: Sharpen}]"}, "no transform"),
+        ({"device": "cuda"}, "no CUDA device"),
+    ],
+)
+def test_settings_that_training_refuses(trained, tmp_path, settings, sentence):
+    if settings.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(ConfigError, match=sentence):
+        trained("never", **settings)
+    assert not (tmp_path / "runs" / "never").exists()
+
+
+def test_a_run_can_be_moved(trained, tmp_path, write_network):
+    source = tmp_path / "networks"
+    source.mkdir()
+    network = write_network(source / "net.onnx", size=16)
+    settings = {"model.identity.backbone": f"onnx:{network}", "model.identity.size": 16}
+    settings["model.identity.weights"] = "pretrained"
+    run = trained("moving", **settings)
+    expected = load_run(run)
+    moved = tmp_path / "elsewhere" / "moved"
+    shutil.move(run, moved)
+    shutil.rmtree(source)
+    loaded = load_run(moved)
+    assert loaded.folder == moved
+    assert loaded.calibration == expected.calibration is not None
+    assert not loaded.model.training
+    images = {"identity": torch.randint(0, 256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0))}
+    with torch.inference_mode():
+        assert torch.equal(loaded.model.embed(images)[0], expected.model.embed(images)[0])
+    best = weights(moved, "best")
+    assert all(torch.equal(best[f"model.{name}"], value) for name, value in loaded.model.state_dict().items())
+
+
+def test_networks_of_one_file_name(trained, tmp_path, write_network):
+    one, other = (
+        write_network(tmp_path / folder / "net.onnx", size=16, width=width) for folder, width in (("a", 3), ("b", 5))
+    )
+    settings = {
+        "model.identity.backbone": f"onnx:{one}",
+        "model.identity.size": 16,
+        "model.identity.weights": "pretrained",
+        "batch.sampler": "beside_fakes",
+    }
+    with pytest.raises(ConfigError, match=r"two different files are called net\.onnx"):
+        trained("two", **settings, **{"model.authenticity.backbone": f"onnx:{other}"})
+    assert not (tmp_path / "runs").exists()
+    assert (
+        load_run(trained("one", **settings, **{"model.authenticity.backbone": f"onnx:{one}"})).model.identity.dim == 3
+    )
+
+
+def test_no_run(tmp_path, trained, monkeypatch):
+    with pytest.raises(ModelError, match=r"not the folder of a run: expected config\.yaml"):
+        load_run(tmp_path)
+    with monkeypatch.context() as context:
+        stop_at(context, 0, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trained("early")
+    with pytest.raises(ModelError, match="stopped before its first validation; go on by --resume"):
+        load_run(tmp_path / "runs" / "early")
+
+
+def test_a_checkpoint_of_another_backbone(trained):
+    run, other = trained("resnet"), trained("other", **{"model.identity.backbone": "timm:test_efficientnet"})
+    shutil.copy(other / "best.ckpt", run / "best.ckpt")
+    with pytest.raises(ModelError, match=r"best\.ckpt: made with another backbone than .*config\.yaml says") as caught:
+        load_run(run)
+    assert "\n" not in str(caught.value)
+    (run / "best.ckpt").write_bytes((other / "best.ckpt").read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"best\.ckpt"):
+        load_run(run)
+
+
+def test_an_interrupted_run_has_no_calibration(trained, monkeypatch, tmp_path):
+    with monkeypatch.context() as context:
+        stop_at(context, 5)
+        with pytest.raises(RuntimeError, match="stopped"):
+            trained("interrupted")
+    assert load_run(tmp_path / "runs" / "interrupted").calibration is None

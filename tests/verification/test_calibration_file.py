@@ -1,0 +1,30 @@
+"""calibration.json: what is written is read, and what is not there is None."""
+
+import pytest
+
+from bonaface.errors import ModelError
+from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.calibration_file import CALIBRATION_FILE, read_calibration, write_calibration
+from bonaface.verification.thresholds import Threshold, Validation
+
+
+def test_what_was_written_is_read(tmp_path):
+    assert read_calibration(tmp_path) == (None, None)
+    calibration = Calibration(Logistic(20.0, -8.0), Logistic(1.0, 0.5), 0.01, -0.2, -1.0, 0.05)
+    validation = Validation((Threshold(0.1, 0.5, 0.4, 0.6, 50),), Logistic(3.0, 0.0), 50)
+    write_calibration(tmp_path, calibration, validation)
+    assert read_calibration(tmp_path) == (calibration, validation)
+
+
+def test_a_calibration_without_thresholds(tmp_path):
+    (tmp_path / CALIBRATION_FILE).write_text('{"same": {"slope": 2.0, "bias": 0.0}}')
+    assert read_calibration(tmp_path) == (Calibration(Logistic(2.0, 0.0)), None)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"same": {}, "validation": 3}', '{"same": {"slope": 1, "bias": 0}, "validation": {}}']
+)
+def test_a_damaged_file_is_refused(tmp_path, content):
+    (tmp_path / CALIBRATION_FILE).write_text(content)
+    with pytest.raises(ModelError, match="not a calibration as training writes it"):
+        read_calibration(tmp_path)

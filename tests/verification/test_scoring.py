@@ -1,0 +1,243 @@
+"""Embeddings to similarities: by hand, monotone, and calibrations that find the parameters that made the scores."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from bonaface.verification.calibration import Calibration, Logistic, adapted, calibrate
+from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.scoring import similarity
+
+finite = st.floats(-1e4, 1e4)
+
+
+def unit(rng, n, dim=8):
+    x = rng.normal(size=(n, dim)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def with_cosine(cosine):
+    """Pairs of unit vectors with given cosines."""
+    cosine = np.asarray(cosine, dtype=np.float64)
+    a = np.tile(np.float32([[1, 0]]), (len(cosine), 1))
+    return a, np.stack([cosine, np.sqrt(1 - cosine**2)], axis=1).astype(np.float32)
+
+
+def pairs(rng, n=4000, slope=14.0, bias=-5.0, odds=(2.0, -1.0), wrong=0.0):
+    """Same and impostor pairs whose cosines have the log-likelihood ratio ``slope * cosine + bias``, and a fourth of fakes.
+
+    Normal densities of equal variance v and means m1, m0 have the ratio (m1 - m0) / v * x - (m1^2 - m0^2) / 2v.
+    """
+    variance = 0.02
+    apart = slope * variance
+    middle = -bias * variance / apart
+    label = np.repeat([1, 0, 0, 0], n)
+    cosine = rng.normal(middle - apart / 2, np.sqrt(variance), 4 * n)
+    truly_same = (label == 1) & (rng.random(4 * n) >= wrong)
+    cosine[truly_same] += apart
+    fake_b = np.repeat([False, False, True, True], n)
+    log_odds_a, log_odds_b = (
+        rng.normal(odds[1] + (odds[0] - odds[1]) * ~fake, 1.0) for fake in (np.zeros(4 * n, bool), fake_b)
+    )
+    a, b = with_cosine(np.clip(cosine, -0.999, 0.999))
+    a, b = Embeddings(a, log_odds_a.astype(np.float32)), Embeddings(b, log_odds_b.astype(np.float32))
+    return a, b, label, np.zeros(4 * n, bool), fake_b
+
+
+def test_a_plain_model_gives_the_cosine(rng):
+    a, b = unit(rng, 20), unit(rng, 20)
+    expected = [float(np.dot(x.astype(np.float64), y.astype(np.float64))) for x, y in zip(a, b, strict=True)]
+    made = similarity(Embeddings(a), Embeddings(b), None)
+    assert made.dtype == np.float64
+    np.testing.assert_allclose(made, expected, rtol=1e-12)
+    with_calibration = similarity(Embeddings(a), Embeddings(b), Calibration(Logistic(3.0, 1.0)))
+    np.testing.assert_array_equal(made, with_calibration)
+
+
+def test_formula_by_hand():
+    a, b = with_cosine([0.5])
+    calibration = Calibration(Logistic(10.0, -4.0), Logistic(2.0, 0.5))
+    p_same, p_a, p_b = (1 / (1 + np.exp(-z)) for z in (10 * 0.5 - 4, 2 * 0.3 + 0.5, 2 * -1.5 + 0.5))
+    made = similarity(Embeddings(a, np.float32([0.3])), Embeddings(b, np.float32([-1.5])), calibration)
+    p_neither = p_a * p_b / (p_a * p_b + p_a * (1 - p_b) + (1 - p_a) * p_b)  # both fakes left out
+    np.testing.assert_allclose(made, np.log(p_same) + np.log(0.8 * p_neither + 0.2), rtol=1e-6)
+
+
+def test_authenticity_without_a_calibration_is_refused(rng):
+    both = Embeddings(unit(rng, 2), np.zeros(2, np.float32))
+    for calibration in (None, Calibration(Logistic(1.0, 0.0))):
+        with pytest.raises(ValueError, match="need a calibration"):
+            similarity(both, both, calibration)
+
+
+@given(slope=st.floats(0.01, 100), bias=finite, scores=st.lists(finite, min_size=2, max_size=20))
+def test_log_probability(slope, bias, scores):
+    logistic = Logistic(slope, bias)
+    scores = np.sort(scores)
+    log_p = logistic.log_probability(scores)
+    assert np.isfinite(log_p).all()
+    assert (log_p <= 0).all()
+    assert (np.diff(log_p) >= 0).all()
+    np.testing.assert_allclose(logistic.log_odds(scores), slope * scores + bias)
+
+
+@given(
+    low=st.floats(-30, 30),
+    more=st.floats(0, 30),
+    cosine=st.floats(-0.9, 0.8),
+    nearer=st.floats(0, 0.1),
+    other=st.floats(-30, 30),
+)
+def test_similarity_is_monotone_in_everything(low, more, cosine, nearer, other):
+    calibration = Calibration(Logistic(12.0, -4.0), Logistic(1.5, 0.2))
+
+    def of(cosine, odds_a, odds_b):
+        a, b = with_cosine([cosine])
+        return similarity(Embeddings(a, np.float32([odds_a])), Embeddings(b, np.float32([odds_b])), calibration)[0]
+
+    base = of(cosine, low, other)
+    assert of(cosine, low + more, other) >= base - 1e-9
+    assert of(cosine + nearer, low, other) >= base - 1e-5
+    assert of(cosine, other, low) == pytest.approx(base, abs=1e-6)  # symmetric
+
+
+def test_take_and_len(rng):
+    whole = Embeddings(unit(rng, 5), np.arange(5, dtype=np.float32))
+    part = whole.take(np.array([3, 1, 1]))
+    assert (len(whole), len(part)) == (5, 3)
+    np.testing.assert_array_equal(part.identity, whole.identity[[3, 1, 1]])
+    np.testing.assert_array_equal(part.authenticity, [3, 1, 1])
+    assert Embeddings(whole.identity).take(np.array([0])).authenticity is None
+
+
+def test_calibration_finds_the_parameters_of_the_scores(rng):
+    made = calibrate(*pairs(rng))
+    assert made.same.slope == pytest.approx(14.0, rel=0.1)
+    assert made.same.bias == pytest.approx(-5.0, rel=0.15)
+    assert made.mislabelled < 0.03
+    # Unit normals at 2 and -1: the log-likelihood ratio is 3 x - 1.5.
+    assert made.genuine.slope == pytest.approx(3.0, rel=0.1)
+    assert made.genuine.bias == pytest.approx(-1.5, rel=0.15)
+
+
+def test_calibration_sees_through_wrong_labels(rng):
+    """A tenth of the pairs called same show two people: the slope stays, and the share is found."""
+    made = calibrate(*pairs(rng, wrong=0.1))
+    assert made.same.slope == pytest.approx(14.0, rel=0.15)
+    assert made.same.bias == pytest.approx(-5.0, rel=0.2)
+    assert made.mislabelled == pytest.approx(0.1, abs=0.03)
+
+
+def test_calibration_of_authenticity_equals_scikit_learns(rng):
+    a, b, label, fake_a, fake_b = pairs(rng, n=500)
+    made = calibrate(a, b, label, fake_a, fake_b).genuine
+    odds, genuine = np.concatenate([a.authenticity, b.authenticity]), ~np.concatenate([fake_a, fake_b])
+    reference = LogisticRegression(C=1e6, class_weight="balanced").fit(odds[:, None], genuine)
+    assert made.slope == pytest.approx(reference.coef_[0, 0], rel=0.02)
+    assert made.bias == pytest.approx(reference.intercept_[0], rel=0.02, abs=0.02)
+
+
+@pytest.mark.parametrize("n", [1, 3, 50])
+def test_separable_and_few_scores_stay_finite(n):
+    a, b = with_cosine([0.9] * n + [0.1] * n)
+    made = calibrate(Embeddings(a), Embeddings(b), np.repeat([1, 0], n), np.zeros(2 * n, bool), np.zeros(2 * n, bool))
+    assert np.isfinite([made.same.slope, made.same.bias]).all()
+    assert made.same.slope > 0
+    low, high = made.same.log_odds(np.array([0.1, 0.9]))
+    assert low < 0 < high
+
+
+def test_the_slope_is_never_negative():
+    """Scores that are worse than chance keep their order all the same."""
+    a, b = with_cosine([0.1, 0.2] * 10 + [0.8, 0.9] * 10)
+    made = calibrate(Embeddings(a), Embeddings(b), np.repeat([1, 0], 20), np.zeros(40, bool), np.zeros(40, bool))
+    assert 0 < made.same.slope < 5
+
+
+def test_constant_scores():
+    a, b = with_cosine([0.5] * 8)
+    made = calibrate(Embeddings(a), Embeddings(b), np.repeat([1, 0], 4), np.zeros(8, bool), np.zeros(8, bool))
+    assert made.same.log_odds(np.array([0.5]))[0] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_what_can_not_be_calibrated(rng):
+    a = Embeddings(unit(rng, 4))
+    no = np.zeros(4, bool)
+    for label in (np.zeros(4), np.ones(4)):
+        with pytest.raises(ValueError, match="pairs of the same person and pairs of different people"):
+            calibrate(a, a, label, no, no)
+
+
+def test_without_impostors_the_fakes_are_set_against(rng):
+    a, b, label, fake_a, fake_b = pairs(rng, n=100)
+    kept = (label == 1) | fake_b
+    made = calibrate(
+        a.take(np.flatnonzero(kept)), b.take(np.flatnonzero(kept)), label[kept], fake_a[kept], fake_b[kept]
+    )
+    assert made.same.slope > 0
+
+
+def test_authenticity_without_fakes_keeps_its_log_odds(rng):
+    a, b, label, fake_a, fake_b = pairs(rng, n=100)
+    real = np.flatnonzero(~fake_b)
+    made = calibrate(a.take(real), b.take(real), label[real], fake_a[real], fake_b[real])
+    assert made.genuine == Logistic(1.0, 0.0)
+
+
+def test_a_plain_model_has_no_calibration_of_authenticity(rng):
+    a, b, label, fake_a, fake_b = pairs(rng, n=50)
+    assert calibrate(Embeddings(a.identity), Embeddings(b.identity), label, fake_a, fake_b).genuine is None
+
+
+@given(
+    slope=finite,
+    bias=finite,
+    genuine=st.none() | st.tuples(finite, finite),
+    wrong=st.floats(0, 0.5),
+    below=st.floats(-9, 0),
+)
+def test_json_round_trip(slope, bias, genuine, wrong, below):
+    calibration = Calibration(Logistic(slope, bias), None if genuine is None else Logistic(*genuine), wrong, below)
+    assert Calibration.from_dict(json.loads(json.dumps(calibration.as_dict()))) == calibration
+
+
+def test_a_file_without_the_share_of_wrong_labels():
+    assert Calibration.from_dict({"same": {"slope": 1.0, "bias": 2.0}}) == Calibration(Logistic(1.0, 2.0))
+
+
+def test_one_in_a_hundred_genuine_photos_is_called_a_deepfake(rng):
+    a, b, label, fake_a, fake_b = pairs(rng, n=4000)
+    made = calibrate(a, b, label, fake_a, fake_b)
+    real = np.concatenate([a.authenticity[~fake_a], b.authenticity[~fake_b]])
+    assert made.called_fake(real).mean() == pytest.approx(0.01, abs=0.002)
+    assert made.forged_below < 0
+    apart = replace(a, authenticity=np.where(fake_a, -9, 9)), replace(b, authenticity=np.where(fake_b, -9, 9))
+    assert calibrate(*apart, label, fake_a, fake_b).forged_below == 0  # even odds where that costs no genuine photo
+
+
+def test_a_plain_model_calls_nothing_a_deepfake():
+    assert not Calibration(Logistic(1.0, 0.0)).called_fake(np.float32([-99.0, 0.0])).any()
+
+
+@given(
+    st.lists(st.floats(-20, 20), min_size=1, max_size=60),
+    st.floats(0.1, 3),
+    st.floats(-5, 5),
+)
+def test_adapting_believes_nineteen_of_twenty_and_never_doubts_more(odds, slope, bias):
+    before = Calibration(Logistic(9.0, 0.0), Logistic(slope, bias))
+    after = adapted(before, np.array(odds))
+    assert (after.same, after.genuine.slope) == (before.same, slope)
+    assert after.genuine.bias >= bias
+    believed = after.genuine.log_odds(np.array(odds)) >= np.log(19) - 1e-9
+    assert believed.sum() >= np.floor(0.95 * (len(odds) - 1))
+
+
+def test_a_plain_model_has_nothing_to_adapt():
+    with pytest.raises(ValueError, match="only a calibration of authenticity"):
+        adapted(Calibration(Logistic(1.0, 0.0)), np.zeros(3))
