@@ -27,7 +27,7 @@ from bonaface.data.table import read_faces
 from bonaface.forgery.batches import BesideForgeriesSampler, ForgingBatches, forged_classes
 from bonaface.forgery.methods import METHODS, forge
 from bonaface.images.alignment import ARCFACE_TEMPLATE, Aligner
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 from bonaface.images.decoding import decode
 from bonaface.synthetic.identities import Recogniser
 
@@ -85,7 +85,7 @@ def batches(kind: str, side: int) -> Iterable:
     classes = forged_classes(who, who, real, shared=False)
     made = ForgingBatches(
         store, who, real, np.arange(len(who)), BesideForgeriesSampler(who, real, 12, 2, 2, 0.5, 0), Augmentation(),
-        {"identity": View(kind, side)}, 0, 0, 10**9, (2, 2), tuple(METHODS), 1.0, classes,
+        {"identity": InputSpec(kind, side)}, 0, 0, 10**9, (2, 2), tuple(METHODS), 1.0, classes,
     )  # fmt: skip
     return (made[step] for step in range(10**9))
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 from bonaface.gallery.database import ModelMark
 from bonaface.gallery.gallery import Gallery
-from bonaface.images.crops import View
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.crops import InputSpec
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.embedder import Embedder
 from bonaface.service.app import create_app
 from bonaface.service.settings import ServiceSettings
@@ -39,7 +39,7 @@ class PatternNetwork:
     name, dim, fingerprint = "patterns", 48, "ab" * 16
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.views = {"identity": View("frame", SIDE), "authenticity": View("frame", SIDE)}
+        self.views = {"identity": InputSpec("frame", SIDE), "authenticity": InputSpec("frame", SIDE)}
         self.seconds = seconds
         self.batches: list[int] = []
 
@@ -81,7 +81,7 @@ def embedder(patterns: PatternNetwork) -> Embedder:
     calibration = Calibration(Logistic(20.0, -10.0), Logistic(1.0, 0.0))
     thresholds = tuple(Threshold(fmr, t, t - 0.1, t + 0.1, 10_000) for fmr, t in ((1e-2, -0.5), (1e-3, -0.3)))
     validation = Validation(thresholds, Logistic(3.0, 1.0), 10_000)
-    return Embedder(patterns, Preparer.of(patterns.views, SIDE, None), calibration, validation)
+    return Embedder(patterns, Preprocessor.of(patterns.views, SIDE, None), calibration, validation)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.exporting.export import calibration_faces, export
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.backends.torch import TorchNetwork
 from bonaface.inference.embedder import Embedder
 from bonaface.models.face_model import build_model
@@ -31,7 +31,7 @@ def tiny_embedder() -> Embedder:
     identity = BranchConfig("timm:test_resnet", "none", size=32, dim=8)
     authenticity = BranchConfig("timm:test_resnet", "none", size=32, crop=True)
     model = build_model(ModelConfig(identity, authenticity, mirror=True, corners=True)).eval()
-    prepare = Preparer.of(model.views, 40, None)
+    prepare = Preprocessor.of(model.views, 40, None)
     return Embedder(TorchNetwork(model, "tiny"), prepare, CALIBRATION, VALIDATION)
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError
-from bonaface.images.crops import View, random_crop
+from bonaface.images.crops import InputSpec, random_crop
 
 __all__ = ["Augmentation", "degrade", "torchvision_transforms"]
 
@@ -34,7 +34,7 @@ class Augmentation:
     degrade: float = 0.0
     transforms: tuple[Transform, ...] = ()
 
-    def __call__(self, image: ImageArray, view: View, generator: np.random.Generator) -> ImageArray:
+    def __call__(self, image: ImageArray, view: InputSpec, generator: np.random.Generator) -> ImageArray:
         """A random variant of ``image`` ``(h, w, 3)`` as ``view`` wants it; deterministic by the generator."""
         if generator.random() < self.flip:
             image = image[:, ::-1]

@@ -25,9 +25,9 @@ from bonaface.data.augmentation import Augmentation
 from bonaface.data.samplers import StepSampler
 from bonaface.data.table import FaceTable
 from bonaface.errors import DataError
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 from bonaface.images.decoding import decode
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 
 __all__ = ["Batch", "FaceStore", "TestBatches", "TrainingBatches", "open_store", "stacked"]
 
@@ -38,14 +38,14 @@ class FaceStore:
 
     arrays: Mapping[str, NDArray[np.uint8]]
 
-    def image(self, row: int, view: View) -> NDArray[np.uint8]:
+    def image(self, row: int, view: InputSpec) -> NDArray[np.uint8]:
         """The stored image that a view of a row is cut from."""
         image: NDArray[np.uint8] = self.arrays[view.kind][row]
         return image
 
 
 def open_store(
-    table: FaceTable, prepare: Preparer, cache: Path, threads: int = 2, progress: Progress | None = None
+    table: FaceTable, prepare: Preprocessor, cache: Path, threads: int = 2, progress: Progress | None = None
 ) -> FaceStore:
     """The images of a table, decoded at most once for each state of its files, by however many processes want them.
 
@@ -73,7 +73,7 @@ def open_store(
     return FaceStore({kind: np.load(folder / f"{kind}.npy", mmap_mode="r") for kind in prepare.kinds})
 
 
-def _key(table: FaceTable, prepare: Preparer) -> str:
+def _key(table: FaceTable, prepare: Preprocessor) -> str:
     digest = hashlib.blake2b(prepare.fingerprint().encode(), digest_size=16)
     for row in range(len(table)):
         path = table.path(row)
@@ -82,7 +82,7 @@ def _key(table: FaceTable, prepare: Preparer) -> str:
     return digest.hexdigest()
 
 
-def _build(table: FaceTable, prepare: Preparer, folder: Path, threads: int, progress: Progress | None) -> None:
+def _build(table: FaceTable, prepare: Preprocessor, folder: Path, threads: int, progress: Progress | None) -> None:
     """Into a folder beside it, moved into place when whole: a kill leaves no half store under its name."""
     work = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
     try:
@@ -169,7 +169,7 @@ class TrainingBatches(Dataset[Batch]):
         rows: NDArray[np.int64],
         sampler: StepSampler,
         augmentation: Augmentation,
-        views: Mapping[str, View],
+        views: Mapping[str, InputSpec],
         seed: int,
         first: int,
         count: int,
@@ -208,7 +208,7 @@ class TestBatches(Dataset[dict[str, Tensor]]):
 
     __test__ = False  # no test, whatever its name makes pytest think
 
-    def __init__(self, store: FaceStore, rows: NDArray[np.int64], views: Mapping[str, View], size: int) -> None:
+    def __init__(self, store: FaceStore, rows: NDArray[np.int64], views: Mapping[str, InputSpec], size: int) -> None:
         self.store = store
         self.rows = rows
         self.views = views

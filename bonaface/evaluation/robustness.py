@@ -19,7 +19,7 @@ from bonaface.evaluation.attacks import attack
 from bonaface.evaluation.corruptions import PERTURBATIONS
 from bonaface.evaluation.evaluate import groups_of
 from bonaface.images.decoding import decode
-from bonaface.images.preprocessing import Preparer, test_images
+from bonaface.images.preprocessing import Preprocessor, test_images
 from bonaface.metrics.scores import checked_two, count_scores, roc_errors
 from bonaface.models.face_model import FaceModel
 from bonaface.training.module import gathered
@@ -63,7 +63,7 @@ class Subject:
     embed: Callable[[Sequence[NDArray[np.uint8]]], Embeddings]
     calibration: Calibration | None
     network: FaceModel | None
-    prepare: Preparer
+    prepare: Preprocessor
 
 
 def chosen_pairs(labels: pd.DataFrame, count: int, seed: int) -> NDArray[np.int64]:

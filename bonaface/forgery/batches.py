@@ -23,7 +23,7 @@ from bonaface.forgery.blending import MEAN_POINTS
 from bonaface.forgery.camera import Camera, Framed
 from bonaface.forgery.methods import METHODS, NEEDS_DONOR, forge
 from bonaface.images.alignment import ARCFACE_TEMPLATE
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 
 __all__ = ["BesideForgeriesSampler", "ForgingBatches", "check_methods", "forged_classes"]
 
@@ -167,7 +167,7 @@ class ForgingBatches(TrainingBatches):
         rows: NDArray[np.int64],
         sampler: StepSampler,
         augmentation: Augmentation,
-        views: Mapping[str, View],
+        views: Mapping[str, InputSpec],
         seed: int,
         first: int,
         count: int,
@@ -209,7 +209,7 @@ class ForgingBatches(TrainingBatches):
     def _random(self, step: int, place: int, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, step, place, *stream])
 
-    def _framed(self, row: int, view: View, step: int, place: int) -> Framed:
+    def _framed(self, row: int, view: InputSpec, step: int, place: int) -> Framed:
         image = self.store.image(row, view)
         size = len(image)
         if view.kind == "aligned":  # the warp onto the template has resampled it already

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError
 
-__all__ = ["View", "centre_crop", "random_crop", "square"]
+__all__ = ["InputSpec", "centre_crop", "random_crop", "square"]
 
 ImageArray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class View:
+class InputSpec:
     """A network's view of a photo.
 
     Args:

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.images.alignment import Aligner
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 from bonaface.images.framing import frame
 
-__all__ = ["Preparer", "test_images"]
+__all__ = ["Preprocessor", "test_images"]
 
 _VERSION = 2
 
 
 @dataclass(frozen=True)
-class Preparer:
+class Preprocessor:
     """From a decoded photo to the images that views are cut from.
 
     Args:
@@ -41,7 +41,7 @@ class Preparer:
         object.__setattr__(self, "aligner", Aligner(self.detector, self.aligned_size))
 
     @classmethod
-    def of(cls, views: Mapping[str, View], frame_size: int, detector: Path | None) -> Preparer:
+    def of(cls, views: Mapping[str, InputSpec], frame_size: int, detector: Path | None) -> Preprocessor:
         """What the views of a model need.
 
         Raises:
@@ -76,7 +76,7 @@ class Preparer:
 
 
 def test_images(
-    views: Mapping[str, View], prepared: Sequence[Mapping[str, NDArray[np.uint8]]]
+    views: Mapping[str, InputSpec], prepared: Sequence[Mapping[str, NDArray[np.uint8]]]
 ) -> dict[str, NDArray[np.uint8]]:
     """What each branch of a model is given of ``n`` prepared photos at test time, by the branch's name: ``(n, h, w, 3)``."""
     return {name: np.stack([view.at_test(each[view.kind]) for each in prepared]) for name, view in views.items()}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bonaface.images.alignment import Aligner, prominence
 from bonaface.images.decoding import decode_bytes
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 
 __all__ = ["Face", "Portrait", "Quality", "read_portrait"]
 
@@ -82,7 +82,7 @@ class Portrait:
     problem: str | None
 
 
-def read_portrait(data: bytes, name: str, prepare: Preparer) -> Portrait:
+def read_portrait(data: bytes, name: str, prepare: Preprocessor) -> Portrait:
     """Decodes a photo and looks at it.
 
     Args:

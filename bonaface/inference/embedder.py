@@ -15,9 +15,9 @@ from rich.progress import Progress
 
 from bonaface.assets import SHIPPED_MODEL
 from bonaface.errors import ConfigError, DataError, ModelError
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 from bonaface.images.decoding import decode_bytes
-from bonaface.images.preprocessing import Preparer, test_images
+from bonaface.images.preprocessing import Preprocessor, test_images
 from bonaface.inference.backends.onnx import OnnxNetwork, OpenVinoNetwork
 from bonaface.inference.backends.torch import Network, TorchNetwork
 from bonaface.verification.calibration import Calibration
@@ -58,7 +58,7 @@ class Embedder:
     """
 
     network: Network
-    prepare: Preparer
+    prepare: Preprocessor
     calibration: Calibration | None = None
     validation: Validation | None = None
     name: str = ""
@@ -187,7 +187,7 @@ def _of_exported(network: OnnxNetwork | OpenVinoNetwork, device: str) -> Embedde
             f"device: {network.name} is an exported model, which runs on the processor; expected auto or cpu"
         )
     told = network.description
-    return Embedder(network, told.preparer(), told.calibration, told.validation)
+    return Embedder(network, told.preprocessor(), told.calibration, told.validation)
 
 
 def _of_run(path: Path, device: str) -> Embedder:
@@ -196,7 +196,7 @@ def _of_run(path: Path, device: str) -> Embedder:
     run = load_run(path)
     if run.model.authenticity is not None and run.calibration is None:
         raise ModelError(f"{path}: was stopped before it was calibrated: go on with it by bonaface train --resume")
-    prepare = Preparer.of(run.model.views, run.config.faces.frame_size, run.detector)
+    prepare = Preprocessor.of(run.model.views, run.config.faces.frame_size, run.detector)
     return Embedder(TorchNetwork(run.model, path.name, device), prepare, run.calibration, run.validation)
 
 
@@ -205,5 +205,5 @@ def _of_recogniser(path: Path, detector: Path | None, device: str) -> Embedder:
     from bonaface.models.face_model import Branch, FaceModel
 
     backbone = build_backbone(f"onnx:{path}")
-    network = FaceModel(Branch(backbone, None, View("aligned", backbone.size), frozen=True)).eval()
-    return Embedder(TorchNetwork(network, path.stem, device), Preparer.of(network.views, _FRAME, detector))
+    network = FaceModel(Branch(backbone, None, InputSpec("aligned", backbone.size), frozen=True)).eval()
+    return Embedder(TorchNetwork(network, path.stem, device), Preprocessor.of(network.views, _FRAME, detector))

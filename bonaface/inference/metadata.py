@@ -14,8 +14,8 @@ from typing import Any
 
 from bonaface import __version__
 from bonaface.errors import ModelError
-from bonaface.images.crops import View
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.crops import InputSpec
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.thresholds import Validation
 
@@ -49,7 +49,7 @@ class Description:
     """
 
     name: str
-    views: Mapping[str, View]
+    views: Mapping[str, InputSpec]
     frame_size: int
     aligned_size: int
     dim: int
@@ -58,14 +58,14 @@ class Description:
     card: str = ""
     detector: bytes | None = None
 
-    def preparer(self) -> Preparer:
+    def preprocessor(self) -> Preprocessor:
         """What makes the images that the model looks at.
 
         Raises:
             ModelError: if the detector is none that OpenCV reads.
         """
         kinds = tuple(sorted({view.kind for view in self.views.values()}))
-        return Preparer(kinds, self.frame_size, self.aligned_size, self.detector)
+        return Preprocessor(kinds, self.frame_size, self.aligned_size, self.detector)
 
     def side(self, branch: str) -> int:
         """Side in pixels of the images that a branch is given."""
@@ -114,7 +114,7 @@ class Description:
 
     @classmethod
     def _read(cls, settings: Mapping[str, Any], metadata: Mapping[str, str]) -> Description:
-        views = {name: View(**view) for name, view in settings["views"].items()}
+        views = {name: InputSpec(**view) for name, view in settings["views"].items()}
         if "identity" not in views or not set(views) <= set(_BRANCHES):
             raise ValueError(f"views of {sorted(views)}")
         sizes = [

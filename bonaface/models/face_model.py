@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import five_crop
 
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 from bonaface.models.backbones import Backbone, build_backbone
 
 __all__ = ["Branch", "FaceModel", "build_model"]
@@ -28,7 +28,7 @@ class Branch(nn.Module):
         frozen: weights stay as they are, and so do running statistics.
     """
 
-    def __init__(self, backbone: Backbone, dim: int | None, view: View, frozen: bool) -> None:
+    def __init__(self, backbone: Backbone, dim: int | None, view: InputSpec, frozen: bool) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Identity() if dim is None else nn.Linear(backbone.features, dim)
@@ -65,7 +65,7 @@ class FaceModel(nn.Module):
         self.authenticity = authenticity
 
     @property
-    def views(self) -> dict[str, View]:
+    def views(self) -> dict[str, InputSpec]:
         """What each branch looks at, by the branch's name."""
         branches = {"identity": self.identity, "authenticity": self.authenticity}
         return {name: branch.view for name, branch in branches.items() if branch is not None}
@@ -122,4 +122,4 @@ def _branch(config: BranchConfig, dim: int | None, files: Path | None, corners: 
             config, weights="none", backbone=f"onnx:{kept}" if kind == "onnx" else config.backbone
         )
     backbone = build_backbone(config.backbone, config.weights, config.size, config.sees)
-    return Branch(backbone, dim, View(config.view, backbone.size, config.crop, corners), config.frozen)
+    return Branch(backbone, dim, InputSpec(config.view, backbone.size, config.crop, corners), config.frozen)

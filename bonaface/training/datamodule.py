@@ -27,7 +27,7 @@ from bonaface.errors import ConfigError
 from bonaface.forgery.batches import BesideForgeriesSampler, ForgingBatches, check_methods, forged_classes
 from bonaface.forgery.recipe import Recipe
 from bonaface.forgery.validation import with_forged_validation
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.metrics import eers_by_kind
 from bonaface.models.face_model import FaceModel
 from bonaface.training.distributed import ALONE, Ranks
@@ -247,7 +247,7 @@ def prepare(
     names = _names_of(split)
     table = merged(split, names)
     store = open_store(
-        table, Preparer.of(model.views, faces.frame_size, detector), Path(faces.cache), progress=progress
+        table, Preprocessor.of(model.views, faces.frame_size, detector), Path(faces.cache), progress=progress
     )
     in_training = (table.frame["split"] == "train").to_numpy()
     labels = _numbered_anew(np.where(in_training, class_labels(table, faces.fake_classes), -1))

@@ -6,9 +6,9 @@ import torch
 
 from bonaface.data.augmentation import Augmentation, degrade, torchvision_transforms
 from bonaface.errors import ConfigError
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 
-FRAME = View("frame", 48)
+FRAME = InputSpec("frame", 48)
 ALL = (("ColorJitter", {"brightness": 0.5}), ("RandomRotation", {"degrees": 20}), ("RandomErasing", {"p": 0.5}))
 
 
@@ -89,7 +89,7 @@ def test_degrade_of_any_shape(shape):
     [Augmentation(0.5), Augmentation(0.5, 0.8), Augmentation(0.5, 0.8, torchvision_transforms(ALL))],
     ids=["flip", "degrade", "transforms"],
 )
-@pytest.mark.parametrize("view", [FRAME, View("frame", 30, crop=True)], ids=["frame", "crop"])
+@pytest.mark.parametrize("view", [FRAME, InputSpec("frame", 30, crop=True)], ids=["frame", "crop"])
 def test_the_generator_decides(face, augmentation, view):
     for seed in range(10):
         once, again = (augmentation(face, view, generator(seed)) for _ in range(2))

@@ -14,11 +14,11 @@ from bonaface.data.samplers import BalanceSampler
 from bonaface.data.table import FaceTable, read_faces
 from bonaface.errors import ConfigError, DataError
 from bonaface.images.alignment import Aligner
-from bonaface.images.crops import View, centre_crop, square
+from bonaface.images.crops import InputSpec, centre_crop, square
 from bonaface.images.decoding import decode
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 
-VIEWS = {"identity": View("aligned", 24), "authenticity": View("frame", 20, crop=True)}
+VIEWS = {"identity": InputSpec("aligned", 24), "authenticity": InputSpec("frame", 20, crop=True)}
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def table(plain_tree):
 
 @pytest.fixture
 def prepare():
-    return Preparer.of(VIEWS, 32, None)
+    return Preprocessor.of(VIEWS, 32, None)
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def equal(one: Batch, other: Batch) -> bool:
 def test_preparer(prepare):
     assert prepare.kinds == ("aligned", "frame")
     assert (prepare.size("frame"), prepare.size("aligned")) == (32, 24)
-    assert Preparer.of({"identity": View("frame", 224)}, 64, None).kinds == ("frame",)
+    assert Preprocessor.of({"identity": InputSpec("frame", 224)}, 64, None).kinds == ("frame",)
     with pytest.raises(ConfigError, match="does not fit a frame of 16"):
-        Preparer.of(VIEWS, 16, None)
+        Preprocessor.of(VIEWS, 16, None)
 
 
 def test_the_store_equals_decoding(table, store):
@@ -113,10 +113,10 @@ def test_the_time_of_a_file_counts(table, prepare, store, tmp_path):
 
 
 def test_other_settings_are_another_store(table, store, tmp_path):
-    frames = open_store(table, Preparer.of({"identity": View("frame", 99)}, 16, None), tmp_path / "cache")
+    frames = open_store(table, Preprocessor.of({"identity": InputSpec("frame", 99)}, 16, None), tmp_path / "cache")
     assert frames.arrays["frame"].shape == (9, 16, 16, 3)
     part = FaceTable(table.root, table.frame.iloc[2:].reset_index(drop=True))
-    fewer = open_store(part, Preparer.of(VIEWS, 32, None), tmp_path / "cache")
+    fewer = open_store(part, Preprocessor.of(VIEWS, 32, None), tmp_path / "cache")
     np.testing.assert_array_equal(fewer.arrays["frame"], store.arrays["frame"][2:])
     assert len(list((tmp_path / "cache").glob("*/done.json"))) == 3
 
@@ -204,7 +204,7 @@ def test_a_batch_is_a_function_of_its_step(store):
 
 def test_views_of_one_image_are_augmented_alike_up_to_the_crop(store):
     """Both branches look at the same variant: mirrored in one is mirrored in the other."""
-    both = {"a": View("frame", 32), "b": View("frame", 32)}
+    both = {"a": InputSpec("frame", 32), "b": InputSpec("frame", 32)}
     batch = batches(store, views=both)[0]
     assert torch.equal(batch.images["a"], batch.images["b"])
 

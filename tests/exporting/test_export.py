@@ -12,7 +12,7 @@ from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.exporting import export as exporting
 from bonaface.exporting.export import calibration_faces, export
 from bonaface.exporting.quantization import int8_onnx
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.backends.torch import TorchNetwork
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.models.face_model import build_model
@@ -108,7 +108,7 @@ def test_what_says_something_else_is_not_written(tiny_embedder, faces, tmp_path,
 def test_a_transformer_and_a_plain_identity_model(faces, tiny_people, tmp_path):
     torch.manual_seed(0)
     model = build_model(ModelConfig(BranchConfig("timm:test_vit", "none", size=160))).eval()
-    embedder = Embedder(TorchNetwork(model, "vit"), Preparer.of(model.views, 48, None))
+    embedder = Embedder(TorchNetwork(model, "vit"), Preprocessor.of(model.views, 48, None))
     export(embedder, "onnx", tmp_path / "vit.onnx", *calibration_faces(embedder, tiny_people), "")
     exported = load_embedder(str(tmp_path / "vit.onnx"))
     assert exported.calibration is None
@@ -152,7 +152,7 @@ def test_fingerprints_of_a_run_and_its_export_differ(tiny_embedder, tiny_exporte
     exported = load_embedder(str(tiny_exported))
     again = load_embedder(str(tiny_exported))
     assert exported.fingerprint == again.fingerprint != tiny_embedder.fingerprint
-    assert dataclasses.replace(exported, prepare=Preparer(("frame",), 48)).fingerprint != exported.fingerprint
+    assert dataclasses.replace(exported, prepare=Preprocessor(("frame",), 48)).fingerprint != exported.fingerprint
 
 
 @pytest.mark.parametrize("form", ["onnx-int8", "openvino-int8"])

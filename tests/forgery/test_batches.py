@@ -18,12 +18,12 @@ from bonaface.data.dataset import FaceStore
 from bonaface.data.samplers import PairedFakesSampler
 from bonaface.errors import ConfigError
 from bonaface.forgery.batches import BesideForgeriesSampler, ForgingBatches, check_methods, forged_classes
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 
 PEOPLE, PHOTOS = 5, 4
 WHO = np.repeat(np.arange(PEOPLE), PHOTOS)
 REAL = np.zeros(len(WHO), bool)
-VIEWS = {"identity": View("aligned", 48), "authenticity": View("frame", 64)}
+VIEWS = {"identity": InputSpec("aligned", 48), "authenticity": InputSpec("frame", 64)}
 
 
 def store() -> FaceStore:

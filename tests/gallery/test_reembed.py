@@ -7,7 +7,7 @@ from bonaface.errors import DataError, ModelError
 from bonaface.gallery.database import ModelMark
 from bonaface.gallery.gallery import Gallery, NewPhoto
 from bonaface.gallery.reembed import reembed
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.embedder import Embedder
 
 OLD = ModelMark("old", "0" * 32, 4, False)
@@ -16,7 +16,7 @@ OLD = ModelMark("old", "0" * 32, 4, False)
 @pytest.fixture
 def embedder():
     network = PatternNetwork()
-    return Embedder(network, Preparer.of(network.views, 40, None))
+    return Embedder(network, Preprocessor.of(network.views, 40, None))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bonaface.errors import ConfigError
-from bonaface.images.crops import View, centre_crop, random_crop, square
+from bonaface.images.crops import InputSpec, centre_crop, random_crop, square
 
 
 def numbered(h, w):
@@ -75,17 +75,17 @@ def test_square_keeps_the_middle():
 
 def test_at_test_time():
     image = numbered(40, 40)
-    np.testing.assert_array_equal(View("frame", 24).at_test(image), image)
-    np.testing.assert_array_equal(View("aligned", 24).at_test(image), image)
-    np.testing.assert_array_equal(View("frame", 24, crop=True).at_test(image), centre_crop(image, 24))
+    np.testing.assert_array_equal(InputSpec("frame", 24).at_test(image), image)
+    np.testing.assert_array_equal(InputSpec("aligned", 24).at_test(image), image)
+    np.testing.assert_array_equal(InputSpec("frame", 24, crop=True).at_test(image), centre_crop(image, 24))
 
 
 def test_check():
     with pytest.raises(
         ConfigError, match=r"a crop of 65 pixels does not fit a frame of 64: set faces\.frame_size"
     ) as caught:
-        View("frame", 65, crop=True).check(64)
+        InputSpec("frame", 65, crop=True).check(64)
     assert "\n" not in str(caught.value)
-    View("frame", 64, crop=True).check(64)
-    View("frame", 224).check(64)  # resized by the network
-    View("aligned", 112).check(64)  # not cut from the frame
+    InputSpec("frame", 64, crop=True).check(64)
+    InputSpec("frame", 224).check(64)  # resized by the network
+    InputSpec("aligned", 112).check(64)  # not cut from the frame

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.images.framing import face_square, frame
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 
 FACE = np.float32([[-0.5, 0], [0.5, 0], [0, 0.58], [-0.43, 1.155], [0.43, 1.155]])
 """Five points around the middle of the eyes; the eyes are 1 apart."""
@@ -41,7 +41,7 @@ def test_a_face_in_profile_is_not_cut_closer():
 def test_a_frame_is_taken_as_it_is(rng):
     image = rng.integers(0, 256, (160, 160, 3)).astype(np.uint8)
     np.testing.assert_array_equal(frame(image, 160, FACE * np.float32(20) + np.float32(50)), image)
-    prepare = Preparer(("frame",), 160)
+    prepare = Preprocessor(("frame",), 160)
     np.testing.assert_array_equal(prepare(image)["frame"], image)
 
 
@@ -73,4 +73,4 @@ def test_any_points_give_a_frame(h, w, scale, x, y, size):
 def test_without_a_face_it_is_the_centre_square():
     image = photo(300, 200)
     expected = cv2.resize(image, (100, 150), interpolation=cv2.INTER_AREA)[25:125]
-    np.testing.assert_array_equal(Preparer(("frame",), 100)(image)["frame"], expected)
+    np.testing.assert_array_equal(Preprocessor(("frame",), 100)(image)["frame"], expected)

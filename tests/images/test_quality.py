@@ -9,7 +9,7 @@ import pytest
 from bonaface.assets import unpack_demo
 from bonaface.errors import DataError
 from bonaface.images.decoding import decode
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.quality import read_portrait
 
 YUNET = Path(__file__).resolve().parents[3] / "shared" / "weights" / "yunet_2023mar_int8bq.onnx"
@@ -27,7 +27,7 @@ def png(image):
 
 
 def read(image, detector=YUNET):
-    return read_portrait(png(image), "photo.png", Preparer(("frame",), 160, 112, detector))
+    return read_portrait(png(image), "photo.png", Preprocessor(("frame",), 160, 112, detector))
 
 
 @needs_yunet
@@ -91,4 +91,4 @@ def test_without_a_detector_nothing_is_looked_for(face):
 
 def test_no_image():
     with pytest.raises(DataError, match=r"photo\.png: is a web page"):
-        read_portrait(b"<html>404", "photo.png", Preparer(("frame",), 160))
+        read_portrait(b"<html>404", "photo.png", Preprocessor(("frame",), 160))

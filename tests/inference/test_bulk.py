@@ -9,7 +9,7 @@ import torch
 
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError, DataError
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference import bulk as bulk_embedding
 from bonaface.inference.backends.torch import TorchNetwork
 from bonaface.inference.bulk import BulkJob, ShardEmbedder, begin, embed_shards, shards_left
@@ -23,7 +23,7 @@ def load_tiny(model, detector=None, device="cpu"):
     branch = BranchConfig(backbone="timm:test_resnet", weights="none", size=32)
     judge = BranchConfig(backbone="timm:test_resnet", weights="none", size=32, crop=True)
     network = build_model(ModelConfig(branch, judge)).eval()
-    return Embedder(TorchNetwork(network, "tiny"), Preparer.of(network.views, 32, None))
+    return Embedder(TorchNetwork(network, "tiny"), Preprocessor.of(network.views, 32, None))
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import torch
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError, ModelError
 from bonaface.images.decoding import decode
-from bonaface.images.preprocessing import Preparer
+from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference import embedder as runtime
 from bonaface.inference.backends.torch import TorchNetwork
 from bonaface.inference.embedder import Embedder, load_embedder
@@ -19,7 +19,7 @@ def embedder():
     torch.manual_seed(0)
     branch = BranchConfig(backbone="timm:test_resnet", weights="none", size=32)
     model = build_model(ModelConfig(branch)).eval()
-    return Embedder(TorchNetwork(model, "tiny"), Preparer.of(model.views, 32, None))
+    return Embedder(TorchNetwork(model, "tiny"), Preprocessor.of(model.views, 32, None))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_fingerprint_knows_weights_and_preparation(embedder):
         torch.manual_seed(seed)
         branch = BranchConfig(backbone="timm:test_resnet", weights="none", size=32)
         model = build_model(ModelConfig(branch)).eval()
-        return Embedder(TorchNetwork(model, "other"), Preparer.of(model.views, frame, None)).fingerprint
+        return Embedder(TorchNetwork(model, "other"), Preprocessor.of(model.views, frame, None)).fingerprint
 
     assert another(0, 32) == embedder.fingerprint
     assert len({another(0, 32), another(1, 32), another(0, 64)}) == 3

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from tiny_models import CALIBRATION, VALIDATION
 
 from bonaface.errors import ModelError
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 from bonaface.inference.metadata import KEYS, MARK, Description
 
-VIEWS = {"identity": View("aligned", 112), "authenticity": View("frame", 112, True, True)}
+VIEWS = {"identity": InputSpec("aligned", 112), "authenticity": InputSpec("frame", 112, True, True)}
 WHOLE = Description("net", VIEWS, 160, 112, 512, CALIBRATION, VALIDATION, "# Card\n\n»ß«", b"\x00YuNet\xff")
 
 
 @pytest.mark.parametrize(
     "description",
-    [WHOLE, Description("plain", {"identity": View("aligned", 112)}, 160, 112, 128)],
+    [WHOLE, Description("plain", {"identity": InputSpec("aligned", 112)}, 160, 112, 128)],
     ids=["whole", "plain"],
 )
 def test_it_is_read_back_as_it_was(description):
@@ -28,7 +28,7 @@ def test_it_is_read_back_as_it_was(description):
 
 def test_sides():
     assert (WHOLE.side("identity"), WHOLE.side("authenticity")) == (112, 160)
-    centre = Description("c", {"identity": View("frame", 96, True)}, 160, 112, 8)
+    centre = Description("c", {"identity": InputSpec("frame", 96, True)}, 160, 112, 8)
     assert centre.side("identity") == 96
 
 

@@ -7,14 +7,14 @@ from torch import nn
 
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 from bonaface.models.backbones import build_backbone
 from bonaface.models.face_model import Branch, FaceModel, build_model
 
 
 def branch(dim=None, frozen=False, seed=0):
     torch.manual_seed(seed)
-    return Branch(build_backbone("timm:test_resnet", "none", 32), dim, View("frame", 32), frozen)
+    return Branch(build_backbone("timm:test_resnet", "none", 32), dim, InputSpec("frame", 32), frozen)
 
 
 def images(n=4, seed=0):
@@ -94,7 +94,7 @@ def test_build_model():
     )
     model = build_model(config)
     assert model.mirror
-    assert model.views == {"identity": View("frame", 48), "authenticity": View("frame", 24, crop=True)}
+    assert model.views == {"identity": InputSpec("frame", 48), "authenticity": InputSpec("frame", 24, crop=True)}
     assert (model.identity.dim, model.identity.frozen) == (5, True)
     assert (model.authenticity.dim, model.authenticity.frozen) == (1, False)
     with pytest.raises(ConfigError, match="no backbone"):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError
-from bonaface.images.crops import View
+from bonaface.images.crops import InputSpec
 from bonaface.verification.embeddings import Embeddings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Network(Protocol):
         """What messages call it."""
 
     @property
-    def views(self) -> Mapping[str, View]:
+    def views(self) -> Mapping[str, InputSpec]:
         """What ``identity`` looks at, and ``authenticity`` where the network judges it."""
 
     @property
@@ -75,7 +75,7 @@ class TorchNetwork:
         self.model = model.to(self.device)
 
     @property
-    def views(self) -> Mapping[str, View]:
+    def views(self) -> Mapping[str, InputSpec]:
         """See :class:`Network`."""
         return self.model.views
 
