@@ -1,29 +1,41 @@
-"""Files appear whole or not at all: written under a temporary name beside the target, then renamed over it."""
+"""Files that appear whole or not at all: written under a temporary name beside the target, then renamed over it."""
 
 import errno
 import os
 import secrets
+import shutil
+import stat
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bonaface.errors import DataError
 
-__all__ = ["atomic_write"]
+__all__ = ["STDOUT", "atomic_write"]
+
+STDOUT = "-"
+"""The path that means standard output."""
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OWN_STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
+"""Names of open files: they are written to, whatever they lead to, and never replaced."""
 
 
 @contextmanager
-def atomic_write(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it to ``path`` when the block ends well.
+def atomic_write(path: Path | str, *, private: bool = False) -> Iterator[Path]:
+    """Give a temporary path to write to, and move what was written to ``path`` when the block ends well.
 
-    The temporary name lies in the same folder (a rename across disks isn't atomic) and keeps the suffix, which some
+    The temporary file lies in the same folder (a rename across disks isn't atomic) and keeps the suffix, which some
     writers read the format from. Missing parent folders are made. If the block raises, the temporary file is removed
-    and what was at ``path`` before is still there.
+    and what was at ``path`` before is still there. Of an existing file the mode and, where the system allows it, the
+    owner are kept; of a symbolic link the target is replaced and the link stays. A device, a FIFO and ``-`` (standard
+    output) can't be replaced: what the block wrote is copied into them.
 
     Args:
         path: the file that shall appear.
+        private: whether a new file is readable by its owner alone (mode 600), as embeddings, scores, keys and photos are.
 
     Yields:
         The path to write to instead.
@@ -40,13 +52,60 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    writing = _copied_into(path) if _is_stream(path) else _renamed_over(path, private)
+    with writing as temporary:
         yield temporary
-        temporary.replace(path)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path leads to something that is written to but never replaced."""
+    if str(path) == STDOUT or os.path.abspath(path).startswith(_OWN_STREAMS):  # noqa: PTH100 - links are not followed
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+@contextmanager
+def _copied_into(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / (path.name or "stdout")
+        yield temporary
+        try:
+            with temporary.open("rb") as written:
+                if str(path) == STDOUT:
+                    sys.stdout.flush()
+                    shutil.copyfileobj(written, sys.stdout.buffer)
+                    sys.stdout.buffer.flush()
+                else:
+                    # Opening to append leaves what a redirected stream holds already.
+                    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as stream:
+                        shutil.copyfileobj(written, stream)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+@contextmanager
+def _renamed_over(path: Path, private: bool) -> Iterator[Path]:
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        before = target.stat() if target.exists() else None
+        if private or before is not None:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield temporary
+        if before is not None:
+            _keep_owner_and_mode(temporary, before)
+        elif private:
+            temporary.chmod(0o600)
+        temporary.replace(target)
     except Exception as error:
-        refusal = _refusal(error, path, temporary)
+        refusal = _refusal(error, path, {temporary, target, path})
         if refusal is None:
             raise
         raise refusal from error
@@ -55,16 +114,38 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _refusal(error: Exception, path: Path, temporary: Path) -> DataError | None:
-    """The sentence for the user where writing itself failed; None where the error is the block's own affair."""
+def _keep_owner_and_mode(file: Path, before: os.stat_result) -> None:
+    """Give a file the owner, as far as the system allows it, and the mode of another."""
+    now = file.stat()
+    if hasattr(os, "chown") and (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+        try:
+            os.chown(file, before.st_uid, before.st_gid)
+        except PermissionError:
+            # Nobody gains access: what the group may do was meant for another group.
+            file.chmod(stat.S_IMODE(before.st_mode) & ~0o070)
+            return
+    file.chmod(stat.S_IMODE(before.st_mode))
+
+
+def _refusal(error: Exception, path: Path, own: set[Path]) -> DataError | None:
+    """Return the sentence for the user where writing itself failed, or None where the error is the block's own affair."""
     # Writers in C++ and Rust lose the errno but keep the system's text.
-    no_room = getattr(error, "errno", None) in _NO_ROOM or os.strerror(errno.ENOSPC) in str(error)
-    if no_room:
-        return DataError(f"{path}: can't be written, the disk is full; free some space or choose another folder")
+    if getattr(error, "errno", None) in _NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
+        return _full(path)
     if not isinstance(error, OSError) or error.filename is None:
         return None
     failed = Path(str(error.filename))
-    if failed in (temporary, path) or failed in path.parents:
-        reason = (error.strerror or str(error)).lower()
-        return DataError(f"{path}: can't be written ({reason}); choose a file name in a folder that can be written to")
+    if failed in own or any(failed in each.parents for each in own):
+        return _unwritable(path, error)
     return None
+
+
+def _full(path: Path) -> DataError:
+    return DataError(f"{path}: can't be written, the disk is full; free some space or choose another folder")
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    if error.errno in _NO_ROOM:
+        return _full(path)
+    reason = (error.strerror or str(error)).lower()
+    return DataError(f"{path}: can't be written ({reason}); choose a file name in a folder that can be written to")

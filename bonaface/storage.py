@@ -42,7 +42,7 @@ class Place:
             raise ConfigError(f"{address}: {said}; expected a path, or a URL such as s3://bucket/photos") from error
 
     def __truediv__(self, name: str) -> Place:
-        """What lies under a relative name."""
+        """Return what lies under a relative name."""
         made = Place.__new__(Place)
         made.address = f"{self.address.rstrip('/')}/{name}"
         made.files, made.root = self.files, posixpath.join(self.root, name)
@@ -50,11 +50,11 @@ class Place:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine's disk."""
+        """Tell whether it is on this machine's disk."""
         return isinstance(self.files, LocalFileSystem)
 
     def is_folder(self) -> bool:
-        """Whether there is a folder here.
+        """Tell whether there is a folder here.
 
         Raises:
             DataError: if the storage refuses or does not answer.
@@ -62,7 +62,7 @@ class Place:
         return bool(self._asked(self.files.isdir))
 
     def exists(self) -> bool:
-        """Whether anything is here.
+        """Tell whether anything is here.
 
         Raises:
             DataError: if the storage refuses or does not answer.
@@ -70,7 +70,7 @@ class Place:
         return bool(self._asked(self.files.exists))
 
     def read(self) -> bytes:
-        """The content of the file.
+        """Return the content of the file.
 
         Raises:
             DataError: if it can't be read.
@@ -79,7 +79,7 @@ class Place:
         return content
 
     def opened(self) -> Any:
-        """The file, open for reading anywhere in it.
+        """Open the file for reading anywhere in it.
 
         Raises:
             DataError: if it can't be read.
@@ -87,7 +87,7 @@ class Place:
         return self._asked(self.files.open)
 
     def names(self) -> set[str]:
-        """The names of what lies directly in the folder; none where there is no folder.
+        """List the names of what lies directly in the folder; none where there is no folder.
 
         Raises:
             DataError: if the storage refuses or does not answer.
@@ -98,7 +98,7 @@ class Place:
         return {posixpath.basename(path.rstrip("/")) for path in listed}
 
     def walk(self) -> Iterator[tuple[str, list[str]]]:
-        """Every folder below, relative to this one, with the files in it, sorted; one folder is in memory at a time.
+        """Yield every folder below, relative to this one, with the files in it, sorted; one folder is in memory at a time.
 
         Raises:
             DataError: if the storage refuses or does not answer.
@@ -110,24 +110,31 @@ class Place:
         except Exception as error:
             raise self._refused(error) from error
 
-    def write(self, content: bytes) -> None:
-        """Writes the file: whole or not at all.
+    def write(self, content: bytes, *, private: bool = False) -> None:
+        """Write the file: whole or not at all.
+
+        Args:
+            content: of the file.
+            private: whether a new file on this machine is readable by its owner alone.
 
         Raises:
             DataError: if it can't be written.
         """
-        with self.writing() as temporary:
+        with self.writing(private=private) as temporary:
             temporary.write_bytes(content)
 
     @contextmanager
-    def writing(self) -> Iterator[Path]:
-        """A path on this machine to write to; the file appears, whole, when the block ends well.
+    def writing(self, *, private: bool = False) -> Iterator[Path]:
+        """Give a path on this machine to write to; the file appears, whole, when the block ends well.
+
+        Args:
+            private: whether a new file on this machine is readable by its owner alone.
 
         Raises:
             DataError: if it can't be written.
         """
         if self.is_local:
-            with atomic_write(Path(self.root)) as temporary:
+            with atomic_write(Path(self.root), private=private) as temporary:
                 yield temporary
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +144,7 @@ class Place:
             self._asked(lambda root: self.files.put_file(str(temporary), root))
 
     def _asked(self, question: Callable[[str], Any]) -> Any:
-        """What the storage answers."""
+        """Ask the storage, its exceptions turned into sentences."""
         try:
             return question(self.root)
         except Exception as error:  # each storage has exceptions of its own

@@ -95,7 +95,7 @@ def write_report(material: ReportInput, file: Path) -> None:
     )
     environment.filters |= {"percent": percent, "interval": _interval_html, "rate": rate_name, "points": points}
     html = environment.get_template("report.html.j2").render(**_context(material))
-    with atomic_write(file) as temporary:
+    with atomic_write(file, private=True) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 

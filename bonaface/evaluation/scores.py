@@ -179,5 +179,5 @@ def write_scores(scores: Sequence[PairScores], pair_ids: Sequence[str], file: Pa
         DataError: if the file can't be written.
     """
     named = {"similarity" if len(scores) == 1 else each.name: each.similarity for each in scores}
-    with atomic_write(file) as temporary:
+    with atomic_write(file, private=True) as temporary:
         pd.DataFrame({"pair_id": pair_ids, **named}).to_csv(temporary, index=False, float_format="%.9g")

@@ -53,7 +53,7 @@ class KeptPhotos:
         path = self._path(photo)
         if not path.exists():
             try:
-                with atomic_write(path) as temporary:
+                with atomic_write(path, private=True) as temporary:
                     temporary.write_bytes(data)
             except DataError as error:
                 raise GalleryFullError(str(error)) from error

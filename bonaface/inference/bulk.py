@@ -204,7 +204,7 @@ class ShardEmbedder:
         """Embeds one shard and writes its part; returns its images, and how many of them can't be used."""
         paths = self.images.paths(shard)
         rows = pa.concat_tables([self._rows(read) for read in self._chunks(paths)])
-        with self.job.part(shard).writing() as temporary:
+        with self.job.part(shard).writing(private=True) as temporary:
             pq.write_table(rows.add_column(0, "path", pa.array(paths, pa.string())), temporary)
         return len(paths), len(paths) - rows["fault"].null_count
 

@@ -82,7 +82,7 @@ class EmbeddingCache:
         }
         if embeddings.authenticity is not None:
             content["authenticity"] = embeddings.authenticity
-        with atomic_write(self.folder / f"{secrets.token_hex(8)}.npz") as temporary:
+        with atomic_write(self.folder / f"{secrets.token_hex(8)}.npz", private=True) as temporary:
             np.savez(temporary, **content)  # type: ignore[arg-type]  # numpy's stubs take the names for allow_pickle
 
     def _read(self, shard: Path) -> None:

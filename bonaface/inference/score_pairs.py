@@ -75,5 +75,5 @@ def write_submission(scored: ScoredPairs, out: Path) -> None:
         DataError: if the file can't be written; nothing is left of it then.
     """
     table = pd.DataFrame({"pair_id": scored.pairs.frame["pair_id"], "similarity": scored.similarity})
-    with atomic_write(out) as temporary:
+    with atomic_write(out, private=True) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")

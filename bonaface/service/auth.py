@@ -62,8 +62,7 @@ def new_key(path: Path, name: str) -> str:
         raise ConfigError(f"--new-key {name!r}: expected 1 to 64 letters, digits, dots, dashes and underscores")
     key = secrets.token_urlsafe(32)
     digests = (_read(path) if path.exists() else {}) | {name: hashlib.sha256(key.encode()).hexdigest()}
-    with atomic_write(path) as temporary:
-        temporary.touch(mode=0o600)
+    with atomic_write(path, private=True) as temporary:
         temporary.write_text("".join(f"{each}:{digest}\n" for each, digest in digests.items()), encoding="utf-8")
     return key
 
