@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     if not options.model and not options.scores:
         options.model = [None]
     _refuse_odd(options)
-    from bonaface.evaluation.evaluate import bootstrap_of, compare, judge
+    from bonaface.evaluation.figures import bootstrap_of, compare, judge
     from bonaface.evaluation.inputs import read_judged, scores_of_files
     from bonaface.evaluation.report import ReportInput
 
@@ -104,7 +104,7 @@ def _judged_models(
     options: argparse.Namespace, pairs: PairTable, labels: pd.DataFrame, bootstrap: Bootstrap, console: Console
 ) -> tuple[list[PairScores], list[dict[str, Any]]]:
     """Scores and figures of ``--model``. Networks are loaded here alone, so that ``--scores`` starts fast."""
-    from bonaface.evaluation.evaluate import judge
+    from bonaface.evaluation.figures import judge
     from bonaface.evaluation.models import load_embedders, scores_of_models, subject_of
     from bonaface.evaluation.robustness import add_robustness
 
@@ -120,7 +120,7 @@ def _judged_models(
 
 def _write(material: ReportInput, out: Path) -> None:
     """metrics.json, scores.csv, table.md and report.html."""
-    from bonaface.evaluation.evaluate import write_metrics
+    from bonaface.evaluation.figures import write_metrics
     from bonaface.evaluation.report import versions, write_report
     from bonaface.evaluation.scores import write_scores
     from bonaface.evaluation.wording import markdown

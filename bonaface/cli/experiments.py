@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from bonaface.experiments.parsing import read_plan
-    from bonaface.experiments.records import is_done, refuse_changed
+    from bonaface.experiments.results import is_done, refuse_changed
 
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {options.workers}")

@@ -15,7 +15,7 @@ from bonaface.data.layouts import images_by_folder, looks_like_pairs
 from bonaface.data.pair_lists import read_lfw_pairs, read_pair_list
 from bonaface.data.pairs import PairTable, labels_of, read_labels, read_pairs
 from bonaface.errors import ConfigError, DataError
-from bonaface.evaluation.evaluate import bootstrap_of, groups_of
+from bonaface.evaluation.figures import bootstrap_of, groups_of
 from bonaface.evaluation.scores import PairScores, pairs_of_labels, read_scores, told_apart
 from bonaface.forgery.pairs import drawn_pairs
 from bonaface.images.alignment import Aligner

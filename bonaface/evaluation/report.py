@@ -27,7 +27,7 @@ from bonaface.evaluation.charts import (
     reliability_chart,
     roc_chart,
 )
-from bonaface.evaluation.evaluate import groups_of
+from bonaface.evaluation.figures import groups_of
 from bonaface.evaluation.scores import PairScores
 from bonaface.evaluation.svg import SERIES
 from bonaface.evaluation.wording import (
@@ -40,11 +40,11 @@ from bonaface.evaluation.wording import (
     verdict,
     with_interval,
 )
-from bonaface.evaluation.worst_pairs import worst_pairs
+from bonaface.images.thumbnails import thumbnail
 from bonaface.io import atomic_write
 from bonaface.metrics.scores import NEGATIVES
 
-__all__ = ["ReportInput", "versions", "write_report"]
+__all__ = ["ReportInput", "versions", "worst_rows", "write_report"]
 
 _LISTED = 50
 _WHOLE = {"challenge_eer": "all", "sasv_eer": ""}
@@ -131,7 +131,7 @@ def _model_view(
 ) -> dict[str, Any]:
     """Everything that the template shows of one model."""
     curves = _curves(scores.similarity, groups)
-    worst = worst_pairs(scores.similarity, material.pairs, material.labels, groups, material.worst)
+    worst = _worst_pairs(scores.similarity, material.pairs, material.labels, groups, material.worst)
     faults = list(scores.faults.values())
     return {
         "figures": figures,
@@ -183,3 +183,57 @@ def _comparison_charts(scores: Sequence[PairScores], groups: dict[str, NDArray[n
         title = f"Same person against {KIND_NAMES[name]}"
         charts.append({"title": title, "svg": Markup(det_chart(curves, title)), "legend": _legend(curves)})  # noqa: S704
     return charts
+
+
+def worst_rows(similarity: NDArray[np.float64], mask: NDArray[np.bool_], mated: bool, count: int) -> NDArray[np.int64]:
+    """Rows of the pairs of one kind that are furthest on the wrong side, worst first; ties in the order of the pairs.
+
+    Args:
+        similarity: shape ``(n,)``.
+        mask: the kind's pairs, shape ``(n,)``.
+        mated: whether high similarities are right for them.
+        count: how many at most.
+
+    Example:
+        >>> worst_rows(np.array([0.9, 0.2, 0.5]), np.array([True, True, False]), True, 1).tolist()
+        [1]
+    """
+    rows = np.flatnonzero(mask)
+    key = similarity[rows] if mated else -similarity[rows]
+    return rows[np.argsort(key, kind="stable")[:count]]
+
+
+def _worst_pairs(
+    similarity: NDArray[np.float64],
+    pairs: PairTable,
+    labels: pd.DataFrame,
+    groups: Mapping[str, NDArray[np.bool_]],
+    count: int = 24,
+) -> dict[str, list[dict[str, Any]]]:
+    """The worst pairs of each kind.
+
+    Args:
+        similarity: shape ``(n,)``.
+        pairs: with the paths of their images.
+        labels: in the same order; methods of forgery are shown where they are known.
+        groups: masks of shape ``(n,)``.
+        count: how many of each kind.
+
+    Returns:
+        By kind: ``pair_id``, ``similarity``, ``images`` (two data URIs), ``methods`` (two texts).
+    """
+    made: dict[str, list[dict[str, Any]]] = {}
+    for kind, mask in groups.items():
+        made[kind] = []
+        for row in worst_rows(similarity, mask, kind == "same", count):
+            pair = pairs.frame.iloc[row]
+            methods = [str(labels[name].iloc[row]) if name in labels else "" for name in ("method_0", "method_1")]
+            made[kind].append(
+                {
+                    "pair_id": str(pair["pair_id"]),
+                    "similarity": float(similarity[row]),
+                    "images": [thumbnail(pairs.root / pair[side]) for side in ("path_0", "path_1")],
+                    "methods": ["" if method == "real" else method for method in methods],
+                }
+            )
+    return made

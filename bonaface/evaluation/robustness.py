@@ -17,7 +17,7 @@ from bonaface.data.pairs import PairTable
 from bonaface.errors import DataError
 from bonaface.evaluation.attacks import attack
 from bonaface.evaluation.corruptions import PERTURBATIONS
-from bonaface.evaluation.evaluate import groups_of
+from bonaface.evaluation.figures import groups_of
 from bonaface.images.decoding import decode
 from bonaface.images.preprocessing import Preprocessor, test_images
 from bonaface.metrics.scores import checked_two, count_scores, roc_errors

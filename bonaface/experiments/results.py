@@ -1,18 +1,35 @@
-"""The records of a file's rows, gathered: mean and spread over seeds, what failed, what is missing."""
+"""What came of each trial: its record beside the run's folder, and all of a row gathered: mean, spread, failures."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bonaface.config import TrainConfig
-from bonaface.experiments.records import Record, read_record, refuse_changed
+from bonaface.config import TrainConfig, load_config
+from bonaface.errors import ConfigError
 from bonaface.experiments.spec import Plan, Row, Table, Trial
+from bonaface.io import atomic_write
+from bonaface.training.provenance import settings_by_name
 
-__all__ = ["FIGURES", "RowResult", "Spread", "TableResult", "collect"]
+__all__ = [
+    "FIGURES",
+    "Record",
+    "RowResult",
+    "Spread",
+    "TableResult",
+    "collect",
+    "is_done",
+    "read_record",
+    "refuse_changed",
+    "write_record",
+]
+
+Record = dict[str, Any]
+"""``status`` ``done`` with figures, or ``failed`` with ``error``; see ``run_trial``."""
 
 FIGURES: dict[str, Callable[[Record], Any]] = {
     "test": lambda record: (record["test"] or {}).get("challenge_eer"),
@@ -27,6 +44,50 @@ FIGURES: dict[str, Callable[[Record], Any]] = {
     "inference_ms": lambda record: record["inference_ms"],
 }
 """Every figure of a run by its name, from its record; None where the run has none."""
+
+
+def write_record(trial: Trial, record: Record) -> None:
+    """Writes what came of a trial.
+
+    Raises:
+        DataError: if it can't be written.
+    """
+    with atomic_write(trial.record) as temporary:
+        named = {"row": trial.row.name, "seed": trial.config.seed} | record
+        temporary.write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
+
+
+def read_record(trial: Trial) -> Record | None:
+    """What came of a trial; None where it has not been run, or was stopped."""
+    try:
+        record = json.loads(trial.record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.get("status") in {"done", "failed"} else None
+
+
+def is_done(trial: Trial) -> bool:
+    """Whether a trial has ended well."""
+    record = read_record(trial)
+    return record is not None and record["status"] == "done"
+
+
+def refuse_changed(trial: Trial) -> None:
+    """Refuses a trial whose folder holds a run with other settings; where it is recorded is none of them.
+
+    Raises:
+        ConfigError: naming the settings.
+    """
+    if not (trial.folder / "config.yaml").exists():
+        return
+    saved, wanted = (settings_by_name(each) for each in (load_config(trial.folder / "config.yaml"), trial.config))
+    names = [name for name in saved | wanted if not name.startswith("tracking.")]
+    changed = [name for name in names if name not in saved or name not in wanted or saved[name] != wanted[name]]
+    if changed:
+        raise ConfigError(
+            f'row "{trial.row.name}": {trial.folder} was made with other settings ({", ".join(changed)}): give the row or the '
+            "file another name, or move that folder away"
+        )
 
 
 @dataclass(frozen=True)

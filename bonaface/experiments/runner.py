@@ -16,7 +16,7 @@ from bonaface.config import TrainConfig
 from bonaface.data.pairs import PairTable, read_pairs
 from bonaface.errors import BonafaceError, DataError
 from bonaface.evaluation.inputs import read_judged
-from bonaface.experiments.records import Record, write_record
+from bonaface.experiments.results import Record, write_record
 from bonaface.experiments.spec import Plan, TestPairs, Trial
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.score_pairs import score_pairs, write_submission

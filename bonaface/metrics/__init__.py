@@ -8,8 +8,9 @@ from bonaface.metrics.bootstrap import (
     share_interval,
 )
 from bonaface.metrics.curves import det_points, roc_points
-from bonaface.metrics.detection_cost import a_dcf, cllr, min_cllr, min_dcf
+from bonaface.metrics.detection_cost import a_dcf, cllr, min_cllr, min_dcf, reliability
 from bonaface.metrics.eer import challenge_eer, eer_by_method, eer_rocch, eers_by_kind
+from bonaface.metrics.fold_accuracy import FoldAccuracy, fold_accuracy
 from bonaface.metrics.operating_points import (
     FMRS,
     OperatingPoint,
@@ -31,6 +32,7 @@ __all__ = [
     "FMRS",
     "KINDS",
     "Difference",
+    "FoldAccuracy",
     "Interval",
     "OperatingPoint",
     "PairHistogram",
@@ -51,12 +53,14 @@ __all__ = [
     "fnmr_at_fmr",
     "fnmr_at_threshold",
     "fnmr_intervals",
+    "fold_accuracy",
     "iapar",
     "iapar_by_method",
     "min_cllr",
     "min_dcf",
     "operating_points",
     "person_weights",
+    "reliability",
     "roc_points",
     "share_interval",
 ]

@@ -1,11 +1,11 @@
-"""Detection costs and the information in scores: minDCF, a-DCF, Cllr."""
+"""Detection costs and the information in scores: minDCF, a-DCF, Cllr, reliability diagrams."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bonaface.metrics.scores import checked_scores, checked_two, count_scores, roc_errors
 
-__all__ = ["a_dcf", "cllr", "min_cllr", "min_dcf"]
+__all__ = ["a_dcf", "cllr", "min_cllr", "min_dcf", "reliability"]
 
 
 def min_dcf(
@@ -160,3 +160,41 @@ def min_cllr(same: ArrayLike, different: ArrayLike) -> float:
     # -P log2(P / total) is the cost log2(1 + exp(-llr)) of a block, with 0 log 0 = 0: pure blocks cost nothing.
     bits = [p[p > 0] @ np.log2((total / np.where(p > 0, p, 1))[p > 0]) for p in (mated, non_mated)]
     return float((bits[0] + bits[1]) / 2)
+
+
+def reliability(log_ratio: ArrayLike, mated: ArrayLike, bins: int = 10) -> list[dict[str, float]]:
+    """Compare predicted and observed share of mated pairs, in bins of equal width of the predicted probability.
+
+    Both classes weigh the same, so a probability is that of equal priors: 1 / (1 + exp(-log_ratio)).
+
+    Args:
+        log_ratio: natural log-likelihood ratios, shape ``(n,)``.
+        mated: whether each pair is mated, shape ``(n,)``; both occur.
+        bins: how many.
+
+    Returns:
+        For each bin that holds a pair: mean ``predicted`` and ``observed`` share, ``weight`` (of all), ``pairs``.
+
+    Source: A. Niculescu-Mizil and R. Caruana, "Predicting good probabilities with supervised learning", ICML 2005.
+
+    Example:
+        >>> reliability([-2.0, -2.0, 2.0, 2.0], [False, False, True, True], bins=2)[1]["observed"]
+        1.0
+    """
+    truth = np.asarray(mated, dtype=bool)
+    predicted = np.exp(-np.logaddexp(0.0, -np.asarray(log_ratio, dtype=np.float64)))
+    weights = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
+    place = np.minimum((predicted * bins).astype(np.int64), bins - 1)
+    rows = []
+    for number in np.unique(place):
+        inside = place == number
+        total = float(weights[inside].sum())
+        rows.append(
+            {
+                "predicted": float(predicted[inside] @ weights[inside] / total),
+                "observed": float(weights[inside & truth].sum() / total),
+                "weight": total,
+                "pairs": int(inside.sum()),
+            }
+        )
+    return rows

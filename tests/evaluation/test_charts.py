@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bonaface.evaluation.charts import det_chart, histogram_chart, reliability_chart, roc_chart
+from bonaface.evaluation.report import worst_rows
 from bonaface.evaluation.svg import Axis, Chart
-from bonaface.evaluation.worst_pairs import worst_rows
 from bonaface.images.thumbnails import thumbnail
 
 SCORES = {

@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from bonaface.errors import DataError
-from bonaface.evaluation.calibration_metrics import calibration_figures, reliability
-from bonaface.evaluation.evaluate import bootstrap_of, compare, groups_of, judge
-from bonaface.evaluation.lfw import fold_accuracy
+from bonaface.evaluation.figures import bootstrap_of, calibration_figures, compare, groups_of, judge
 from bonaface.evaluation.scores import PairScores
 from bonaface.evaluation.threshold_table import Bootstrap, operating_rows
 from bonaface.evaluation.wording import single_photos
-from bonaface.metrics import fnmr_at_fmr
+from bonaface.metrics import fnmr_at_fmr, reliability
+from bonaface.metrics.fold_accuracy import fold_accuracy
 from bonaface.verification.calibration import Logistic
 from bonaface.verification.thresholds import Threshold, Validation
 

@@ -7,7 +7,7 @@ import torch
 from bonaface.data.pairs import read_labels, read_pairs
 from bonaface.evaluation.attacks import attack
 from bonaface.evaluation.corruptions import PERTURBATIONS
-from bonaface.evaluation.evaluate import bootstrap_of, judge
+from bonaface.evaluation.figures import bootstrap_of, judge
 from bonaface.evaluation.robustness import Subject, add_robustness, chosen_pairs
 from bonaface.evaluation.scores import PairScores
 from bonaface.images.decoding import decode

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bonaface.errors import ConfigError, DataError
-from bonaface.experiments.records import is_done, read_record, refuse_changed
+from bonaface.experiments.results import is_done, read_record, refuse_changed
 from bonaface.experiments.runner import refuse_missing, run_trial
 from bonaface.training.module import FaceTraining
 

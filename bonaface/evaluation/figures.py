@@ -13,8 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError
-from bonaface.evaluation.calibration_metrics import calibration_figures
-from bonaface.evaluation.lfw import fold_accuracy
 from bonaface.evaluation.scores import PairScores
 from bonaface.evaluation.threshold_table import Bootstrap, add_iapar_by_method, bounds, operating_rows
 from bonaface.io import atomic_write
@@ -22,18 +20,24 @@ from bonaface.metrics import (
     KINDS,
     a_dcf,
     auc,
+    cllr,
     eer_by_method,
     eer_differences,
     eer_intervals,
     eers_by_kind,
     fake_score_eer,
     fake_score_errors,
+    fold_accuracy,
+    min_cllr,
     min_dcf,
+    reliability,
 )
 from bonaface.metrics.eer import eer_from_counts, methods_of
 from bonaface.metrics.resampling import Statistic, counter, replicate
+from bonaface.verification.calibration import Logistic
+from bonaface.verification.thresholds import fit_llr
 
-__all__ = ["bootstrap_of", "compare", "groups_of", "judge", "write_metrics"]
+__all__ = ["bootstrap_of", "calibration_figures", "compare", "groups_of", "judge", "write_metrics"]
 
 Bounds = dict[str, float | None]
 
@@ -105,6 +109,32 @@ def judge(scores: PairScores, labels: pd.DataFrame, bootstrap: Bootstrap) -> dic
     if "fold" in labels:
         figures["lfw"] = asdict(fold_accuracy(similarity, labels["label"], labels["fold"]))
     return figures | _counts(scores, groups, bootstrap)
+
+
+def calibration_figures(
+    similarity: NDArray[np.float64], mated: NDArray[np.bool_], llr: Logistic | None
+) -> dict[str, Any]:
+    """Cllr, its minimum, and the reliability diagram of same against all other pairs.
+
+    Args:
+        similarity: shape ``(n,)``.
+        mated: whether each pair is mated, shape ``(n,)``; both occur.
+        llr: similarity to log-likelihood ratio, from other pairs; without it one is fitted on the judged pairs, and
+            ``source`` says so.
+
+    Returns:
+        ``source`` (``validation`` or ``judged``), ``slope``, ``bias``, ``cllr``, ``min_cllr`` (bits), ``reliability``.
+    """
+    used = fit_llr(similarity, mated) if llr is None else llr
+    ratio = used.log_odds(similarity)
+    return {
+        "source": "judged" if llr is None else "validation",
+        "slope": used.slope,
+        "bias": used.bias,
+        "cllr": cllr(ratio[mated], ratio[~mated]),
+        "min_cllr": min_cllr(similarity[mated], similarity[~mated]),
+        "reliability": reliability(ratio, mated),
+    }
 
 
 def _eer_bounds(
