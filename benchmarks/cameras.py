@@ -82,7 +82,7 @@ def main() -> None:
     real = np.flatnonzero(~table.frame["is_fake"].to_numpy(dtype=bool))
     chosen = np.random.default_rng(0).permutation(real)[: options.photos]
     images = [decode(table.path(int(row))) for row in chosen]
-    found = [(image, embedder.prepare.aligner.align(image).points) for image in images]
+    found = [(image, embedder.preprocess.aligner.align(image).points) for image in images]
     faces = [(image, points) for image, points in found if points is not None]
     photos, small = [image for image, _ in faces], [close(*face) for face in faces]
     made = {"as they are": photos, "grey": [grey(photo) for photo in photos]}

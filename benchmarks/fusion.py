@@ -18,7 +18,7 @@ from bonaface.training.module import val_embeddings
 from bonaface.training.run import Run, load_run
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.scoring import similarity
-from bonaface.verification.thresholds import val_thresholds
+from bonaface.verification.threshold_fitting import val_thresholds
 
 RATES = (1e-2, 1e-3)
 

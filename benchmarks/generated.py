@@ -57,7 +57,7 @@ def main() -> None:
     embedder, random = load_embedder(options.model), np.random.default_rng(0)
     if embedder.calibration is None or embedder.calibration.genuine is None:
         parser.error(f"{embedder.name} does not judge whether photos are genuine")
-    aligner = embedder.prepare.aligner
+    aligner = embedder.preprocess.aligner
     if aligner is None:
         parser.error(f"{embedder.name} has no face detector")
     table = read_faces(options.faces)

@@ -215,7 +215,7 @@ class Watched:
 def stages(embedder: Embedder, paths: Sequence[Path]) -> dict[str, float]:
     """Seconds of processor time by stage of embedding images."""
     clock = Clock()
-    watched = Embedder(Watched(embedder.network, clock), clock.around("resize and align", embedder.prepare))
+    watched = Embedder(Watched(embedder.network, clock), clock.around("resize and align", embedder.preprocess))
     watched._read = clock.around("reading", watched._read)
     with mock.patch.object(runtime, "decode_bytes", clock.around("decode", runtime.decode_bytes)):
         process, own = time.process_time(), time.thread_time()

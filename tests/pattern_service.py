@@ -23,6 +23,7 @@ from bonaface.gallery.gallery import Gallery
 from bonaface.images.crops import InputSpec
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.embedder import Embedder
+from bonaface.inference.verifier import Verifier
 from bonaface.service.app import create_app
 from bonaface.service.settings import ServiceSettings
 from bonaface.verification.calibration import Calibration, Logistic
@@ -102,7 +103,7 @@ def make_client(embedder: Embedder, settings: ServiceSettings) -> Iterator[Calla
     opened: list[TestClient] = []
 
     def make(gallery: Gallery | None = None, **changed: object) -> TestClient:
-        app = create_app(embedder, gallery, replace(settings, **changed))
+        app = create_app(Verifier(embedder), gallery, replace(settings, **changed))
         client = TestClient(app, base_url=HERE)
         client.__enter__()
         opened.append(client)

@@ -6,12 +6,14 @@ How it was made, what it may be used for and what was measured on it: docs/demo-
 
 from __future__ import annotations
 
+import base64
 import tarfile
+from functools import cache
 from pathlib import Path
 
-from bonaface.errors import DataError
+from bonaface.errors import DataError, ModelError
 
-__all__ = ["ASSETS", "SHIPPED_MODEL", "unpack_demo"]
+__all__ = ["ASSETS", "SHIPPED_MODEL", "shipped_detector", "unpack_demo"]
 
 ASSETS = Path(__file__).parent
 """The folder of what comes with the package."""
@@ -19,6 +21,23 @@ ASSETS = Path(__file__).parent
 SHIPPED_MODEL = ASSETS / "bonaface.onnx"
 
 _ARCHIVE = "demo.tar.xz"
+
+
+@cache
+def shipped_detector() -> bytes:
+    """YuNet's ONNX file, as the shipped model carries it: the face detector wherever none is named.
+
+    Raises:
+        ModelError: if the package was installed without its model.
+    """
+    import onnxruntime
+
+    if not SHIPPED_MODEL.is_file():
+        raise ModelError("the installed package has no model; name a face detector by --detector")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(SHIPPED_MODEL), options, providers=["CPUExecutionProvider"])
+    return base64.b64decode(session.get_modelmeta().custom_metadata_map["detector"], validate=True)
 
 
 def unpack_demo(out: Path) -> Path:

@@ -15,6 +15,7 @@ from bonaface.errors import ConfigError
 if TYPE_CHECKING:
     from bonaface.gallery.gallery import Gallery
     from bonaface.inference.embedder import Embedder
+    from bonaface.inference.verifier import Verifier
     from bonaface.service.schemas import HistogramSeen
     from bonaface.service.settings import ServiceSettings
 
@@ -89,14 +90,14 @@ def main(arguments: Sequence[str]) -> int:
     _refuse_without_extra()
     import uvicorn
 
-    from bonaface.inference.embedder import load_embedder
+    from bonaface.inference.verifier import load
     from bonaface.service.app import create_app
 
     with _listening(options.host, options.port) as listening:
-        embedder = load_embedder(options.model, options.detector, options.device)
-        gallery = _gallery(options, embedder, console)
-        app = create_app(embedder, gallery, _settings(options), lambda: _histogram(embedder))
-        said = f"{embedder.name} at http://{options.host}:{listening.getsockname()[1]}; gallery: {options.gallery}"
+        verifier = load(options.model, options.device, options.detector)
+        gallery = _gallery(options, verifier.embedder, console)
+        app = create_app(verifier, gallery, _settings(options), lambda: _histogram(verifier))
+        said = f"{verifier.name} at http://{options.host}:{listening.getsockname()[1]}; gallery: {options.gallery}"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
         config = uvicorn.Config(
             app,
@@ -110,10 +111,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _histogram(embedder: Embedder) -> HistogramSeen:
+def _histogram(verifier: Verifier) -> HistogramSeen:
     from bonaface.service.routes.histogram import of_demo_pack  # imports pandas, which only the page's visitors need
 
-    return of_demo_pack(embedder)
+    return of_demo_pack(verifier)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from bonaface.cli.options import add_model
 from bonaface.errors import DataError
 
 if TYPE_CHECKING:
-    from bonaface.images.quality import Portrait
-    from bonaface.inference.embedder import Embedder
+    from bonaface.images.photo import Photo
+    from bonaface.inference.verifier import Verifier
     from bonaface.verification.decision import Verdict
 
 __all__ = ["main"]
@@ -28,62 +29,43 @@ def _parser() -> argparse.ArgumentParser:
         "cannot tell.",
         epilog="Exit code 0 whatever the answer; 2 where a photo can't be judged: no face, two faces, one too small, unreadable.",
     )
-    parser.add_argument("first", type=Path, metavar="A", help="a photo of one face")
-    parser.add_argument("second", type=Path, metavar="B", help="the photo that it is held against")
-    parser.add_argument(
-        "--model",
-        metavar="X",
-        help="an exported model, or the folder of a run (default: the model that comes with bonaface)",
-    )
+    parser.add_argument("first", type=Path, metavar="A", help="photo of one face")
+    parser.add_argument("second", type=Path, metavar="B", help="photo to compare it with")
+    add_model(parser)
     parser.add_argument(
         "--fmr",
         type=float,
         default=1e-3,
         metavar="RATE",
-        help="share of pairs of two people that may pass for one, which decides the threshold (default: %(default)g)",
+        help="false match rate: share of pairs of two people that may pass for one; sets the threshold (default: %(default)g)",
     )
-    parser.add_argument("--json", action="store_true", help="everything that was measured, as JSON")
+    parser.add_argument("--json", action="store_true", help="print everything that was measured as JSON")
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the verdict on two photos; returns 0."""
     options = _parser().parse_args(arguments)
-    import numpy as np
+    from bonaface.inference.verifier import load
 
-    from bonaface.images.quality import read_portrait
-    from bonaface.inference.embedder import load_embedder
-    from bonaface.verification.decision import judge, threshold_for
-
-    embedder = load_embedder(options.model)
-    threshold_for(embedder.validation, options.fmr)
-    portraits = [read_portrait(_content(file), str(file), embedder.prepare) for file in (options.first, options.second)]
-    problems = [portrait.problem for portrait in portraits if portrait.problem is not None]
+    verifier = load(options.model, options.device, options.detector)
+    verifier.threshold(options.fmr)
+    photos = [verifier.read(file) for file in (options.first, options.second)]
+    problems = [photo.problem for photo in photos if photo.problem is not None]
     if problems:
         raise DataError(problems[0])
-    photos = embedder.embed_images([portrait.image for portrait in portraits])
-    first, second = (photos.take(np.array([row])) for row in range(2))
-    (verdict,) = judge(first, second, embedder.calibration, embedder.validation, options.fmr)
-    console = Console()
-    if options.json:
-        console.print(
-            json.dumps(_measured(portraits, verdict, embedder), indent=2), markup=False, highlight=False, soft_wrap=True
-        )
-    else:
-        console.print("\n".join(_told(portraits, verdict)), markup=False, highlight=False, soft_wrap=True)
+    embeddings = verifier.embed_photos(photos)
+    (verdict,) = verifier.compare(embeddings.row(0), embeddings.row(1), options.fmr)
+    said = (
+        json.dumps(_measured(photos, verdict, verifier), indent=2)
+        if options.json
+        else "\n".join(_told(photos, verdict))
+    )
+    Console().print(said, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{file}: can't be read ({(error.strerror or str(error)).lower()}); expected an image"
-        ) from error
-
-
-def _told(portraits: Sequence[Portrait], verdict: Verdict) -> list[str]:
+def _told(photos: Sequence[Photo], verdict: Verdict) -> list[str]:
     held = f"similarity {verdict.similarity:.3f}, threshold {verdict.threshold:.3f} (false match rate {verdict.fmr:g})"
     lines = [
         f"{verdict.decision}: {verdict.reason}",
@@ -91,21 +73,21 @@ def _told(portraits: Sequence[Portrait], verdict: Verdict) -> list[str]:
         f"same person, by the faces alone: {verdict.same:.1%}",
     ]
     if verdict.genuine is not None:
-        shown = zip(portraits, verdict.genuine, strict=True)
-        lines.append("genuine: " + ", ".join(f"{portrait.name} {p:.1%}" for portrait, p in shown))
+        shown = zip(photos, verdict.genuine, strict=True)
+        lines.append("genuine: " + ", ".join(f"{photo.name} {p:.1%}" for photo, p in shown))
     return lines
 
 
-def _measured(portraits: Sequence[Portrait], verdict: Verdict, embedder: Embedder) -> dict[str, Any]:
+def _measured(photos: Sequence[Photo], verdict: Verdict, verifier: Verifier) -> dict[str, Any]:
     genuine = verdict.genuine or (None, None)
     said = {name: value for name, value in asdict(verdict).items() if name != "genuine"}
-    photos = [
+    looked = [
         {
-            "file": portrait.name,
+            "file": photo.name,
             "genuine": p,
-            "faces": [asdict(face) for face in portrait.faces],
-            "quality": None if portrait.quality is None else asdict(portrait.quality),
+            "faces": [asdict(face) for face in photo.faces],
+            "quality": None if photo.quality is None else asdict(photo.quality),
         }
-        for portrait, p in zip(portraits, genuine, strict=True)
+        for photo, p in zip(photos, genuine, strict=True)
     ]
-    return said | {"model": embedder.name, "photos": photos}
+    return said | {"model": verifier.name, "photos": looked}

@@ -20,7 +20,8 @@ from bonaface.evaluation.scores import PairScores, pairs_of_labels, read_scores,
 from bonaface.forgery.pairs import drawn_pairs
 from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
-from bonaface.verification.thresholds import Validation, fit_llr, thresholds_of_pairs
+from bonaface.verification.threshold_fitting import fit_llr, thresholds_of_pairs
+from bonaface.verification.thresholds import Validation
 
 __all__ = ["faceless_images", "read_judged", "scores_of_files", "validation_of_pairs"]
 

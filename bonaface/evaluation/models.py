@@ -34,7 +34,7 @@ def load_embedders(options: argparse.Namespace) -> list[Embedder]:
 def subject_of(embedder: Embedder) -> Subject:
     """What the robustness card needs of a model."""
     network = embedder.network.model if isinstance(embedder.network, TorchNetwork) else None
-    return Subject(embedder.embed_images, embedder.calibration, network, embedder.prepare)
+    return Subject(embedder.embed_images, embedder.calibration, network, embedder.preprocess)
 
 
 def scores_of_models(
@@ -85,7 +85,7 @@ def _calibrated(embedder: Embedder, log_odds: NDArray[np.float64] | None) -> NDA
 
 
 def _faceless(embedder: Embedder, pairs: PairTable, progress: Progress) -> list[str] | None:
-    aligner = embedder.prepare.aligner
-    if "aligned" not in embedder.prepare.kinds or aligner.detector is None:
+    aligner = embedder.preprocess.aligner
+    if "aligned" not in embedder.preprocess.kinds or aligner.detector is None:
         return None
     return faceless_images(aligner, pairs.root, [*pairs.frame["path_0"], *pairs.frame["path_1"]], progress)

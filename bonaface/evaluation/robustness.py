@@ -57,13 +57,13 @@ class Subject:
         embed: from decoded images to embeddings.
         calibration: of its scores, where it has one.
         network: whose gradients attacks follow, in evaluation mode; None for an exported model, which has none.
-        prepare: from a decoded image to what the network looks at.
+        preprocess: from a decoded image to what the networks see.
     """
 
     embed: Callable[[Sequence[NDArray[np.uint8]]], Embeddings]
     calibration: Calibration | None
     network: FaceModel | None
-    prepare: Preprocessor
+    preprocess: Preprocessor
 
 
 def chosen_pairs(labels: pd.DataFrame, count: int, seed: int) -> NDArray[np.int64]:
@@ -254,7 +254,7 @@ def _moved(
     target = torch.from_numpy(genuine.identity).to(device)
     parts = []
     for start in range(0, len(fakes), _BATCH):
-        prepared = [subject.prepare(image) for image in fakes[start : start + _BATCH]]
+        prepared = [subject.preprocess(image) for image in fakes[start : start + _BATCH]]
         inputs = {
             name: torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
             for name, images in test_images(network.views, prepared).items()

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from bonaface.errors import DataError
 from bonaface.metrics import FMRS, Interval, iapar_by_method
 from bonaface.metrics.resampling import interval_of, person_weights
-from bonaface.verification.thresholds import Validation, threshold_at
+from bonaface.verification.threshold_fitting import threshold_at
+from bonaface.verification.thresholds import Validation
 
 __all__ = ["Bootstrap", "add_iapar_by_method", "bounds", "operating_rows"]
 

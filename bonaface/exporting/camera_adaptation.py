@@ -11,7 +11,7 @@ from rich.progress import Progress
 from bonaface.data.table import read_faces
 from bonaface.errors import ConfigError, DataError
 from bonaface.inference.embedder import Embedder
-from bonaface.verification.calibration import adapted
+from bonaface.verification.fitting import adapted
 
 __all__ = ["Adapted", "adapt"]
 

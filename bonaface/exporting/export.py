@@ -89,7 +89,7 @@ def _read(embedder: Embedder, photos: list[tuple[Path, int]], frame: Any) -> Fac
     kept, rows = [], []
     for path, row in photos:
         try:
-            kept.append(embedder.prepare(decode(path)))
+            kept.append(embedder.preprocess(decode(path)))
         except DataError:
             continue
         rows.append(row)
@@ -144,7 +144,7 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
         ConfigError: as check_request.
     """
     suffix = _suffix_of(form, out)
-    network, prepare = embedder.network, embedder.prepare
+    network, prepare = embedder.network, embedder.preprocess
     description = Description(
         embedder.name,
         network.views,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError
-from bonaface.images.quality import Quality
+from bonaface.images.quality import FaceQuality
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 
@@ -58,7 +58,7 @@ def refusals(
     return refused | {good[row]: why for row, why in unlike.items()}
 
 
-def poor(quality: Quality | None) -> str | None:
+def poor(quality: FaceQuality | None) -> str | None:
     """Why a face is too poorly seen to be enrolled; None where it is not.
 
     A photo to be verified may be worse: there a poor one costs one answer, here it spoils all that come.

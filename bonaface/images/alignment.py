@@ -95,6 +95,12 @@ def similarity_transform(source: NDArray[Any], target: NDArray[Any]) -> NDArray[
     return np.column_stack([linear, target_mean - linear @ source_mean])  # (2, 3)
 
 
+def refuse_no_image(image: NDArray[Any], name: str = "image") -> None:
+    """Raises DataError where an array is no RGB image of at least 2 x 2 pixels, uint8, shape ``(h, w, 3)``."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
+        raise DataError(f"{name}: expected RGB uint8 of shape (h, w, 3), got {image.dtype} of shape {image.shape}")
+
+
 class Aligner:
     """Finds the face of an image and lays it on ArcFace's template.
 
@@ -140,9 +146,18 @@ class Aligner:
         Raises:
             DataError: if the array is not such an image.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
-            raise DataError(f"image: expected RGB uint8 of shape (h, w, 3), got {image.dtype} of shape {image.shape}")
-        face = self._find(image)
+        refuse_no_image(image)
+        faces = self.faces(image) if self.detector is not None else np.empty((0, 15), np.float32)
+        return self.lay(image, faces)
+
+    def lay(self, image: NDArray[np.uint8], faces: NDArray[np.float32]) -> AlignedFace:
+        """The aligned face of an image whose faces have been found.
+
+        Args:
+            image: RGB, shape ``(h, w, 3)``, uint8.
+            faces: as :meth:`faces` returns them, shape ``(n, 15)``; the first one is aligned, and of none the centre crop.
+        """
+        face = faces[0] if len(faces) else None
         if face is None:
             return AlignedFace(_warp(image, self._centre_crop(image.shape[:2]), self.size), False, None, None, 0.0)
         points = face[4:14].reshape(5, 2)
@@ -171,18 +186,6 @@ class Aligner:
         x = width / 2 + (_CROP_CENTRE[0] - 0.5) * side
         y = height / 2 + (_CROP_CENTRE[1] - 0.5) * side
         return np.array([[scale, 0, self.size / 2 - scale * x], [0, scale, self.size / 2 - scale * y]])
-
-    def _find(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """The chosen face: box (4), points (10), score, in px of ``image``; None where there is none."""
-        if self.detector is None:
-            return None
-        faces, shape, border, scale = self._search(image)
-        if not len(faces):
-            return None
-        face: NDArray[np.float32] = faces[int(np.argmax(prominence(faces[:, :4], shape)))].copy()
-        face[[0, 1, *range(4, 14)]] -= border
-        face[:14] /= scale
-        return face
 
     def _search(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[int, ...], int, float]:
         """Every face ``(n, 15)``, in px of the image that was searched: its shape, its border, its scale to ``image``."""

@@ -11,7 +11,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageOps, JpegImagePlugin
 
 from bonaface.errors import DataError
 
-__all__ = ["MAX_PIXELS", "decode", "decode_bytes"]
+__all__ = ["MAX_PIXELS", "decode", "decode_bytes", "decode_pil"]
 
 MAX_PIXELS = 40_000_000
 """Images of more pixels than this are refused by their header: 40 megapixels are 120 MB of RGB."""
@@ -87,15 +87,38 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
     except Exception as error:
         # PIL's plugins raise whatever their parsing stumbles on: SyntaxError, struct.error, ValueError, OSError, ...
         raise DataError(f"{name}: has a damaged or cut-off header; expected a whole image") from error
+    _refuse_size(image, name, max_pixels)
+    if image.mode == "RGB" and data.startswith(b"\xff\xd8") and _orientation(image) == _UPRIGHT:
+        fast = _decode_plain_jpeg(data)
+        if fast is not None:
+            return fast
+    return _whole(image, name)
+
+
+def decode_pil(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Upright 8-bit RGB of a PIL image; see :func:`decode`.
+
+    Args:
+        image: as ``PIL.Image.open`` returns it, or made in memory; of an animation the first frame is taken.
+        name: what error messages call the image.
+        max_pixels: width times height above which an image is refused without decoding it.
+
+    Raises:
+        DataError: if it is cut short, damaged or too large.
+    """
+    _refuse_size(image, name, max_pixels)
+    return _whole(image, name)
+
+
+def _refuse_size(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{name}: is {width} x {height} pixels; expected at most {max_pixels / 1e6:g} megapixels")
     if width * height == 0:
         raise DataError(f"{name}: is {width} x {height} pixels; expected an image of at least one pixel")
-    if image.mode == "RGB" and data.startswith(b"\xff\xd8") and _orientation(image) == _UPRIGHT:
-        fast = _decode_plain_jpeg(data)
-        if fast is not None:
-            return fast
+
+
+def _whole(image: Image.Image, name: str) -> NDArray[np.uint8]:
     try:
         return _to_rgb(image)
     except Exception as error:

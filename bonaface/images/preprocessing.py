@@ -41,7 +41,7 @@ class Preprocessor:
         object.__setattr__(self, "aligner", Aligner(self.detector, self.aligned_size))
 
     @classmethod
-    def of(cls, views: Mapping[str, InputSpec], frame_size: int, detector: Path | None) -> Preprocessor:
+    def of(cls, views: Mapping[str, InputSpec], frame_size: int, detector: Path | bytes | None) -> Preprocessor:
         """What the views of a model need.
 
         Raises:
@@ -57,11 +57,20 @@ class Preprocessor:
         """Side in pixels of the images of a kind."""
         return self.frame_size if kind == "frame" else self.aligned_size
 
-    def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
-        """Images by kind, each ``(size, size, 3)``; see :func:`bonaface.images.framing.frame` for the frame."""
+    def __call__(
+        self, image: NDArray[np.uint8], faces: NDArray[np.float32] | None = None
+    ) -> dict[str, NDArray[np.uint8]]:
+        """Images by kind, each ``(size, size, 3)``; see :func:`bonaface.images.framing.frame` for the frame.
+
+        Args:
+            image: RGB, shape ``(h, w, 3)``, uint8.
+            faces: as :meth:`Aligner.faces` returns them, where they have been looked for; else the detector runs here.
+        """
         made = {}
         cut = self.detector is not None and image.shape[:2] != (self.frame_size, self.frame_size)
-        face = self.aligner.align(image) if cut or "aligned" in self.kinds else None
+        face = None
+        if cut or "aligned" in self.kinds:
+            face = self.aligner.align(image) if faces is None else self.aligner.lay(image, faces)
         if "frame" in self.kinds:
             made["frame"] = frame(image, self.frame_size, None if face is None else face.points)
         if "aligned" in self.kinds and face is not None:

@@ -1,4 +1,4 @@
-"""A photo as it comes from outside: decoded, its faces found, its quality measured, and what is wrong with it said.
+"""Faces in a photo, their quality, and the reason why a photo cannot be judged.
 
 Sharpness, light, size and pose are the ones that ISO/IEC 29794-5 asks after; here they are plain measures of the image and
 no score of that standard.
@@ -6,20 +6,19 @@ no score of that standard.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.images.alignment import Aligner, prominence
-from bonaface.images.decoding import decode_bytes
-from bonaface.images.preprocessing import Preprocessor
+from bonaface.images.alignment import prominence
 
-__all__ = ["Face", "Portrait", "Quality", "read_portrait"]
+__all__ = ["MIN_EYE_DISTANCE", "Face", "FaceQuality", "assess", "faces_of", "problem_of"]
 
-_LEAST_EYES = 12.0
-"""Fewer pixels between the eyes than this leave nothing of what tells people apart."""
+MIN_EYE_DISTANCE = 12.0
+"""Pixels between the eyes; fewer leave nothing of what tells people apart."""
 _SECOND_FACE = 0.5
 """A face of this share of the first one's prominence (area, less towards the edge) is a second person and no bystander."""
 _OUTSIDE = 0.2
@@ -42,7 +41,7 @@ class Face:
 
 
 @dataclass(frozen=True)
-class Quality:
+class FaceQuality:
     """Measures of the first face.
 
     Args:
@@ -62,67 +61,41 @@ class Quality:
     tilt: float
 
 
-@dataclass(frozen=True)
-class Portrait:
-    """A photo and what was seen in it.
+def faces_of(rows: NDArray[np.float32]) -> tuple[Face, ...]:
+    """Faces by name, of the detector's rows.
 
     Args:
-        name: what messages call it.
-        image: RGB, shape ``(h, w, 3)``, uint8.
-        faces: the one that is embedded first, which is the largest unless it lies at the edge; empty also where the model has
-            no detector.
-        quality: of that face; None where there is none.
-        problem: why this photo should not be judged, one sentence; None where it may be.
+        rows: as :meth:`bonaface.images.alignment.Aligner.faces` returns them, shape ``(n, 15)``.
     """
-
-    name: str
-    image: NDArray[np.uint8]
-    faces: tuple[Face, ...]
-    quality: Quality | None
-    problem: str | None
-
-
-def read_portrait(data: bytes, name: str, prepare: Preprocessor) -> Portrait:
-    """Decodes a photo and looks at it.
-
-    Args:
-        data: content of the image's file.
-        name: what messages call it.
-        prepare: whose detector looks for faces; where it has none, no photo has a problem.
-
-    Raises:
-        DataError: if it is no image that can be decoded.
-    """
-    image = decode_bytes(data, name)
-    if prepare.detector is None:
-        return Portrait(name, image, (), None, None)
-    faces = _faces(image, prepare.aligner)
-    if not faces:
-        return Portrait(name, image, (), None, f"{name}: no face found; expected one, seen from the front")
-    return Portrait(name, image, faces, _quality(image, faces[0]), _problem(name, image, faces))
-
-
-def _faces(image: NDArray[np.uint8], aligner: Aligner) -> tuple[Face, ...]:
     return tuple(
         Face(
             (float(row[0]), float(row[1]), float(row[2]), float(row[3])),
             tuple((float(x), float(y)) for x, y in row[4:14].reshape(5, 2)),
             float(row[14]),
         )
-        for row in aligner.faces(image)
+        for row in rows
     )
 
 
-def _problem(name: str, image: NDArray[np.uint8], faces: tuple[Face, ...]) -> str | None:
+def problem_of(name: str, shape: tuple[int, ...], faces: Sequence[Face]) -> str | None:
+    """The reason why a photo cannot be judged, one sentence; None where it can.
+
+    Args:
+        name: of the photo, for the sentence.
+        shape: of the image, height first.
+        faces: found in it, the one that is embedded first.
+    """
+    if not faces:
+        return f"{name}: no face found; expected one, seen from the front"
     subject = faces[0]
-    weights = prominence(np.array([face.box for face in faces]), image.shape)
+    weights = prominence(np.array([face.box for face in faces]), shape)
     alike = int((weights >= _SECOND_FACE * weights[0]).sum())
     if alike > 1:
         return f"{name}: {alike} faces that are alike prominent found; expected a photo of one person"
     eyes = _eyes(subject)
-    if eyes < _LEAST_EYES:
-        return f"{name}: the face is too small ({eyes:.0f} px between the eyes); expected at least {_LEAST_EYES:.0f} px"
-    height, width = image.shape[:2]
+    if eyes < MIN_EYE_DISTANCE:
+        return f"{name}: the face is too small ({eyes:.0f} px between the eyes); expected at least {MIN_EYE_DISTANCE:.0f} px"
+    height, width = shape[:2]
     x, y, w, h = subject.box
     seen = max(0.0, min(x + w, width) - max(x, 0.0)) * max(0.0, min(y + h, height) - max(y, 0.0)) / max(w * h, 1e-9)
     inside = all(0 <= px < width and 0 <= py < height for px, py in subject.points)
@@ -135,7 +108,13 @@ def _eyes(face: Face) -> float:
     return float(np.hypot(*np.subtract(face.points[0], face.points[1])))
 
 
-def _quality(image: NDArray[np.uint8], face: Face) -> Quality:
+def assess(image: NDArray[np.uint8], face: Face) -> FaceQuality:
+    """Measures of a face.
+
+    Args:
+        image: RGB, shape ``(h, w, 3)``, uint8.
+        face: found in it.
+    """
     points = np.array(face.points)
     across = points[1] - points[0]
     apart = float(np.hypot(*across)) or 1.0
@@ -146,7 +125,7 @@ def _quality(image: NDArray[np.uint8], face: Face) -> Quality:
         shown = image
     grey = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (112, 112), interpolation=cv2.INTER_AREA)
-    return Quality(
+    return FaceQuality(
         apart,
         float(cv2.Laplacian(small, cv2.CV_64F).std()),
         float(grey.mean()),

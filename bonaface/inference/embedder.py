@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from bonaface.assets import SHIPPED_MODEL
+from bonaface.assets import SHIPPED_MODEL, shipped_detector
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.images.crops import InputSpec
 from bonaface.images.decoding import decode_bytes
@@ -51,14 +51,14 @@ class Embedder:
 
     Args:
         network: images to embeddings.
-        prepare: from a decoded photo to what the network looks at.
+        preprocess: from a decoded photo to what the networks see.
         calibration: of its scores, where it has one.
         validation: thresholds by false match rate and likelihood ratios, where it has them.
         name: what messages call it; the network's own name where it is empty.
     """
 
     network: Network
-    prepare: Preprocessor
+    preprocess: Preprocessor
     calibration: Calibration | None = None
     validation: Validation | None = None
     name: str = ""
@@ -70,15 +70,15 @@ class Embedder:
     @cached_property
     def fingerprint(self) -> str:
         """Changes whenever embeddings would: what is computed by another one must not be compared with them."""
-        text = f"{self.network.fingerprint} {self.prepare.fingerprint()}".encode()
+        text = f"{self.network.fingerprint} {self.preprocess.fingerprint()}".encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> Embeddings:
         """Embeddings of decoded photos, RGB ``(h, w, 3)`` each, in their order."""
         rows = _Rows(self.network, len(images))
         for start in range(0, len(images), _CHUNK):
-            rows.add(self._run([self.prepare(image) for image in images[start : start + _CHUNK]]))
-        return rows.filled()
+            rows.add(self.embed_inputs([self.preprocess(image) for image in images[start : start + _CHUNK]]))
+        return self._marked(rows.filled())
 
     def embed(self, paths: Sequence[Path], progress: Progress | None = None, threads: int = 2) -> Embedded:
         """Embeds photos; images of the same content are embedded once, and unreadable ones are named.
@@ -105,10 +105,10 @@ class Embedder:
                         fresh.append(images)
                     place[start + offset] = seen[digest]
                 if fresh:
-                    rows.add(self._run(fresh))
+                    rows.add(self.embed_inputs(fresh))
                 if progress is not None and task is not None:
                     progress.advance(task, len(read))
-        return Embedded(rows.filled(), place, faults)
+        return Embedded(self._marked(rows.filled()), place, faults)
 
     def _chunks(
         self, paths: Sequence[Path], pool: ThreadPoolExecutor
@@ -124,14 +124,22 @@ class Embedder:
     def _read(self, path: Path) -> tuple[bytes, dict[str, NDArray[np.uint8]] | str]:
         try:
             data = path.read_bytes()
-            return hashlib.blake2b(data, digest_size=16).digest(), self.prepare(decode_bytes(data, str(path)))
+            return hashlib.blake2b(data, digest_size=16).digest(), self.preprocess(decode_bytes(data, str(path)))
         except OSError as error:
             return b"", f"{path}: can't be read ({(error.strerror or str(error)).lower()})"
         except DataError as error:
             return b"", str(error)
 
-    def _run(self, prepared: Sequence[Mapping[str, NDArray[np.uint8]]]) -> Embeddings:
-        return self.network(test_images(self.network.views, prepared))
+    def embed_inputs(self, inputs: Sequence[Mapping[str, NDArray[np.uint8]]]) -> Embeddings:
+        """Embeddings of preprocessed photos.
+
+        Args:
+            inputs: of each photo what ``preprocess`` returns.
+        """
+        return self._marked(self.network(test_images(self.network.views, inputs)))
+
+    def _marked(self, embeddings: Embeddings) -> Embeddings:
+        return replace(embeddings, calibration=self.calibration, model=self.fingerprint)
 
 
 class _Rows:
@@ -160,7 +168,8 @@ def load_embedder(model: str | None, detector: Path | None = None, device: str =
     Args:
         model: a run's folder, an exported ``.onnx`` or ``.xml``, or an ONNX face network (prepared as the YAML file beside it
             says); None is the model that comes with the package.
-        detector: YuNet ONNX file for the aligned faces of an ONNX network; the others bring their own.
+        detector: YuNet ONNX file that aligns faces for an ONNX face network, the shipped one where it is None; the others
+            bring their own.
         device: auto, cpu or cuda.
 
     Raises:
@@ -206,4 +215,7 @@ def _of_recogniser(path: Path, detector: Path | None, device: str) -> Embedder:
 
     backbone = build_backbone(f"onnx:{path}")
     network = FaceModel(Branch(backbone, None, InputSpec("aligned", backbone.size), frozen=True)).eval()
-    return Embedder(TorchNetwork(network, path.stem, device), Preprocessor.of(network.views, _FRAME, detector))
+    return Embedder(
+        TorchNetwork(network, path.stem, device),
+        Preprocessor.of(network.views, _FRAME, shipped_detector() if detector is None else detector),
+    )

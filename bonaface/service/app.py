@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from bonaface import __version__
 from bonaface.gallery.gallery import Gallery
-from bonaface.inference.embedder import Embedder
+from bonaface.inference.verifier import Verifier
 from bonaface.service.audit import AuditLog
 from bonaface.service.batching import BusyError
 from bonaface.service.errors import Problem, add_handlers, answer
@@ -36,7 +36,7 @@ _ABOUT = (
 
 
 def create_app(
-    embedder: Embedder,
+    verifier: Verifier,
     gallery: Gallery | None,
     settings: ServiceSettings,
     histogram: Callable[[], HistogramSeen] | None = None,
@@ -44,7 +44,7 @@ def create_app(
     """The service as an ASGI application; it closes the gallery when it ends.
 
     Args:
-        embedder: the model.
+        verifier: the model.
         gallery: enrolled people, or None.
         settings: limits.
         histogram: computes what the page draws behind its scale; called in a thread when the page first asks.
@@ -59,7 +59,7 @@ def create_app(
         title="bonaface", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=_lifespan
     )
     metrics = Metrics(lambda: desk.batcher.waiting)
-    desk = Desk(embedder, gallery, settings, metrics.batched)
+    desk = Desk(verifier, gallery, settings, metrics.batched)
     app.state.service = Service(desk, settings, metrics, AuditLog(settings.audit), draw=histogram)
     for router in (about.router, verifying.router, people.router):
         app.include_router(router)

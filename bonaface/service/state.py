@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from bonaface.errors import DataError
+from bonaface.errors import ConfigError, DataError
 from bonaface.gallery.gallery import Enrolled, Gallery
 from bonaface.service.audit import AuditLog
 from bonaface.service.errors import Problem
@@ -100,23 +100,23 @@ def rate_of(service: Service, fmr: float | None) -> float:
     """
     if fmr is None:
         return service.settings.fmr
-    for known in service.desk.fmrs:
-        if math.isclose(known, fmr, rel_tol=1e-6):
-            return known
-    raise Problem("request", f"fmr: the model's thresholds are for {service.desk.rates}, got {fmr:g}")
+    try:
+        return service.desk.verifier.threshold(fmr).fmr
+    except ConfigError as error:
+        raise Problem("request", str(error)) from error
 
 
-def image_seen(service: Service, look: Look) -> ImageSeen:
+def image_seen(look: Look) -> ImageSeen:
     """What an image shows, in the API's form."""
-    portrait = look.portrait
+    photo, embedding = look.photo, look.embedding
+    genuine = None if embedding is None else embedding.genuine
     return ImageSeen(
         faces=[
-            FaceSeen(box=plain(face.box), points=plain(face.points), score=min(1.0, face.score))
-            for face in portrait.faces
+            FaceSeen(box=plain(face.box), points=plain(face.points), score=min(1.0, face.score)) for face in photo.faces
         ],
-        quality=None if portrait.quality is None else QualitySeen(**plain(portrait.quality)),
-        genuine=service.desk.genuine(look.embedding),
-        problem=portrait.problem,
+        quality=None if photo.quality is None else QualitySeen(**plain(photo.quality)),
+        genuine=None if genuine is None else float(genuine[0]),
+        problem=photo.problem,
     )
 
 
@@ -124,11 +124,11 @@ def verdict_seen(
     service: Service, verdict: Verdict | None, pair: Sequence[Look | DataError | None], rate: float
 ) -> VerdictSeen:
     """A verdict in the API's form; without one, "cannot tell" and what is wrong with the images."""
-    seen = [image_seen(service, each) if isinstance(each, Look) else None for each in pair]
-    threshold = service.desk.threshold(rate)
+    seen = [image_seen(each) if isinstance(each, Look) else None for each in pair]
+    threshold = service.desk.verifier.threshold(rate).threshold
     if verdict is None:
         reasons = [
-            str(each) if isinstance(each, DataError) else each.portrait.problem for each in pair if each is not None
+            str(each) if isinstance(each, DataError) else each.photo.problem for each in pair if each is not None
         ]
         reason = "; ".join(why for why in reasons if why) or "the images can't be judged"
         values: dict[str, Any] = {"decision": "cannot tell", "reason": reason, "similarity": None, "probability": None}
@@ -136,7 +136,7 @@ def verdict_seen(
         values = {name: getattr(verdict, name) for name in ("decision", "reason", "similarity", "probability")}
         threshold = verdict.threshold
     return VerdictSeen(
-        **values, threshold=threshold, fmr=rate, first=seen[0], second=seen[1], model=service.desk.embedder.name
+        **values, threshold=threshold, fmr=rate, first=seen[0], second=seen[1], model=service.desk.verifier.name
     )
 
 

@@ -31,8 +31,9 @@ from bonaface.images.preprocessing import Preprocessor
 from bonaface.metrics import eers_by_kind
 from bonaface.models.face_model import FaceModel
 from bonaface.training.distributed import ALONE, Ranks
-from bonaface.verification.calibration import Calibration, calibrate
+from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.fitting import calibrate
 from bonaface.verification.scoring import similarity
 
 __all__ = ["TrainingFaces", "clean_faces", "prepare"]

@@ -44,7 +44,8 @@ from bonaface.training.tracking import check_tracking, tracked
 from bonaface.training.trainer import fit
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.calibration_file import read_calibration, write_calibration
-from bonaface.verification.thresholds import Validation, validation_of
+from bonaface.verification.threshold_fitting import validation_of
+from bonaface.verification.thresholds import Validation
 
 __all__ = ["Run", "keep_untrained", "load_run", "train"]
 

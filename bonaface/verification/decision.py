@@ -12,19 +12,19 @@ The similarity decides, since it is what the thresholds were measured with; the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import ConfigError, ModelError
-from bonaface.verification.calibration import Calibration, Logistic
-from bonaface.verification.embeddings import Embeddings
+from bonaface.errors import ModelError
+from bonaface.verification.calibration import Calibration
+from bonaface.verification.embeddings import Embeddings, cosine
 from bonaface.verification.scoring import similarity
-from bonaface.verification.thresholds import Threshold, Validation
+from bonaface.verification.thresholds import Threshold, Validation, select_threshold
 
-__all__ = ["Decision", "Verdict", "judge", "threshold_for"]
+__all__ = ["Decision", "Verdict", "judge"]
 
 Decision = Literal["same person", "different people", "not genuine", "cannot tell"]
 
@@ -40,10 +40,10 @@ class Verdict:
         similarity: as ``bonaface.verification.scoring.similarity`` has it.
         probability: that these are two genuine photos of one person: P(same person) x P(neither is a deepfake), where each
             question is as likely to be answered with yes as with no before the photos are seen.
-        threshold: that the similarity was held against.
-        fmr: share of pairs of two people that reach the threshold, measured on validation photos.
+        threshold: on the similarity; at or above it the photos are accepted.
+        fmr: false match rate: the share of pairs of two people that reach the threshold, measured on validation photos.
         reason: one sentence.
-        same: P(same person), by the identity alone.
+        same: P(same person), by identity alone.
         genuine: P(genuine) of either photo; None where the model does not judge it.
     """
 
@@ -76,7 +76,7 @@ def judge(
         ConfigError: if there is no threshold for that rate.
         ModelError: if the model has no calibration, or a similarity is not finite.
     """
-    threshold = threshold_for(validation, fmr)
+    threshold = select_threshold(validation, fmr)
     if calibration is None:
         raise ModelError(
             "the model has no calibration, so what its similarities mean is not known; expected a trained run's"
@@ -84,9 +84,9 @@ def judge(
     scores = similarity(a, b, calibration)
     if not np.isfinite(scores).all():
         raise ModelError("a similarity is not finite; the model is damaged")
-    cosines = similarity(Embeddings(a.identity), Embeddings(b.identity), None)
+    cosines = cosine(a, b)
     log_same, log_even = calibration.log_same(cosines), calibration.same.log_probability(cosines)
-    genuine = _genuine(a, b, calibration.genuine)
+    genuine = _genuine(a, b, calibration)
     forged = {"first": _called_fake(a, calibration), "second": _called_fake(b, calibration)}
     # What passes is the cosine of a plain model, and the log probability of one that judges authenticity.
     passes = (cosines if genuine is None else log_same) >= threshold.threshold
@@ -105,31 +105,17 @@ def judge(
     ]
 
 
-def threshold_for(validation: Validation | None, fmr: float) -> Threshold:
-    """The threshold of a false match rate.
-
-    Raises:
-        ConfigError: if the model knows none for it.
-    """
-    known = () if validation is None else validation.thresholds
-    for threshold in known:
-        if np.isclose(threshold.fmr, fmr, rtol=1e-6, atol=0):
-            return threshold
-    rates = ", ".join(f"{each.fmr:g}" for each in known)
-    raise ConfigError(f"--fmr {fmr:g}: the model has thresholds for {rates or 'no rate at all'}; expected one of them")
-
-
-def _genuine(a: Embeddings, b: Embeddings, logistic: Logistic | None) -> list[tuple[float, float]] | None:
-    if a.authenticity is None or b.authenticity is None or logistic is None:
+def _genuine(a: Embeddings, b: Embeddings, calibration: Calibration) -> list[tuple[float, float]] | None:
+    if a.authenticity is None or b.authenticity is None:
         return None
-    first, second = (np.exp(logistic.log_probability(each)) for each in (a.authenticity, b.authenticity))
+    first, second = calibration.p_genuine(a.authenticity), calibration.p_genuine(b.authenticity)
+    if first is None or second is None:
+        return None
     return [(float(x), float(y)) for x, y in zip(first, second, strict=True)]
 
 
 def _called_fake(photos: Embeddings, calibration: Calibration) -> NDArray[np.bool_]:
-    """Which photos are called deepfakes, shape ``(n,)``; none where authenticity is not judged."""
-    odds = photos.authenticity
-    return np.zeros(len(photos), dtype=bool) if odds is None else calibration.called_fake(odds)
+    return replace(photos, calibration=calibration).called_fake
 
 
 def _verdict(

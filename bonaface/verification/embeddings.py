@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bonaface.verification.calibration import Calibration
 
 __all__ = ["Embeddings", "cosine"]
 
@@ -16,26 +18,54 @@ class Embeddings:
     """What a model says of ``n`` photos.
 
     Args:
-        identity: unit vectors, shape ``(n, dim)``.
-        authenticity: log-odds that each photo is genuine, shape ``(n,)``; None where the model does not judge it.
+        identity: unit vectors, shape ``(n, d)``, float32.
+        authenticity: raw log-odds that each photo is genuine, shape ``(n,)``, float32; None where the model does not judge it.
+        calibration: what the model's scores mean; None where it is not known.
+        model: fingerprint of the model; embeddings of different models cannot be compared.
+
+    Example:
+        >>> photos = Embeddings(np.eye(2, dtype=np.float32))
+        >>> len(photos), photos.genuine, photos.called_fake.tolist()
+        (2, None, [False, False])
     """
 
     identity: NDArray[np.float32]
     authenticity: NDArray[np.float32] | None = None
+    calibration: Calibration | None = None
+    model: str = ""
+
+    @property
+    def genuine(self) -> NDArray[np.float64] | None:
+        """P(genuine) of each photo, shape ``(n,)``, at even prior odds; None where the model does not judge it."""
+        if self.authenticity is None or self.calibration is None:
+            return None
+        return self.calibration.p_genuine(self.authenticity)
+
+    @property
+    def called_fake(self) -> NDArray[np.bool_]:
+        """Photos classified as deepfakes, shape ``(n,)``; none where the model does not judge it."""
+        if self.authenticity is None or self.calibration is None:
+            return np.zeros(len(self), dtype=bool)
+        return self.calibration.called_fake(self.authenticity)
 
     def __len__(self) -> int:
         return len(self.identity)
 
     def take(self, rows: NDArray[np.int64]) -> Embeddings:
         """The photos of some rows, in that order."""
-        return Embeddings(self.identity[rows], None if self.authenticity is None else self.authenticity[rows])
+        odds = None if self.authenticity is None else self.authenticity[rows]
+        return replace(self, identity=self.identity[rows], authenticity=odds)
+
+    def row(self, number: int) -> Embeddings:
+        """One photo."""
+        return self.take(np.array([number]))
 
     @classmethod
     def joined(cls, parts: Sequence[Embeddings]) -> Embeddings:
         """The photos of at least one part, one after the other; authenticity is judged where all parts judge it."""
         odds = [part.authenticity for part in parts if part.authenticity is not None]
         together = np.concatenate(odds) if len(odds) == len(parts) else None
-        return cls(np.concatenate([part.identity for part in parts]), together)
+        return cls(np.concatenate([part.identity for part in parts]), together, parts[0].calibration, parts[0].model)
 
 
 def cosine(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:

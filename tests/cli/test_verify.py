@@ -46,7 +46,7 @@ def test_what_cannot_be_judged(pair, tiny_exported, tmp_path):
         main([pair[0], str(tmp_path / "page.jpg"), "--model", str(tiny_exported)])
     with pytest.raises(DataError, match=r"gone\.jpg: can't be read \(no such file or directory\)"):
         main([str(tmp_path / "gone.jpg"), pair[1], "--model", str(tiny_exported)])
-    with pytest.raises(ConfigError, match=r"--fmr 0\.5: the model has thresholds for 0\.1, 0\.001"):
+    with pytest.raises(ConfigError, match=r"fmr 0\.5: the model has thresholds for 0\.1, 0\.001"):
         main([*pair, "--model", str(tiny_exported), "--fmr", "0.5"])
 
 

@@ -67,7 +67,7 @@ def test_the_card(network, people_pairs) -> None:
     figures = judge(scores, labels, bootstrap_of(labels, 20))
     figures["operating_points"] = [{"fmr_target": 0.1, "source": "judged", "threshold": {"estimate": 0.6}}]
     embedder = load_embedder(str(network))
-    subject = Subject(embedder.embed_images, None, embedder.network.model, embedder.prepare)
+    subject = Subject(embedder.embed_images, None, embedder.network.model, embedder.preprocess)
     add_robustness(figures, subject, pairs, labels, 24, 0)
     rows = {row["condition"]: row for row in figures["robustness"]["rows"]}
     assert list(rows)[: len(PERTURBATIONS)] == list(PERTURBATIONS)

@@ -7,12 +7,12 @@ import pytest
 
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import poor, refusals
-from bonaface.images.quality import Quality
+from bonaface.images.quality import FaceQuality
 from bonaface.verification.calibration import Calibration, Logistic
 from bonaface.verification.embeddings import Embeddings
 
 CALIBRATION = Calibration(Logistic(20.0, -8.0), Logistic(1.0, 0.0))
-GOOD = Quality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)
+GOOD = FaceQuality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)
 
 
 def photo(*vector, odds=5.0):

@@ -1,4 +1,4 @@
-"""Portraits: faces found and measured, and what is wrong with a photo said."""
+"""Photos: faces found and measured, and what is wrong with a photo said."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ import pytest
 from bonaface.assets import unpack_demo
 from bonaface.errors import DataError
 from bonaface.images.decoding import decode
+from bonaface.images.photo import read_photo
 from bonaface.images.preprocessing import Preprocessor
-from bonaface.images.quality import read_portrait
 
 YUNET = Path(__file__).resolve().parents[3] / "shared" / "weights" / "yunet_2023mar_int8bq.onnx"
 needs_yunet = pytest.mark.skipif(not YUNET.is_file(), reason="no YuNet weights in ../shared/weights")
@@ -27,21 +27,20 @@ def png(image):
 
 
 def read(image, detector=YUNET):
-    return read_portrait(png(image), "photo.png", Preprocessor(("frame",), 160, 112, detector))
+    return read_photo(png(image), Preprocessor(("frame",), 160, 112, detector), "photo.png")
 
 
 @needs_yunet
 def test_a_face_from_the_front(face):
-    portrait = read(face)
-    assert portrait.problem is None
-    np.testing.assert_array_equal(portrait.image, face)
+    photo = read(face)
+    assert photo.problem is None
     height, width = face.shape[:2]
-    x, y, w, h = portrait.faces[0].box
+    x, y, w, h = photo.faces[0].box
     assert 0 < x + w / 2 < width
     assert 0 < y + h / 2 < height
-    assert 0.15 * width < portrait.quality.eyes < 0.45 * width
-    assert abs(portrait.quality.turn) < 0.6
-    assert abs(portrait.quality.tilt) < 20
+    assert 0.15 * width < photo.quality.eyes < 0.45 * width
+    assert abs(photo.quality.turn) < 0.6
+    assert abs(photo.quality.tilt) < 20
 
 
 @needs_yunet
@@ -79,16 +78,16 @@ def test_a_bystander_is_no_second_person(face):
     canvas = np.full((480, 480, 3), 128, np.uint8)
     canvas[:320, :320] = cv2.resize(face, (320, 320))
     canvas[400:480, 400:480] = cv2.resize(face, (80, 80), interpolation=cv2.INTER_AREA)
-    portrait = read(canvas)
-    assert portrait.problem is None
-    assert portrait.faces[0].box[2] > 100
+    photo = read(canvas)
+    assert photo.problem is None
+    assert photo.faces[0].box[2] > 100
 
 
 def test_without_a_detector_nothing_is_looked_for(face):
-    portrait = read(face, None)
-    assert (portrait.faces, portrait.quality, portrait.problem) == ((), None, None)
+    photo = read(face, None)
+    assert (photo.faces, photo.quality, photo.problem) == ((), None, None)
 
 
 def test_no_image():
     with pytest.raises(DataError, match=r"photo\.png: is a web page"):
-        read_portrait(b"<html>404", "photo.png", Preprocessor(("frame",), 160))
+        read_photo(b"<html>404", Preprocessor(("frame",), 160), "photo.png")

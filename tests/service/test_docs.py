@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from pattern_service import random_image
 
+from bonaface.inference.verifier import Verifier
 from bonaface.service.app import create_app
 
 pytest_plugins = ("pattern_service",)
 
-PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
+PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 ADDRESS = "http://127.0.0.1:8000"
 
 
@@ -29,7 +30,7 @@ def url(embedder, gallery, settings, serve, tmp_path, monkeypatch):
         "bob": random_image(2),
     }.items():
         Path(f"{name}.jpg").write_bytes(data)
-    return serve(create_app(embedder, gallery, settings)).url
+    return serve(create_app(Verifier(embedder), gallery, settings)).url
 
 
 def _blocks(language: str) -> list[str]:

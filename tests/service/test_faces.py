@@ -14,6 +14,7 @@ from PIL import Image
 from bonaface.assets import unpack_demo
 from bonaface.errors import ModelError
 from bonaface.inference.embedder import load_embedder
+from bonaface.inference.verifier import Verifier
 from bonaface.service.app import create_app
 from bonaface.service.settings import ServiceSettings
 
@@ -24,7 +25,9 @@ def client():
         embedder = load_embedder(os.environ.get("BONAFACE_TEST_MODEL"))
     except ModelError:
         pytest.skip("no model is shipped with this installation; name one by BONAFACE_TEST_MODEL")
-    with TestClient(create_app(embedder, None, ServiceSettings(requests_a_minute=10**6)), base_url=HERE) as client:
+    with TestClient(
+        create_app(Verifier(embedder), None, ServiceSettings(requests_a_minute=10**6)), base_url=HERE
+    ) as client:
         yield client
 
 

@@ -13,6 +13,7 @@ from pattern_service import HERE, PatternNetwork, files, random_image
 from PIL import Image
 
 from bonaface.errors import ConfigError
+from bonaface.inference.verifier import Verifier
 from bonaface.service.app import create_app
 from bonaface.service.auth import Keys, new_key
 from bonaface.service.settings import ServiceSettings
@@ -129,7 +130,7 @@ def test_a_full_queue_says_when_to_come_again(embedder, serve):
     """Under many requests at once there are answers and 503, and nothing else."""
     slow = PatternNetwork(seconds=0.15)
     embedder.network = slow
-    url = serve(create_app(embedder, None, ServiceSettings(requests_a_minute=10**6, queue=8, batch=4))).url
+    url = serve(create_app(Verifier(embedder), None, ServiceSettings(requests_a_minute=10**6, queue=8, batch=4))).url
     pair = files(first=random_image(1), second=random_image(1, 1))
     with ThreadPoolExecutor(24) as pool, httpx.Client(base_url=url, timeout=120) as client:
         answers = list(pool.map(lambda _: client.post("/v1/verify", files=pair), range(24)))
@@ -143,13 +144,13 @@ def test_a_full_queue_says_when_to_come_again(embedder, serve):
 
 def test_an_answer_that_takes_too_long_is_given_up(embedder, serve):
     embedder.network = PatternNetwork(seconds=1.0)
-    url = serve(create_app(embedder, None, ServiceSettings(seconds=0.2))).url
+    url = serve(create_app(Verifier(embedder), None, ServiceSettings(seconds=0.2))).url
     answer = httpx.post(f"{url}/v1/verify", files=files(first=random_image(1), second=random_image(1)), timeout=120)
     assert kind(answer) == (503, "late")
 
 
 def test_a_slow_sender_is_cut_off(embedder, serve):
-    url = serve(create_app(embedder, None, ServiceSettings(seconds=0.3))).url
+    url = serve(create_app(Verifier(embedder), None, ServiceSettings(seconds=0.3))).url
 
     def trickle():
         for _ in range(20):
@@ -164,7 +165,7 @@ def test_a_slow_sender_is_cut_off(embedder, serve):
 
 def test_what_has_begun_is_finished_before_the_end(embedder, serve):
     embedder.network = network = PatternNetwork(seconds=0.6)
-    served = serve(create_app(embedder, None, ServiceSettings()))
+    served = serve(create_app(Verifier(embedder), None, ServiceSettings()))
     answers = []
     pair = files(first=random_image(1), second=random_image(1, 1))
     asking = threading.Thread(
@@ -194,7 +195,9 @@ def _no_room(*_):
 
 def test_a_mistake_of_ours_is_a_problem_too(embedder, settings, monkeypatch):
     monkeypatch.setattr(PatternNetwork, "__call__", lambda *_: 1 / 0)
-    with TestClient(create_app(embedder, None, settings), base_url=HERE, raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(Verifier(embedder), None, settings), base_url=HERE, raise_server_exceptions=False
+    ) as client:
         answer = client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1)))
         assert kind(answer) == (500, "fault")
         assert "division" not in answer.text

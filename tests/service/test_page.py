@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pattern_service import random_image
 
+from bonaface.inference.verifier import Verifier
 from bonaface.service.app import create_app
 from bonaface.service.auth import new_key
 from bonaface.service.routes.histogram import HistogramSeen
@@ -46,7 +47,9 @@ def photos(tmp_path) -> dict[str, Path]:
 
 @pytest.fixture
 def url(embedder, gallery, serve):
-    return serve(create_app(embedder, gallery, ServiceSettings(requests_a_minute=10**6), lambda: HISTOGRAM)).url
+    return serve(
+        create_app(Verifier(embedder), gallery, ServiceSettings(requests_a_minute=10**6), lambda: HISTOGRAM)
+    ).url
 
 
 @pytest.fixture
@@ -191,7 +194,7 @@ def test_on_a_phone_nothing_is_cut_off(open_page, url, photos, scheme):
 
 def test_a_key_is_asked_for_and_used(open_page, embedder, serve, tmp_path, photos):
     key = new_key(tmp_path / "keys", "desk")
-    page = open_page(serve(create_app(embedder, None, ServiceSettings(keys=tmp_path / "keys"))).url)
+    page = open_page(serve(create_app(Verifier(embedder), None, ServiceSettings(keys=tmp_path / "keys"))).url)
     page.wait_for_selector("#key:visible")
     page.fill("#key-text", key)
     page.click("#key button")

@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from bonaface.inference.verifier import Verifier
 from bonaface.service.app import create_app
 
 pytest_plugins = ("pattern_service",)
@@ -30,7 +31,7 @@ CHECKS = [
 
 @pytest.fixture
 def described(embedder, settings, gallery, serve):
-    served = serve(create_app(embedder, gallery, settings))
+    served = serve(create_app(Verifier(embedder), gallery, settings))
     return schemathesis.openapi.from_url(f"{served.url}/openapi.json")
 
 

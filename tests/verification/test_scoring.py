@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from bonaface.verification.calibration import Calibration, Logistic, adapted, calibrate
+from bonaface.verification.calibration import Calibration, Logistic
 from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.fitting import adapted, calibrate
 from bonaface.verification.scoring import similarity
 
 finite = st.floats(-1e4, 1e4)

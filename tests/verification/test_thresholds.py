@@ -9,14 +9,14 @@ from bonaface.metrics import fnmr_at_fmr
 from bonaface.verification.calibration import Calibration, Logistic
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.scoring import similarity
-from bonaface.verification.thresholds import (
-    Validation,
+from bonaface.verification.threshold_fitting import (
     fit_llr,
     threshold_at,
     thresholds_of_pairs,
     val_thresholds,
     validation_of,
 )
+from bonaface.verification.thresholds import Validation
 
 
 def unit(rng: np.random.Generator, n: int, dim: int = 6) -> np.ndarray:

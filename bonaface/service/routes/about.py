@@ -39,13 +39,13 @@ async def ready(request: Request) -> Ready:
 async def model(request: Request) -> ModelSeen:
     """Which model answers, and what its similarities mean."""
     service = service_of(request)
-    embedder = service.desk.embedder
+    verifier = service.desk.verifier
     service.start_drawing()
-    thresholds = [ThresholdSeen(fmr=fmr, threshold=service.desk.threshold(fmr)) for fmr in service.desk.fmrs]
+    thresholds = [ThresholdSeen(fmr=each.fmr, threshold=each.threshold) for each in verifier.thresholds]
     return ModelSeen(
-        name=embedder.name,
-        fingerprint=embedder.fingerprint,
-        judges_authenticity="authenticity" in embedder.network.views,
+        name=verifier.name,
+        fingerprint=verifier.fingerprint,
+        judges_authenticity="authenticity" in verifier.embedder.network.views,
         fmr=service.settings.fmr,
         thresholds=thresholds,
         histogram=service.histogram,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bonaface.assets import unpack_demo
 from bonaface.data.pairs import read_pairs
-from bonaface.inference.embedder import Embedder
+from bonaface.inference.verifier import Verifier
 from bonaface.service.schemas import HistogramSeen
 from bonaface.verification.scoring import similarity
 
@@ -24,7 +24,7 @@ _BINS = 24
 _KINDS = ("same", "impostor", "own_fake")
 
 
-def of_demo_pack(embedder: Embedder) -> HistogramSeen:
+def of_demo_pack(verifier: Verifier) -> HistogramSeen:
     """Similarities of the pack's pairs, of each kind as many."""
     with tempfile.TemporaryDirectory() as folder:
         test = unpack_demo(Path(folder)) / "test"
@@ -33,9 +33,9 @@ def of_demo_pack(embedder: Embedder) -> HistogramSeen:
         kinds = labels.loc[pairs.frame["pair_id"].astype(str)].to_numpy()
         rows = np.concatenate([np.flatnonzero(kinds == kind)[:_PAIRS] for kind in _KINDS])
         frame = pairs.frame.iloc[rows]
-        embedded = embedder.embed([test / name for name in [*frame["path_0"], *frame["path_1"]]], threads=1)
+        embedded = verifier.embedder.embed([test / name for name in [*frame["path_0"], *frame["path_1"]]], threads=1)
     a, b = (embedded.distinct.take(side) for side in embedded.place.reshape(2, len(rows)))
-    scores = similarity(a, b, embedder.calibration)
+    scores = similarity(a, b, verifier.embedder.calibration)
     edges = np.linspace(scores.min(), scores.max() + 1e-9, _BINS + 1)
     same = kinds[rows] == "same"
     return HistogramSeen(

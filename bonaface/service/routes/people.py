@@ -17,7 +17,7 @@ from bonaface.service.errors import Problem, documented
 from bonaface.service.pipeline import Look
 from bonaface.service.routes.verify import Images, PersonId
 from bonaface.service.schemas import Erased, NewPhotos, PeoplePage, PersonSeen, PhotoSeen
-from bonaface.service.state import Service, plain, service_of
+from bonaface.service.state import Service, image_seen, plain, service_of
 from bonaface.service.uploads import Upload, read_uploads
 
 __all__ = ["router"]
@@ -145,13 +145,13 @@ def _refuse_bad(
     looks: Sequence[Look | DataError],
     there: Sequence[Enrolled],
 ) -> None:
-    calibration = service.desk.embedder.calibration
+    calibration = service.desk.verifier.embedder.calibration
     assert calibration is not None  # noqa: S101 - the desk has seen to it
     new = {photo_id(person, upload.data) for upload in uploads}
     others = [each for each in there if each.photo not in new]  # one that is sent again is not compared with itself
     refused = refusals(
         [
-            str(look) if isinstance(look, DataError) else look.portrait.problem or poor(look.portrait.quality)
+            str(look) if isinstance(look, DataError) else look.photo.problem or poor(look.photo.quality)
             for look in looks
         ],
         [None if isinstance(look, DataError) else look.embedding for look in looks],
@@ -169,7 +169,7 @@ def _new(service: Service, upload: Upload, look: Look | DataError) -> NewPhoto:
     assert isinstance(look, Look)  # noqa: S101 - others were refused
     assert look.embedding is not None  # noqa: S101
     odds = look.embedding.authenticity
-    details = {"quality": plain(look.portrait.quality), "genuine": plain(service.desk.genuine(look.embedding))}
+    details = {"quality": plain(look.photo.quality), "genuine": plain(image_seen(look).genuine)}
     return NewPhoto(upload.data, look.embedding.identity[0], None if odds is None else float(odds[0]), details)
 
 

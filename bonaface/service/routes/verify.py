@@ -97,7 +97,7 @@ async def search(
     uploads = await read_uploads([image], ["image"], service.settings)
     look = (await service.desk.look(uploads))[0]
     if look.embedding is None:
-        raise Problem("image", look.portrait.problem or "the image shows no face")
+        raise Problem("image", look.photo.problem or "the image shows no face")
     identity = look.embedding.identity[0]
     hits = await service.in_gallery(lambda: gallery.search(identity, k))
     count = await service.in_gallery(gallery.count)
@@ -116,11 +116,11 @@ async def search(
             )
             for hit, verdict in best_first
         ],
-        threshold=service.desk.threshold(rate),
+        threshold=service.desk.verifier.threshold(rate).threshold,
         fmr=rate,
         false_matches=rate * count,
-        image=image_seen(service, look),
-        model=service.desk.embedder.name,
+        image=image_seen(look),
+        model=service.desk.verifier.name,
     )
 
 

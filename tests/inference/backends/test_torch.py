@@ -64,9 +64,9 @@ def test_another_input(tiny_exported, tmp_path):
     def rename(model):
         model.graph.input[0].name = "faces"
         for node in model.graph.node:
-            node.input[:] = ["faces" if name == "identity_images" else name for name in node.input]
+            node.input[:] = ["faces" if name == "identity_pictures" else name for name in node.input]
 
-    with pytest.raises(ModelError, match=r"inputs \['authenticity_images', 'faces'\]"):
+    with pytest.raises(ModelError, match=r"inputs \['authenticity_pictures', 'faces'\]"):
         load_embedder(changed(tiny_exported, tmp_path / "x.onnx", rename))
 
 

@@ -45,7 +45,7 @@ def test_a_rate_that_the_model_does_not_know_is_refused(client):
     answer = client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1)), data={"fmr": "0.05"})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"] == "fmr: the model's thresholds are for 0.01, 0.001, got 0.05"
+    assert answer.json()["detail"] == "fmr 0.05: the model has thresholds for 0.01, 0.001; expected one of them"
 
 
 def test_a_batch_is_the_single_calls_and_a_bad_image_spoils_only_its_own_pair(client, patterns):

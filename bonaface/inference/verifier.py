@@ -1,0 +1,278 @@
+"""From images to a verdict: the one path of the command line, the service and Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.errors import DataError, ModelError
+from bonaface.images.photo import ImageSource, Photo, load_image, name_of, read_photo
+from bonaface.inference.embedder import Embedder, load_embedder
+from bonaface.verification import scoring
+from bonaface.verification.decision import Verdict, judge
+from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.thresholds import Threshold, select_threshold
+
+__all__ = ["Verifier", "load", "similarity"]
+
+_CHUNK = 64
+_READERS = 2
+
+
+def load(
+    model: str | os.PathLike[str] | None = None, device: str = "auto", detector: str | os.PathLike[str] | None = None
+) -> Verifier:
+    """Loads a model for verification.
+
+    Args:
+        model: None for the model that comes with the package; the folder of a run, an exported ``.onnx`` or ``.xml`` file, or an
+            ONNX face network, which is compared by cosine and gives no verdicts, since what its scores mean is not known.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        detector: YuNet ONNX file that aligns faces for an ONNX face network; the shipped one where it is left out. The
+            others bring their own.
+
+    Raises:
+        ModelError: if the model is missing, damaged, or none of these.
+        ConfigError: if the device is not there.
+
+    Example:
+        >>> import bonaface
+        >>> verifier = bonaface.load()
+        >>> verifier.name
+        'bonaface'
+    """
+    name = None if model is None else os.fspath(model)
+    return Verifier(load_embedder(name, None if detector is None else Path(detector), device))
+
+
+class Verifier:
+    """A model that says whether two photos are genuine photos of one person. Made by :func:`load`.
+
+    It can be used by several threads.
+
+    Args:
+        embedder: the model.
+
+    Example:
+        >>> import tempfile, bonaface
+        >>> from bonaface.assets import unpack_demo
+        >>> people = unpack_demo(Path(tempfile.mkdtemp())) / "train" / "images"
+        >>> verifier = bonaface.load()
+        >>> verifier.verify(people / "0000" / "0.jpg", people / "0001" / "0.jpg").decision
+        'different people'
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.embedder.name
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest that changes whenever embeddings would."""
+        return self.embedder.fingerprint
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The model's thresholds by false match rate; empty where it stores none."""
+        return () if self.embedder.validation is None else self.embedder.validation.thresholds
+
+    def threshold(self, fmr: float) -> Threshold:
+        """The threshold for a false match rate.
+
+        Raises:
+            ConfigError: if the model stores none for it.
+        """
+        return select_threshold(self.embedder.validation, fmr)
+
+    def verify(self, a: ImageSource, b: ImageSource, fmr: float = 1e-3) -> Verdict:
+        """Says whether two photos are genuine photos of one person.
+
+        Args:
+            a: a path, the bytes of an image file, a PIL image, or RGB pixels ``(h, w, 3)``, uint8.
+            b: another.
+            fmr: false match rate: the share of pairs of two people that may pass for one; it decides the threshold.
+
+        Raises:
+            DataError: if a photo cannot be judged: unreadable, no face, two faces, a face that is too small or cut off.
+            ConfigError: if the model has no threshold for ``fmr``.
+            ModelError: if the model is not calibrated.
+        """
+        self.threshold(fmr)
+        photos = [self.read(source) for source in (a, b)]
+        for photo in photos:
+            if photo.problem is not None:
+                raise DataError(photo.problem)
+        embeddings = self.embed_photos(photos)
+        return self.compare(embeddings.row(0), embeddings.row(1), fmr)[0]
+
+    def verify_many(self, pairs: Iterable[tuple[ImageSource, ImageSource]], fmr: float = 1e-3) -> list[Verdict]:
+        """Verdicts on pairs, in their order; each distinct path is read and embedded once.
+
+        A pair with a photo that cannot be judged has the decision "cannot tell", the reason, and NaN for its numbers.
+
+        Args:
+            pairs: of images, as :meth:`verify` takes them.
+            fmr: false match rate.
+
+        Raises:
+            ConfigError: if the model has no threshold for ``fmr``.
+            ModelError: if the model is not calibrated.
+        """
+        threshold, listed = self.threshold(fmr), [(_keyed(a), _keyed(b)) for a, b in pairs]
+        sources = {key: source for pair in listed for key, source in pair}
+        row, problems, embeddings = self._embed_judgeable(sources)
+        keys = [(a, b) for (a, _), (b, _) in listed]
+        good = [place for place, (a, b) in enumerate(keys) if a in row and b in row]
+        verdicts: list[Verdict] = []
+        if good:
+            first, second = (np.array([row[keys[place][side]] for place in good]) for side in (0, 1))
+            verdicts = self.compare(embeddings.take(first), embeddings.take(second), fmr)
+        judged = dict(zip(good, verdicts, strict=True))
+        return [
+            judged[place] if place in judged else _cannot_tell([problems.get(a), problems.get(b)], threshold)
+            for place, (a, b) in enumerate(keys)
+        ]
+
+    def embed(self, images: Iterable[ImageSource]) -> Embeddings:
+        """Embeddings of images, in their order.
+
+        No photo is refused for what it shows: where no face is found, the centre of the image is embedded. :meth:`read`
+        says which photos cannot be judged.
+
+        Args:
+            images: paths, bytes, PIL images or RGB pixels ``(h, w, 3)``, uint8; ``n`` of them.
+
+        Returns:
+            ``identity`` ``(n, d)`` unit float32, ``genuine`` ``(n,)`` P(genuine) or None, ``called_fake`` ``(n,)`` bool.
+
+        Raises:
+            DataError: if an image cannot be decoded.
+
+        Example:
+            >>> import bonaface
+            >>> photos = bonaface.load().embed([np.zeros((160, 160, 3), np.uint8)])
+            >>> photos.identity.shape, photos.called_fake.shape
+            ((1, 512), (1,))
+        """
+        preprocess, listed = self.embedder.preprocess, list(images)
+
+        def prepared(source: ImageSource) -> dict[str, NDArray[np.uint8]]:
+            return preprocess(load_image(source))
+
+        parts: list[Embeddings] = []
+        with ThreadPoolExecutor(_READERS) as pool:
+            for start in range(0, len(listed), _CHUNK):
+                inputs = list(pool.map(prepared, listed[start : start + _CHUNK]))
+                parts.append(self.embedder.embed_inputs(inputs))
+        return Embeddings.joined(parts) if parts else self.embedder.embed_images([])
+
+    def read(self, image: ImageSource, name: str = "") -> Photo:
+        """Reads one photo: its faces, their quality, and whether it can be judged.
+
+        Args:
+            image: a path, bytes, a PIL image or RGB pixels ``(h, w, 3)``, uint8.
+            name: used in messages; a path's own, or "image", where it is empty.
+
+        Raises:
+            DataError: if it cannot be decoded.
+        """
+        return read_photo(image, self.embedder.preprocess, name)
+
+    def embed_photos(self, photos: Sequence[Photo]) -> Embeddings:
+        """Embeddings of photos that :meth:`read` returned, in their order."""
+        return self.embedder.embed_inputs([photo.inputs for photo in photos])
+
+    def compare(self, a: Embeddings, b: Embeddings, fmr: float = 1e-3) -> list[Verdict]:
+        """Verdicts on embeddings, row by row.
+
+        Args:
+            a: one photo of each of ``n`` pairs.
+            b: the other.
+            fmr: false match rate.
+
+        Raises:
+            ConfigError: if the model has no threshold for ``fmr``.
+            ModelError: if the model is not calibrated, or the embeddings are another model's.
+        """
+        for each in (a, b):
+            if each.model and each.model != self.fingerprint:
+                raise ModelError(f"embeddings of another model than {self.name}: embed the photos again")
+        return judge(a, b, self.embedder.calibration, self.embedder.validation, fmr)
+
+    def _embed_judgeable(
+        self, sources: dict[object, ImageSource]
+    ) -> tuple[dict[object, int], dict[object, str], Embeddings]:
+        """Rows of the photos that can be judged, the problems of the others, and the embeddings."""
+        row: dict[object, int] = {}
+        problems: dict[object, str] = {}
+        parts = [self.embedder.embed_images([])]
+        keys = list(sources)
+        with ThreadPoolExecutor(_READERS) as pool:
+            for start in range(0, len(keys), _CHUNK):
+                chunk = keys[start : start + _CHUNK]
+                read = pool.map(self._read_or_problem, [sources[key] for key in chunk])
+                good: list[Photo] = []
+                for key, photo in zip(chunk, read, strict=True):
+                    problem = photo if isinstance(photo, str) else photo.problem
+                    if isinstance(photo, str) or problem is not None:
+                        problems[key] = str(problem)
+                        continue
+                    row[key] = len(row)
+                    good.append(photo)
+                if good:
+                    parts.append(self.embed_photos(good))
+        return row, problems, Embeddings.joined(parts)
+
+    def _read_or_problem(self, source: ImageSource) -> Photo | str:
+        try:
+            return self.read(source)
+        except DataError as error:
+            return str(error)
+
+
+def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
+    """Similarities of the photos of ``a`` to those of ``b``, row by row, shape ``(n,)``; higher is more alike.
+
+    Of a model that judges authenticity it is the log-probability that two genuine photos show one person, else the cosine.
+
+    Args:
+        a: embeddings of ``n`` photos, as :meth:`Verifier.embed` returns them.
+        b: embeddings of ``n`` photos by the same model; or one of the two has a single photo.
+
+    Raises:
+        ModelError: if they are of two models.
+        DataError: if their numbers differ.
+
+    Example:
+        >>> import bonaface
+        >>> photos = bonaface.load().embed([np.zeros((160, 160, 3), np.uint8)])
+        >>> bonaface.similarity(photos, photos).shape
+        (1,)
+    """
+    if a.model != b.model or a.identity.shape[1:] != b.identity.shape[1:]:
+        raise ModelError("embeddings of two models cannot be compared: embed the photos by one")
+    if len(a) != len(b) and 1 not in (len(a), len(b)):
+        raise DataError(f"embeddings: expected as many of each, got {len(a)} and {len(b)}")
+    count = max(len(a), len(b)) if len(a) and len(b) else 0
+    first, second = (each.take(np.arange(count) % max(1, len(each))) for each in (a, b))
+    return scoring.similarity(first, second, a.calibration)
+
+
+def _keyed(source: ImageSource) -> tuple[object, ImageSource]:
+    """An image with what tells it from others: a path by its text, anything else by being the same object."""
+    return (name_of(source) if isinstance(source, str | os.PathLike) else id(source)), source
+
+
+def _cannot_tell(problems: Sequence[str | None], threshold: Threshold) -> Verdict:
+    reason = "; ".join(dict.fromkeys(problem for problem in problems if problem))
+    nan = float("nan")
+    return Verdict("cannot tell", nan, nan, threshold.threshold, threshold.fmr, reason, nan, None)

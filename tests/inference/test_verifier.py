@@ -1,0 +1,146 @@
+"""The API: images of every kind give one verdict, and what cannot be judged is said."""
+
+import io
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bonaface
+from bonaface.assets import unpack_demo
+from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.images.alignment import Aligner
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return unpack_demo(tmp_path_factory.mktemp("demo")) / "train" / "images"
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    return bonaface.load()
+
+
+@pytest.fixture(scope="module")
+def ann(people):
+    return people / "0000" / "0.jpg"
+
+
+@pytest.fixture(scope="module")
+def bob(people):
+    return people / "0001" / "0.jpg"
+
+
+def test_every_kind_of_image_gives_one_verdict(verifier, ann, bob):
+    with Image.open(ann) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
+        image = opened.copy()
+    kinds = [ann, str(ann), ann.read_bytes(), image, pixels]
+    verdicts = [verifier.verify(kind, bob) for kind in kinds]
+    assert {each.decision for each in verdicts} == {"different people"}
+    np.testing.assert_allclose([each.similarity for each in verdicts], verdicts[0].similarity, atol=0.05)
+    assert verdicts[0].threshold == verifier.threshold(1e-3).threshold
+    assert verdicts[0].fmr == 1e-3
+    assert all(0 <= p <= 1 for p in (*verdicts[0].genuine, verdicts[0].probability))
+
+
+def test_embeddings_are_unit_and_judged(verifier, ann, bob):
+    photos = verifier.embed([ann, bob, ann])
+    np.testing.assert_allclose(np.linalg.norm(photos.identity, axis=1), 1, atol=1e-4)
+    assert photos.identity.dtype == np.float32
+    assert photos.genuine.shape == photos.called_fake.shape == (3,)
+    assert photos.called_fake.dtype == bool
+    np.testing.assert_allclose(photos.identity[0], photos.identity[2], atol=1e-5)
+
+
+def test_no_images_give_no_embeddings(verifier):
+    assert verifier.embed([]).identity.shape == (0, 512)
+
+
+def test_similarity_is_the_verdicts(verifier, ann, bob):
+    photos = verifier.embed([ann, bob])
+    made = bonaface.similarity(photos.row(0), photos.row(1))
+    assert made[0] == pytest.approx(verifier.verify(ann, bob).similarity, abs=1e-3)
+    assert bonaface.similarity(photos.row(0), photos).shape == (2,)
+
+
+def test_embeddings_of_two_models_are_not_compared(verifier, ann):
+    photos = verifier.embed([ann])
+    other = bonaface.Embeddings(photos.identity, photos.authenticity, photos.calibration, "another")
+    with pytest.raises(ModelError, match="two models"):
+        bonaface.similarity(photos, other)
+    with pytest.raises(ModelError, match="another model"):
+        verifier.compare(photos, other)
+
+
+def test_numbers_of_photos_must_agree(verifier, ann):
+    photos = verifier.embed([ann])
+    two, three = (photos.take(np.zeros(n, np.int64)) for n in (2, 3))
+    with pytest.raises(DataError, match="got 2 and 3"):
+        bonaface.similarity(two, three)
+
+
+def test_many_pairs_are_the_single_ones(verifier, ann, bob, tmp_path):
+    missing = tmp_path / "gone.jpg"
+    blank = np.zeros((200, 200, 3), np.uint8)
+    verdicts = verifier.verify_many([(ann, bob), (ann, missing), (blank, bob), (bob, ann)])
+    assert verdicts[0].similarity == pytest.approx(verifier.verify(ann, bob).similarity, abs=1e-3)
+    assert verdicts[3].similarity == pytest.approx(verdicts[0].similarity, abs=1e-6)
+    assert [each.decision for each in verdicts[1:3]] == ["cannot tell", "cannot tell"]
+    assert "gone.jpg: can't be read" in verdicts[1].reason
+    assert "no face found" in verdicts[2].reason
+    assert math.isnan(verdicts[1].similarity)
+
+
+def test_no_pairs_give_no_verdicts(verifier):
+    assert verifier.verify_many([]) == []
+
+
+def test_a_photo_without_a_face_is_refused(verifier, ann):
+    with pytest.raises(DataError, match="image: no face found"):
+        verifier.verify(np.zeros((200, 200, 3), np.uint8), ann)
+
+
+@pytest.mark.parametrize("array", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))])
+def test_an_array_that_is_no_image_is_refused(verifier, array):
+    with pytest.raises(DataError, match=r"expected RGB uint8 of shape \(h, w, 3\)"):
+        verifier.embed([array])
+
+
+def test_what_is_no_image_at_all_is_a_type_error(verifier):
+    with pytest.raises(TypeError, match="expected a path, bytes, a PIL image or an RGB array, got int"):
+        verifier.embed([3])
+
+
+def test_an_unknown_rate_is_refused_before_photos_are_read(verifier):
+    with pytest.raises(ConfigError, match=r"fmr 0\.5: the model has thresholds for"):
+        verifier.verify("gone.jpg", "gone.jpg", fmr=0.5)
+
+
+def test_the_detector_runs_once_a_photo(verifier, ann, monkeypatch):
+    looked = []
+    find = Aligner.faces
+    monkeypatch.setattr(Aligner, "faces", lambda self, image: looked.append(1) or find(self, image))
+    buffer = io.BytesIO()
+    with Image.open(ann) as opened:
+        opened.resize((640, 640)).save(buffer, "JPEG")
+    verifier.embed_photos([verifier.read(buffer.getvalue())])
+    assert len(looked) == 1
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import bonaface, sys; print(sorted(m for m in ('numpy', 'cv2', 'torch', 'pandas', 'rich') if m in sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in bonaface.__all__:
+        value = getattr(bonaface, name)
+        assert name.startswith("__") or (value.__doc__ or "").strip(), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = bonaface.nothing
