@@ -35,7 +35,7 @@ from bonaface.metrics import (
 from bonaface.metrics.eer import eer_from_counts, methods_of
 from bonaface.metrics.resampling import Statistic, counter, replicate
 from bonaface.verification.calibration import Logistic
-from bonaface.verification.thresholds import fit_llr
+from bonaface.verification.threshold_fitting import fit_llr
 
 __all__ = ["bootstrap_of", "calibration_figures", "compare", "groups_of", "judge", "write_metrics"]
 

@@ -42,7 +42,7 @@ def refusals(
         DataError: if there are no photos.
 
     Example:
-        >>> from bonaface.verification.scoring import Logistic
+        >>> from bonaface.verification.calibration import Logistic
         >>> ann, bob = (Embeddings(np.float32([each])) for each in ([1, 0], [0, 1]))
         >>> refusals([None, None, None], [ann, ann, bob], None, Calibration(Logistic(20.0, -8.0)))
         {2: 'is unlike 2 of the 2 other photos'}
