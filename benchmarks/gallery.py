@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.gallery.database import ModelMark
-from bonaface.gallery.gallery import Gallery, NewPhoto, as_row
+from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import NewPhoto, as_row
 
 Vectors = NDArray[np.float32]
 

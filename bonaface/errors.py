@@ -2,13 +2,26 @@
 
     BonafaceError
     ├── DataError    images, folders, tables or labels are not what they should be
+    │   └── GalleryError                  enrolled people can't be read or written
+    │       ├── GalleryUnavailableError   the database does not answer; it may come back
+    │       ├── GalleryFullError          the disk has no room; nothing was written
+    │       └── GalleryDamagedError       files are damaged or missing; waiting does not help
     ├── ConfigError  a setting is wrong, or settings contradict each other
     └── ModelError   weights, a checkpoint or an exported model can't be used
 
 Each message is one sentence: what was wrong, where, and what would be right. The command line prints it and exits with 2.
 """
 
-__all__ = ["BonafaceError", "ConfigError", "DataError", "ModelError"]
+__all__ = [
+    "BonafaceError",
+    "ConfigError",
+    "DataError",
+    "GalleryDamagedError",
+    "GalleryError",
+    "GalleryFullError",
+    "GalleryUnavailableError",
+    "ModelError",
+]
 
 
 class BonafaceError(Exception):
@@ -17,6 +30,22 @@ class BonafaceError(Exception):
 
 class DataError(BonafaceError):
     """Images, folders, tables or labels are not what they should be."""
+
+
+class GalleryError(DataError):
+    """Enrolled people can't be read or written."""
+
+
+class GalleryUnavailableError(GalleryError):
+    """The gallery's database does not answer; it may come back."""
+
+
+class GalleryFullError(GalleryError):
+    """The gallery's disk has no room; nothing was written."""
+
+
+class GalleryDamagedError(GalleryError):
+    """Files of a gallery are damaged or missing: waiting does not help, a backup does."""
 
 
 class ConfigError(BonafaceError):

@@ -1,9 +1,6 @@
 """A service that answers in milliseconds: its network sees patterns of colours for people, and a grid for a forgery."""
 
 import io
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +15,7 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from bonaface.gallery.database import ModelMark
+from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.gallery import Gallery
 from bonaface.images.crops import InputSpec
 from bonaface.images.preprocessing import Preprocessor
@@ -158,23 +155,3 @@ def files(**images: bytes | list[bytes]) -> list[tuple[str, tuple[str, bytes]]]:
     """Form fields of images, several under one name where a list is given."""
     listed = {name: each if isinstance(each, list) else [each] for name, each in images.items()}
     return [(name, ("x.png", data)) for name, several in listed.items() for data in several]
-
-
-class MilvusServer:
-    """Milvus Lite as a server of its own, which can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder / "server.db", 19_000 + os.getpid() % 900
-        self.uri = f"{HERE}:{self._port}"
-        self.start()
-
-    def start(self) -> None:
-        """Returns when it listens."""
-        code = f"from milvus_lite.adapter.grpc.server import run_server as r; r({str(self._folder)!r}, '127.0.0.1', {self._port})"
-        self._process = subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True)
-        assert "listening" in self._process.stdout.readline()
-
-    def kill(self) -> None:
-        """As a power cut does."""
-        self._process.kill()
-        self._process.communicate()

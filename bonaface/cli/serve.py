@@ -171,7 +171,7 @@ def _show_new_key(options: argparse.Namespace, console: ProgressConsole) -> None
 
 
 def _gallery(options: argparse.Namespace, embedder: Embedder, console: ProgressConsole) -> Gallery | None:
-    from bonaface.gallery.database import ModelMark
+    from bonaface.gallery.collection_name import ModelMark
     from bonaface.gallery.gallery import Gallery
     from bonaface.gallery.reembed import reembed
 

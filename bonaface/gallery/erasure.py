@@ -7,17 +7,23 @@ server is told to compact, and removes old files when its own retention ends (``
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from bonaface.errors import DataError
-from bonaface.gallery.database import Database, GalleryFullError, ModelMark
+from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError
+from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.database import Database
 
 __all__ = ["Eraser"]
 
 _COPIED = 5000
+_PAUSE = 30.0
+"""Seconds after a failure until it is tried again."""
+_LOG = logging.getLogger("bonaface.gallery")
 
 
 class Eraser:
@@ -27,13 +33,20 @@ class Eraser:
         database: whose rows were deleted.
         mark: its model.
         writing: held while it rewrites: others read on, and write afterwards.
+        pause: seconds between attempts where one failed.
+
+    Attributes:
+        failure: why what was deleted is not off the disk yet; None while all goes well.
     """
 
-    def __init__(self, database: Database, mark: ModelMark, writing: AbstractContextManager[Any]) -> None:
-        self._database, self._mark, self._writing = database, mark, writing
-        self._wanted, self._idle, self._closed = threading.Event(), threading.Event(), False
+    def __init__(
+        self, database: Database, mark: ModelMark, writing: AbstractContextManager[Any], pause: float = _PAUSE
+    ) -> None:
+        self._database, self._mark, self._writing, self._pause = database, mark, writing, pause
+        self._wanted, self._idle, self._closed = threading.Event(), threading.Event(), threading.Event()
         self._idle.set()
         self._thread: threading.Thread | None = None
+        self.failure: Exception | None = None
         folder = database.folder
         self._note = None if folder is None else folder.with_name(f"{folder.name}.erasing")
         if self._note is not None and self._note.exists():  # killed before it was done
@@ -57,19 +70,24 @@ class Eraser:
         return self._idle.wait(timeout)
 
     def close(self) -> None:
-        """Finish the rewriting that goes on; what was deleted after it began is erased by the next start."""
-        self._closed = True
+        """Finish the rewriting that is under way; what was deleted after it began is erased by the next start."""
+        self._closed.set()
         self._wanted.set()
         if self._thread is not None:
             self._thread.join()
 
     def _work(self) -> None:
-        while self._wanted.wait() and not self._closed:
+        while self._wanted.wait() and not self._closed.is_set():
             self._wanted.clear()
             try:
                 self._erase()
-            except DataError:  # away or full: the note stays, and the next deletion or start tries again
+            except Exception as error:  # whatever it is: the thread lives on, and the service says that it is not ready
+                _LOG.error("what was deleted is not off the disk yet: %s", error)
+                self.failure = error
+                if not self._closed.wait(self._pause):
+                    self._wanted.set()
                 continue
+            self.failure = None
             if not self._wanted.is_set():
                 self._idle.set()
 
@@ -79,16 +97,32 @@ class Eraser:
             self._database.compact()
             return
         with self._writing:
-            new = self._database.create(self._mark)
+            self._rewrite()
+            self._note.unlink(missing_ok=True)
+
+    def _rewrite(self) -> None:
+        """Copy all rows to a new collection that takes the old one's place; where any would be lost, nothing changes."""
+        expected, copied = self._database.count(), 0
+        new = self._database.create(self._mark)
+        try:
             for rows in self._database.scan("", batch=_COPIED):
                 self._database.write(rows, new)
-            self._database.swap(new)
-            self._note.unlink(missing_ok=True)
+                copied += len(rows)
+            if copied != expected:
+                raise GalleryDamagedError(
+                    f"{self._database.uri}: only {copied:,} of {expected:,} photos can be read, so nothing is rewritten; "
+                    "restore it from a backup"
+                )
+        except Exception:
+            with contextlib.suppress(GalleryError):
+                self._database.drop(str(new))
+            raise
+        self._database.swap(new)
 
 
 def _touch(note: Path) -> None:
     try:
-        note.touch()
+        note.touch(mode=0o600)
     except OSError as error:
         raise GalleryFullError(
             f"{note}: can't be written ({(error.strerror or str(error)).lower()}); nothing was deleted"

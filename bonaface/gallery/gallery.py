@@ -1,87 +1,38 @@
 """Enrolled people: embeddings of their photos in a vector database, found again by person or by likeness.
 
-The rows of the database are the truth. A kept image is written before its row and removed after it, so that a process killed
-between any two writes leaves at most an image without a row, which the next start removes. A photo's id is a digest of the person
-and the image's bytes: enrolling again what may or may not have been enrolled changes nothing.
+The rows of the database are the truth, and the images that are kept follow them, also after a kill (see ``photo_store``). A photo's
+id is a digest of the person and the image's bytes: enrolling again what may or may not have been enrolled changes nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import re
+import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import DataError, ModelError
-from bonaface.gallery.database import Database, GalleryAwayError, ModelMark, Row
+from bonaface.errors import GalleryUnavailableError, ModelError
+from bonaface.gallery.collection_name import CollectionName, ModelMark
+from bonaface.gallery.database import Database
 from bonaface.gallery.erasure import Eraser
-from bonaface.gallery.photo_store import KeptPhotos
-from bonaface.verification.embeddings import Embeddings
+from bonaface.gallery.people import Enrolled, Hit, NewPhoto, Person, Row, as_row, photo_id, refuse_person_id
+from bonaface.gallery.photo_store import PhotoStore
 
-__all__ = ["PERSON", "Enrolled", "Gallery", "Hit", "NewPhoto", "Person", "as_row", "photo_id", "stacked"]
-
-PERSON = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
-"""How a person may be called: the client's own id, never a path."""
+__all__ = ["Gallery"]
 
 _SETTLE_ROWS = 1000
 _MOST_ROWS = 16_384
 """Milvus answers at most so many rows to one call."""
+_ATTEMPTS = 5
+"""How often an enrolment begins anew because another service enrols the same person."""
 
-
-@dataclass(frozen=True)
-class NewPhoto:
-    """A photo to enrol.
-
-    Args:
-        data: the image's file.
-        identity: unit vector, shape ``(dim,)``.
-        authenticity: log-odds that it is genuine; None where the model doesn't judge it.
-        details: plain values about it that are kept with it.
-    """
-
-    data: bytes
-    identity: NDArray[np.float32]
-    authenticity: float | None
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    """An enrolled photo: its id, whose it is, its embedding, when it came (seconds since 1970) and what is known about it."""
-
-    photo: str
-    person: str
-    identity: NDArray[np.float32]
-    authenticity: float | None
-    enrolled: float
-    details: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Person:
-    """An enrolled person: id, number of photos, when the last one came (seconds since 1970)."""
-
-    id: str
-    photos: int
-    enrolled: float
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A person found by likeness: by which photo, its cosine, and its log-odds of being genuine."""
-
-    person: str
-    photo: str
-    cosine: float
-    authenticity: float | None
+Admit = Callable[[Sequence[Enrolled]], None]
+"""Raises an error where photos of a person must not be added to, or taken from, those that are there."""
 
 
 class Gallery:
@@ -104,46 +55,79 @@ class Gallery:
     ) -> None:
         self.mark = mark
         self.database = Database(uri, token)
-        self.kept = None if photos is None else KeptPhotos(photos)
         self._writing = threading.RLock()
         self._unsettled = 0
-        found = self.database.mark()
-        if found is None:
-            self.database.swap(self.database.create(mark))
-        elif check and found.fingerprint != mark.fingerprint:
-            raise ModelError(_other_model(uri, found, mark))
-        self._eraser = Eraser(self.database, self.mark if found is None else found, self._writing)
-        if self.kept is not None:
-            self.kept.sweep(
-                {row["id"].rpartition(":")[2] for rows in self.database.scan("", ["id"], _MOST_ROWS) for row in rows}
-            )
+        self._closed = False
+        try:
+            found = self._opened(mark, check)
+            self.photo_store = None if photos is None else PhotoStore(photos, found.gallery, self._photo_ids)
+        except Exception:
+            self.database.close()
+            raise
+        self._eraser = Eraser(self.database, found.mark, self._writing)
 
-    def enrol(self, person: str, photos: Sequence[NewPhoto], now: Callable[[], float] = time.time) -> list[str]:
+    def _opened(self, mark: ModelMark, check: bool) -> CollectionName:
+        found = self.database.name()
+        if found is None:
+            found = self.database.create(mark)
+            self.database.swap(found)
+        elif check and found.mark.fingerprint != mark.fingerprint:
+            raise ModelError(_other_model(self.database.uri, found.mark, mark))
+        return found
+
+    def enrol(
+        self,
+        person: str,
+        photos: Sequence[NewPhoto],
+        admit: Admit = lambda there: None,
+        now: Callable[[], float] = time.time,
+    ) -> list[str]:
         """Add photos of a person, all or none; those that are there already stay as they are.
+
+        Args:
+            person: id of the person.
+            photos: to be added.
+            admit: given the person's photos, raises an error if these must not be added. No other photos of the person are
+                enrolled between this and the end, by any thread or service.
+            now: seconds since 1970.
 
         Returns:
             The photos' ids.
 
         Raises:
             DataError: if the person's id is none.
-            GalleryAwayError, GalleryFullError: which see; enrolling again is safe.
+            GalleryError: if the database or the disk refuses; enrolling again is safe.
         """
-        _refuse_name(person)
+        refuse_person_id(person)
         ids = [photo_id(person, photo.data) for photo in photos]
-        with self._writing:
-            there = {each.photo for each in self.photos_of(person)}
-            fresh = {key: photo for key, photo in zip(ids, photos, strict=True) if key not in there}
-            if self.kept is not None:
-                for key, photo in fresh.items():
-                    self.kept.write(key, photo.data)
-            if fresh:
-                self.database.write([as_row(person, key, photo, now()) for key, photo in fresh.items()])
-                self._settle(len(fresh))
-        return ids
+        with self._exclusively():
+            for attempt in range(_ATTEMPTS):
+                there = self.photos_of(person)
+                admit(there)
+                known = {each.photo for each in there}
+                fresh = {key: photo for key, photo in zip(ids, photos, strict=True) if key not in known}
+                if not fresh or self._added(person, fresh, known, now()):
+                    return ids
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - so that the two don't meet again
+        raise GalleryUnavailableError(f"{person}: is being enrolled by another service; try again soon")
+
+    def _added(self, person: str, fresh: dict[str, NewPhoto], known: set[str], now: float) -> bool:
+        """Write rows and images; take them out again, and say so, if another service wrote some of the same person meanwhile."""
+        with contextlib.ExitStack() as stack:
+            if self.photo_store is not None:
+                stack.enter_context(self.photo_store.adding({key: photo.data for key, photo in fresh.items()}))
+            self.database.write([as_row(person, key, photo, now) for key, photo in fresh.items()])
+        # A folder is one process's; of a server's clients that write at once, at least one reads the other's rows here.
+        if self.database.folder is None and {each.photo for each in self.photos_of(person)} - known - fresh.keys():
+            self._take_out(person, fresh)
+            self._eraser.start()
+            return False
+        self._settle(len(fresh))
+        return True
 
     def photos_of(self, person: str) -> list[Enrolled]:
         """Photos of a person, by id; none where nobody is called so."""
-        _refuse_name(person)
+        refuse_person_id(person)
         rows = self.database.query(f'person == "{person}"')
         return sorted(map(self._enrolled, rows), key=lambda each: each.photo)
 
@@ -151,7 +135,7 @@ class Gallery:
         """Up to ``limit`` people in the order of their ids, from the one behind ``after``."""
         condition = ""
         if after:
-            _refuse_name(after)
+            refuse_person_id(after)
             condition = f'id > "{after};"'  # ; follows : which ends a person's part of the id
         found: dict[str, Person] = {}
         for rows in self.database.scan(condition, ["id", "person", "enrolled"]):
@@ -176,22 +160,33 @@ class Gallery:
             wanted *= 4
         return sorted(best.values(), key=lambda hit: -hit.cosine)[:k]
 
-    def remove(self, person: str, photo: str | None = None) -> int:
+    def remove(self, person: str, photo: str | None = None, admit: Admit = lambda gone: None) -> int:
         """Take a person, or one photo of theirs, out of the database and off the disk.
+
+        Args:
+            person: id of the person.
+            photo: id of the one photo.
+            admit: given the photos that are about to go, raises an error if they must stay.
 
         Returns:
             How many photos there were; none of them is found any more, also after a kill. :meth:`erased` says when their bytes are
             off the disk as well.
+
+        Raises:
+            GalleryError: if the database or the disk refuses.
         """
-        with self._writing:
-            gone = [each.photo for each in self.photos_of(person) if photo in (None, each.photo)]
+        with self._exclusively():
+            gone = [each for each in self.photos_of(person) if photo in (None, each.photo)]
             if gone:
+                admit(gone)
                 self._eraser.announce()
-                self.database.delete(f"id in {[f'{person}:{key}' for key in gone]}".replace("'", '"'))
-                for key in gone if self.kept is not None else ():
-                    self.kept.remove(key)  # type: ignore[union-attr]
+                self._take_out(person, [each.photo for each in gone])
                 self._eraser.start()
         return len(gone)
+
+    def _take_out(self, person: str, photos: Collection[str]) -> None:
+        with contextlib.nullcontext() if self.photo_store is None else self.photo_store.removing(photos):
+            self.database.delete(f"id in {[f'{person}:{key}' for key in photos]}".replace("'", '"'))
 
     def erased(self, timeout: float) -> bool:
         """Whether all that was removed is off the disk, waiting up to ``timeout`` seconds for it."""
@@ -199,7 +194,7 @@ class Gallery:
 
     def image(self, photo: str) -> bytes | None:
         """The kept image of a photo; None where it was not kept."""
-        return None if self.kept is None else self.kept.read(photo)
+        return None if self.photo_store is None else self.photo_store.read(photo)
 
     def every(self) -> Iterator[Enrolled]:
         """All photos, by person."""
@@ -210,21 +205,50 @@ class Gallery:
         """How many photos there are.
 
         Raises:
-            GalleryAwayError: if the database does not answer.
+            GalleryUnavailableError: if the database does not answer.
         """
         return self.database.count()
+
+    def refuse_unready(self) -> None:
+        """Raise an error unless people can be enrolled, found and deleted.
+
+        Raises:
+            GalleryError: if the database does not answer, or what was deleted can't be taken off the disk.
+        """
+        self.count()
+        if self._eraser.failure is not None:
+            raise GalleryUnavailableError(
+                f"{self.database.uri}: what was deleted is not off the disk yet ({self._eraser.failure})"
+            )
 
     def close(self) -> None:
         """Finish what was begun, and let go of the database."""
         self._eraser.close()
-        self.database.close()
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = True
+            if self.photo_store is not None:
+                self.photo_store.close()
+            self.database.close()
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        with self._writing:
+            if self._closed:
+                raise GalleryUnavailableError(f"{self.database.uri}: is closed, as the service is ending")
+            yield
+
+    def _photo_ids(self) -> set[str]:
+        scanned = self.database.scan("", ["id"], _MOST_ROWS)
+        return {row["id"].rpartition(":")[2] for rows in scanned for row in rows}
 
     def _settle(self, rows: int) -> None:
         """Milvus Lite finds rows in its files far faster than those it has only logged."""
         self._unsettled += rows
         if self._unsettled >= _SETTLE_ROWS:
             self._unsettled = 0
-            with contextlib.suppress(GalleryAwayError):  # the rows are kept either way
+            with contextlib.suppress(GalleryUnavailableError):  # the rows are kept either way
                 self.database.flush()
 
     def _enrolled(self, row: Row) -> Enrolled:
@@ -239,37 +263,6 @@ class Gallery:
 
     def _judged(self, row: Row) -> float | None:
         return float(row["authenticity"]) if self.mark.judges else None
-
-
-def photo_id(person: str, data: bytes) -> str:
-    """The id under which a person's image is enrolled: 32 hexadecimal digits."""
-    return hashlib.blake2b(person.encode() + b"\0" + data, digest_size=16).hexdigest()
-
-
-def stacked(photos: Sequence[Enrolled | NewPhoto]) -> Embeddings:
-    """Embeddings of photos, one a row."""
-    judged = [photo.authenticity for photo in photos]
-    odds = None if None in judged else np.array(judged, np.float32)
-    return Embeddings(np.stack([photo.identity for photo in photos]), odds)
-
-
-def as_row(person: str, key: str, photo: NewPhoto, now: float) -> Row:
-    """What the database keeps of a photo."""
-    return {
-        "id": f"{person}:{key}",
-        "person": person,
-        "vector": photo.identity.astype(np.float32),
-        "authenticity": 0.0 if photo.authenticity is None else float(photo.authenticity),
-        "enrolled": round(now * 1000),
-        "details": photo.details,
-    }
-
-
-def _refuse_name(person: str) -> None:
-    if not re.fullmatch(PERSON, person):
-        raise DataError(
-            f"person {person[:80]!r}: expected 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
-        )
 
 
 def _other_model(uri: str, found: ModelMark, mark: ModelMark) -> str:

@@ -1,80 +1,202 @@
-"""Enrolled images on disk, where a setting says that they are kept: one file a photo, named by the photo's id."""
+"""Enrolled images on disk, where a setting says that they are kept: one file a photo, named by the photo's id.
+
+The rows of the gallery decide which images stay, but no lost row takes an image with it. An image whose row is being written or
+deleted lies in ``pending/``, and nothing outside is ever removed without a deletion that asks for it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
+import os
 import re
-from collections.abc import Container
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from bonaface.errors import DataError
-from bonaface.gallery.database import GalleryFullError
+from bonaface.errors import GalleryError, GalleryFullError
 from bonaface.io import atomic_write
 
-__all__ = ["KeptPhotos"]
+__all__ = ["PhotoStore"]
 
-_NAME = re.compile("[0-9a-f]{32}")
+_PHOTO = re.compile("[0-9a-f]{32}")
+_MARKER = "bonaface-photos.json"
+_PENDING = "pending"
+_OF_FILE_SYSTEMS = {"lost+found"}
 
 
-class KeptPhotos:
-    """A folder of images as they came.
+class PhotoStore:
+    """The folder in which a gallery keeps its images. A marker file says whose it is.
 
     Args:
         folder: made where it is missing, for its owner alone.
+        gallery: id of the gallery.
+        enrolled: gives the ids of all photos that have a row; asked only where images are pending, or where the folder
+            has no marker yet because an earlier version wrote it.
 
     Raises:
-        DataError: if it can't be made.
+        GalleryError: if the folder is neither empty nor this gallery's, or can't be made or written to.
 
     Example:
         >>> import tempfile
-        >>> kept = KeptPhotos(Path(tempfile.mkdtemp()) / "photos")
-        >>> kept.write("0" * 32, b"an image")
-        >>> kept.read("0" * 32), kept.sweep(known=set()), kept.read("0" * 32)
-        (b'an image', 1, None)
+        >>> store = PhotoStore(Path(tempfile.mkdtemp()) / "photos", "ab" * 6, set)
+        >>> with store.adding({"0" * 32: b"an image"}):
+        ...     pass  # the row is written
+        >>> store.read("0" * 32)
+        b'an image'
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, gallery: str, enrolled: Callable[[], Collection[str]]) -> None:
         self.folder = folder
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._claim(gallery, enrolled)
+            self._pending = folder / _PENDING
+            self._pending.mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(folder / _MARKER, os.O_RDONLY)
+            self._settle(enrolled)
         except OSError as error:
-            raise DataError(
-                f"{folder}: can't be made ({(error.strerror or str(error)).lower()}); choose another folder"
-            ) from error
+            said = (error.strerror or str(error)).lower()
+            raise GalleryError(f"{folder}: can't keep photos there ({said}); choose another folder") from error
 
     def __contains__(self, photo: str) -> bool:
-        return self._path(photo).is_file()
-
-    def write(self, photo: str, data: bytes) -> None:
-        """Keep an image; it is there whole or not at all.
-
-        Raises:
-            GalleryFullError: if the disk is full or the folder can't be written to.
-        """
-        path = self._path(photo)
-        if not path.exists():
-            try:
-                with atomic_write(path, private=True) as temporary:
-                    temporary.write_bytes(data)
-            except DataError as error:
-                raise GalleryFullError(str(error)) from error
+        return any(path.is_file() for path in self._places(photo))
 
     def read(self, photo: str) -> bytes | None:
         """The image; None where it was not kept."""
-        path = self._path(photo)
-        return path.read_bytes() if path.is_file() else None
+        for path in self._places(photo):
+            with contextlib.suppress(FileNotFoundError):
+                return path.read_bytes()
+        return None
 
-    def remove(self, photo: str) -> None:
-        """Take the image off the disk."""
-        self._path(photo).unlink(missing_ok=True)
+    @contextlib.contextmanager
+    def adding(self, images: Mapping[str, bytes]) -> Iterator[None]:
+        """Keep images, by id, whose rows are written in the block.
 
-    def sweep(self, known: Container[str]) -> int:
-        """Remove images that no row of the gallery speaks of, and how many: a process was killed before it wrote the row."""
-        stray = [path for path in self.folder.glob("*/*") if path.is_file() and path.name not in known]
-        for path in stray:
-            path.unlink(missing_ok=True)
-        return len(stray)
+        Where the block fails, the images stay pending: whether the rows were written shows when the folder is opened next.
 
-    def _path(self, photo: str) -> Path:
-        if not _NAME.fullmatch(photo):
-            raise DataError(f"photo {photo!r}: expected an id of 32 hexadecimal digits")
+        Raises:
+            GalleryFullError: if the disk is full or the folder can't be written to; no image is kept then.
+        """
+        with self._writing():
+            self._write(images)
+            try:
+                yield
+            except GalleryFullError:  # no row was written
+                self._discard(images)
+                raise
+            for photo in images:
+                self._keep(photo)
+
+    @contextlib.contextmanager
+    def removing(self, photos: Collection[str]) -> Iterator[None]:
+        """Take images off the disk whose rows are deleted in the block."""
+        with self._writing():
+            for photo in photos:
+                with contextlib.suppress(FileNotFoundError):
+                    self._place(photo).replace(self._pending / photo)
+            yield
+            self._discard(photos)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        os.close(self._lock)
+
+    def _claim(self, gallery: str, enrolled: Callable[[], Collection[str]]) -> None:
+        """Refuse the folder unless it is the gallery's; mark an empty one, and one that an earlier version wrote."""
+        marker = self.folder / _MARKER
+        if marker.exists():
+            owner = _owner(marker)
+            if owner != gallery:
+                raise GalleryError(
+                    f"{self.folder}: holds the photos of another gallery ({owner}, and not {gallery}); name that one by "
+                    "--gallery, or keep photos in an empty folder"
+                )
+            return
+        found = sorted(path for path in self.folder.iterdir() if path.name not in _OF_FILE_SYSTEMS)
+        if found and not _is_store(found, enrolled):
+            raise GalleryError(
+                f"{self.folder}: holds {found[0].name} and is not this gallery's folder of photos; expected an empty folder, "
+                "or the one that was named with this gallery before"
+            )
+        with atomic_write(marker, private=True) as temporary:
+            temporary.write_text(json.dumps({"gallery": gallery}) + "\n", encoding="utf-8")
+
+    def _settle(self, enrolled: Callable[[], Collection[str]]) -> None:
+        """Keep or remove each pending image, as its row says: a process was killed before it did."""
+        pending = [path for path in self._pending.iterdir() if _PHOTO.fullmatch(path.name) and path.is_file()]
+        if not pending:
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another service of this gallery is writing
+            return
+        try:
+            known = set(enrolled())
+            for path in pending:
+                if path.name in known:
+                    self._keep(path.name)
+                else:
+                    path.unlink(missing_ok=True)
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _write(self, images: Mapping[str, bytes]) -> None:
+        try:
+            for photo, data in images.items():
+                self._place(photo).parent.mkdir(mode=0o700, exist_ok=True)
+                descriptor = os.open(self._pending / photo, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._discard(images)
+            said = (error.strerror or str(error)).lower()
+            raise GalleryFullError(f"{self.folder}: can't be written to ({said}); nothing was enrolled") from error
+
+    def _keep(self, photo: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (self._pending / photo).replace(self._place(photo))
+
+    def _discard(self, photos: Collection[str]) -> None:
+        for photo in photos:
+            (self._pending / photo).unlink(missing_ok=True)
+
+    def _places(self, photo: str) -> tuple[Path, Path, Path]:
+        """Where an image may lie; the last is looked at again, as it may be moved there meanwhile."""
+        place = self._place(photo)
+        return place, self._pending / photo, place
+
+    def _place(self, photo: str) -> Path:
+        if not _PHOTO.fullmatch(photo):
+            raise GalleryError(f"photo {photo!r}: expected an id of 32 hexadecimal digits")
         return self.folder / photo[:2] / photo
+
+
+def _owner(marker: Path) -> str:
+    """The id of the gallery that a marker names."""
+    try:
+        owner = json.loads(marker.read_text(encoding="utf-8"))["gallery"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise GalleryError(
+            f"{marker}: is damaged, so whose photos these are is unknown; restore it from a backup"
+        ) from error
+    return str(owner)
+
+
+def _is_store(found: Collection[Path], enrolled: Callable[[], Collection[str]]) -> bool:
+    """Whether everything in a folder has the form of kept images, and one of them is this gallery's."""
+    photos = [photo for path in found if path.is_dir() for photo in path.iterdir()]
+    formed = all(path.is_dir() and not path.is_symlink() and len(path.name) == 2 for path in found) and all(
+        _PHOTO.fullmatch(photo.name) and photo.name.startswith(photo.parent.name) and photo.is_file()
+        for photo in photos
+    )
+    return formed and not {photo.name for photo in photos}.isdisjoint(enrolled())

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bonaface.errors import DataError
-from bonaface.gallery.database import ModelMark
-from bonaface.gallery.gallery import Enrolled, Gallery, NewPhoto, as_row
+from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import Enrolled, NewPhoto, as_row
 from bonaface.images.decoding import decode_bytes
 from bonaface.inference.embedder import Embedder
 
@@ -36,11 +37,11 @@ def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: 
     """
     gallery = Gallery(uri, mark, photos, token, check=False)
     try:
-        found = gallery.database.mark()
-        if found is not None and found.fingerprint == mark.fingerprint:
+        found = gallery.database.name()
+        if found is not None and found.mark.fingerprint == mark.fingerprint:
             return 0
         every = list(gallery.every())
-        missing = [each for each in every if gallery.kept is None or each.photo not in gallery.kept]
+        missing = [each for each in every if gallery.photo_store is None or each.photo not in gallery.photo_store]
         if missing:
             raise DataError(
                 f"{photos}: {len(missing)} of {len(every)} images were not kept, the first of them of {missing[0].person}: "

@@ -12,8 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from bonaface.errors import DataError
-from bonaface.gallery.database import GalleryAwayError, GalleryFullError
+from bonaface.errors import (
+    DataError,
+    GalleryDamagedError,
+    GalleryError,
+    GalleryFullError,
+    GalleryUnavailableError,
+)
 
 __all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "add_handlers", "answer", "documented", "problem_of"]
 
@@ -34,6 +39,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "busy": (503, "The service is busy"),
     "late": (503, "The answer took too long"),
     "database": (503, "The database does not answer"),
+    "damaged": (500, "The gallery is damaged"),
     "disk": (507, "The disk is full"),
     "fault": (500, "The service made a mistake"),
 }
@@ -97,17 +103,27 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, RequestValidationError):
         return Problem("request", _first(error), errors=_fields(error.errors()))
-    if isinstance(error, GalleryAwayError):
+    if isinstance(error, GalleryError):
+        return _of_gallery(error)
+    if isinstance(error, DataError):
+        return Problem("image", str(error))
+    _LOG.error("unexpected error", exc_info=error)
+    return Problem("fault", "an unexpected error; the service's log has it")
+
+
+def _of_gallery(error: GalleryError) -> Problem:
+    """A sentence without the paths and addresses that the error names: those go to the log."""
+    _LOG.error("%s", error)
+    if isinstance(error, GalleryUnavailableError):
         return Problem("database", "the gallery's database does not answer; try again soon", 5)
     if isinstance(error, GalleryFullError):
         return Problem(
             "disk",
             "nothing was written: the gallery's disk is full or can't be written to; try again when there is room",
         )
-    if isinstance(error, DataError):
-        return Problem("image", str(error))
-    _LOG.error("unexpected error", exc_info=error)
-    return Problem("fault", "an unexpected error; the service's log has it")
+    if isinstance(error, GalleryDamagedError):
+        return Problem("damaged", "files of the gallery are damaged: it has to be restored from a backup")
+    return Problem("fault", "the gallery can't be used; the service's log says why")
 
 
 def _of_http(error: HTTPException, instance: str) -> Response:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bonaface.errors import ConfigError, DataError
-from bonaface.gallery.gallery import Enrolled, Gallery, Hit, stacked
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import Enrolled, Hit, stacked
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier
 from bonaface.service.batching import Batcher

@@ -12,7 +12,8 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from bonaface.errors import ConfigError, DataError
-from bonaface.gallery.gallery import Enrolled, Gallery
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import Enrolled
 from bonaface.service.audit import AuditLog
 from bonaface.service.errors import Problem
 from bonaface.service.pipeline import Desk, Look

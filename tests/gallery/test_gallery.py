@@ -10,23 +10,12 @@ import time
 import grpc
 import numpy as np
 import pytest
-from pattern_service import MilvusServer
+from tiny_gallery import MARK, MilvusServer, photo, unit
 
-from bonaface.errors import ConfigError, DataError, ModelError
-from bonaface.gallery.database import GalleryAwayError, GalleryFullError, ModelMark
-from bonaface.gallery.gallery import Gallery, NewPhoto, photo_id, stacked
-
-DIM = 16
-MARK = ModelMark("tiny", "f" * 32, DIM, True)
-
-
-def unit(rng: np.random.Generator) -> np.ndarray:
-    vector = rng.standard_normal(DIM).astype(np.float32)
-    return vector / np.linalg.norm(vector)
-
-
-def photo(n: int, identity: np.ndarray | None = None) -> NewPhoto:
-    return NewPhoto(b"image %d" % n, unit(np.random.default_rng(n)) if identity is None else identity, n / 4, {"n": n})
+from bonaface.errors import ConfigError, DataError, GalleryFullError, GalleryUnavailableError, ModelError
+from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import NewPhoto, photo_id, stacked
 
 
 @pytest.fixture
@@ -131,7 +120,7 @@ def test_a_collection_removed_by_half_does_not_keep_the_gallery_shut(gallery, tm
     """As a kill leaves it while an erased collection's files are removed."""
     gallery.enrol("ann", [photo(1)])
     gallery.close()
-    half = tmp_path / "g.db" / "collections" / "bonaface_v1_ff_16_1_00_00"
+    half = tmp_path / "g.db" / "collections" / "bonaface_v1_ff_16_1_00_0123456789ab"
     half.mkdir()
     (half / "schema.json").write_text("{}")
     (half / "data").write_bytes(photo(2).identity.tobytes())
@@ -172,7 +161,7 @@ def test_another_model_is_refused_with_the_command_that_helps(gallery, tmp_path)
 
 def test_a_gallery_of_another_version_is_refused(gallery, tmp_path, monkeypatch):
     gallery.close()
-    monkeypatch.setattr("bonaface.gallery.database._VERSION", 2)
+    monkeypatch.setattr("bonaface.gallery.database.VERSION", 2)
     with pytest.raises(DataError, match="gallery of version 1, expected 2"):
         Gallery(str(tmp_path / "g.db"), MARK)
 
@@ -200,8 +189,9 @@ def test_two_processes_do_not_share_a_folder(gallery, tmp_path):
 
 _IMPORTS = """
 import numpy as np
-from bonaface.gallery.gallery import Gallery, NewPhoto
-from bonaface.gallery.database import ModelMark
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import NewPhoto
+from bonaface.gallery.collection_name import ModelMark
 MARK = ModelMark("tiny", "f" * 32, 16, True)
 """
 _ENROLLING = """
@@ -255,7 +245,7 @@ def test_a_server_that_goes_away_comes_back(tmp_path):
     try:
         gallery.enrol("ann", [photo(1)])
         server.kill()
-        with pytest.raises(GalleryAwayError, match="does not answer"):
+        with pytest.raises(GalleryUnavailableError, match="does not answer"):
             gallery.photos_of("ann")
         server.start()
         assert len(_patiently(lambda: gallery.photos_of("ann"))) == 1
@@ -275,7 +265,7 @@ def test_an_error_of_grpc_itself_is_an_answer_as_well(gallery):
     def passed(_client):
         raise Late("Deadline Exceeded")
 
-    with pytest.raises(GalleryAwayError, match="try again soon"):
+    with pytest.raises(GalleryUnavailableError, match="try again soon"):
         gallery.database.call(passed)
     assert gallery.search(photo(1).identity, 1) == []
 
@@ -284,6 +274,6 @@ def _patiently(act):
     for _ in range(40):
         try:
             return act()
-        except GalleryAwayError:
+        except GalleryUnavailableError:
             time.sleep(0.25)
     return act()

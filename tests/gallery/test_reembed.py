@@ -4,8 +4,9 @@ import pytest
 from pattern_service import PatternNetwork, pixels, random_image
 
 from bonaface.errors import DataError, ModelError
-from bonaface.gallery.database import ModelMark
-from bonaface.gallery.gallery import Gallery, NewPhoto
+from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import NewPhoto
 from bonaface.gallery.reembed import reembed
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.embedder import Embedder
@@ -25,7 +26,7 @@ def uri(tmp_path):
     for person in range(3):
         vector = pixels(person).reshape(-1)[:4].astype("float32")
         gallery.enrol(
-            f"p{person}", [NewPhoto(random_image(person, n), vector, None, {"n": n}) for n in range(2)], lambda: 5.0
+            f"p{person}", [NewPhoto(random_image(person, n), vector, None, {"n": n}) for n in range(2)], now=lambda: 5.0
         )
     gallery.close()
     return str(tmp_path / "g.db")

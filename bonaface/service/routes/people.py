@@ -12,7 +12,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import poor, refusals
-from bonaface.gallery.gallery import PERSON, Enrolled, Gallery, NewPhoto, photo_id, stacked
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import PERSON, Enrolled, NewPhoto, photo_id, stacked
 from bonaface.service.errors import Problem, documented
 from bonaface.service.pipeline import Look
 from bonaface.service.routes.verify import Images, PersonId
@@ -76,7 +77,9 @@ async def person(request: Request, person: PersonId) -> PersonSeen:
     gallery, photos = service.gallery(), await service.photos_of(person)
     seen = [
         PhotoSeen(
-            photo=each.photo, enrolled=each.enrolled, kept=gallery.kept is not None and each.photo in gallery.kept
+            photo=each.photo,
+            enrolled=each.enrolled,
+            kept=gallery.photo_store is not None and each.photo in gallery.photo_store,
         )
         for each in photos
     ]

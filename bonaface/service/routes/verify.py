@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Path, Request, UploadFile
 
 from bonaface.errors import DataError
-from bonaface.gallery.gallery import PERSON
+from bonaface.gallery.people import PERSON
 from bonaface.service.errors import Problem, documented
 from bonaface.service.pipeline import Look
 from bonaface.service.schemas import Candidate, PersonVerdict, SearchAnswer, VerdictSeen, VerdictsSeen

@@ -1,0 +1,125 @@
+"""The folder of a gallery in Milvus Lite, checked before the library opens it.
+
+Where the newest manifest of a collection is damaged, the library takes the one before without a word and removes every file that
+the older one does not name. So it only gets to open what is whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bonaface.errors import GalleryDamagedError, GalleryError, GalleryUnavailableError
+from bonaface.gallery.collection_name import CollectionName
+
+__all__ = ["prepare_folder"]
+
+_PARQUET = b"PAR1"
+_SHORTEST_PARQUET = 12
+
+
+def prepare_folder(folder: Path, alias: str) -> None:
+    """Make the folder for its owner alone, refuse a damaged one, and clear away what a kill has left.
+
+    Left may be collections that no alias names: a process was killed while it wrote them, or after they were replaced.
+    Milvus Lite removes a collection file by file, and opens nothing any more where one was removed by half.
+
+    Args:
+        folder: of the database.
+        alias: names the collection that counts.
+
+    Raises:
+        GalleryUnavailableError: if another process has the folder open.
+        GalleryDamagedError: if a file is cut, damaged or missing.
+        GalleryError: if the folder can't be made or read.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (folder / "LOCK").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise GalleryUnavailableError(
+                    f"{folder}: can't be opened as a gallery; expected a folder of Milvus Lite that no other process uses"
+                ) from error
+            _remove_replaced(folder, alias)
+            for collection in _collections(folder):
+                _refuse_damaged(folder, collection)
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise GalleryError(
+            f"{folder}: can't be used as a gallery ({said}); expected a folder that can be written to"
+        ) from error
+
+
+def _collections(folder: Path) -> list[Path]:
+    return [path for path in (folder / "collections").glob("*") if path.is_dir() and CollectionName.parse(path.name)]
+
+
+def _remove_replaced(folder: Path, alias: str) -> None:
+    aliases = folder / "aliases.json"
+    target = _object(folder, aliases).get(alias) if aliases.exists() else None
+    if target is None:
+        return
+    if not (folder / "collections" / str(target)).is_dir():
+        raise GalleryDamagedError(f"{folder}: its collection {target} is missing; restore the folder from a backup")
+    for collection in _collections(folder):
+        if collection.name != target:
+            shutil.rmtree(collection)
+
+
+def _refuse_damaged(folder: Path, collection: Path) -> None:
+    _object(folder, collection / "schema.json")
+    manifest = collection / "manifest.json"
+    rows = list(collection.glob("partitions/*/*/*.parquet"))
+    if not manifest.exists() and not rows and not manifest.with_name("manifest.json.prev").exists():
+        return  # killed before anything was written
+    for partition, files in _partitions(folder, manifest).items():
+        for name in (*files.get("data_files", []), *files.get("delta_files", [])):
+            _refuse_cut(folder, collection / "partitions" / partition / name)
+
+
+def _partitions(folder: Path, manifest: Path) -> dict[str, dict[str, list[str]]]:
+    """The files that a manifest names, of each partition."""
+    try:
+        partitions = _object(folder, manifest)["partitions"]
+        for files in partitions.values():
+            files.items()
+    except (KeyError, AttributeError) as error:
+        raise _damaged(folder, manifest) from error
+    return dict(partitions)
+
+
+def _refuse_cut(folder: Path, file: Path) -> None:
+    """Refuse a table whose first or last bytes are not there."""
+    try:
+        with file.open("rb") as content:
+            start = content.read(len(_PARQUET))
+            content.seek(-min(_SHORTEST_PARQUET, file.stat().st_size), 2)
+            end = content.read()
+    except FileNotFoundError as error:
+        raise _damaged(folder, file) from error
+    if start != _PARQUET or len(end) < _SHORTEST_PARQUET or not end.endswith(_PARQUET):
+        raise _damaged(folder, file)
+
+
+def _object(folder: Path, file: Path) -> dict[str, Any]:
+    """The content of a JSON file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise _damaged(folder, file) from error
+    if not isinstance(content, dict):
+        raise _damaged(folder, file)
+    return content
+
+
+def _damaged(folder: Path, file: Path) -> GalleryDamagedError:
+    what = "is damaged" if file.exists() else "is missing"
+    return GalleryDamagedError(
+        f"{folder}: its file {file.relative_to(folder)} {what}, and opening it would lose people; "
+        "restore the folder from a backup"
+    )

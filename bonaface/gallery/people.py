@@ -1,0 +1,117 @@
+"""Enrolled people and their photos, apart from where they are stored."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.errors import DataError
+from bonaface.verification.embeddings import Embeddings
+
+__all__ = [
+    "PERSON",
+    "Enrolled",
+    "Hit",
+    "NewPhoto",
+    "Person",
+    "Row",
+    "as_row",
+    "photo_id",
+    "refuse_person_id",
+    "stacked",
+]
+
+Row = dict[str, Any]
+
+PERSON = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+"""How a person may be called: the client's own id, never a path."""
+
+
+@dataclass(frozen=True)
+class NewPhoto:
+    """A photo to enrol.
+
+    Args:
+        data: the image's file.
+        identity: unit vector, shape ``(dim,)``.
+        authenticity: log-odds that it is genuine; None where the model doesn't judge it.
+        details: plain values about it that are kept with it.
+    """
+
+    data: bytes
+    identity: NDArray[np.float32]
+    authenticity: float | None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """An enrolled photo: its id, whose it is, its embedding, when it came (seconds since 1970) and what is known about it."""
+
+    photo: str
+    person: str
+    identity: NDArray[np.float32]
+    authenticity: float | None
+    enrolled: float
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Person:
+    """An enrolled person: id, number of photos, when the last one came (seconds since 1970)."""
+
+    id: str
+    photos: int
+    enrolled: float
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A person found by likeness: by which photo, its cosine, and its log-odds of being genuine."""
+
+    person: str
+    photo: str
+    cosine: float
+    authenticity: float | None
+
+
+def photo_id(person: str, data: bytes) -> str:
+    """The id under which a person's image is enrolled: 32 hexadecimal digits."""
+    return hashlib.blake2b(person.encode() + b"\0" + data, digest_size=16).hexdigest()
+
+
+def stacked(photos: Sequence[Enrolled | NewPhoto]) -> Embeddings:
+    """Embeddings of photos, one a row."""
+    judged = [photo.authenticity for photo in photos]
+    odds = None if None in judged else np.array(judged, np.float32)
+    return Embeddings(np.stack([photo.identity for photo in photos]), odds)
+
+
+def as_row(person: str, key: str, photo: NewPhoto, now: float) -> Row:
+    """What the database keeps of a photo."""
+    return {
+        "id": f"{person}:{key}",
+        "person": person,
+        "vector": photo.identity.astype(np.float32),
+        "authenticity": 0.0 if photo.authenticity is None else float(photo.authenticity),
+        "enrolled": round(now * 1000),
+        "details": photo.details,
+    }
+
+
+def refuse_person_id(person: str) -> None:
+    """Raise an error unless a person may be called so.
+
+    Raises:
+        DataError: otherwise.
+    """
+    if not re.fullmatch(PERSON, person):
+        raise DataError(
+            f"person {person[:80]!r}: expected 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+        )

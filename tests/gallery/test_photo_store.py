@@ -1,0 +1,121 @@
+"""Kept images: nothing is removed that the store can't prove to be its own, and nothing without a deletion that asks for it."""
+
+import os
+from contextlib import suppress
+
+import pytest
+
+from bonaface.errors import GalleryError, GalleryFullError
+from bonaface.gallery.photo_store import PhotoStore
+
+GALLERY = "ab" * 6
+A, B = "0a" * 16, "0b" * 16
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def store(folder, known=(), gallery=GALLERY):
+    return PhotoStore(folder, gallery, lambda: set(known))
+
+
+@pytest.mark.parametrize("name", ["holiday.jpg", f"{A[:2]}/{A}", f"2024/{A}", f"pending/{A}", ".hidden"])
+def test_a_folder_that_is_not_its_own_is_refused_and_left_as_it_is(tmp_path, name):
+    file = tmp_path / "photos" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"mine")
+    with pytest.raises(GalleryError, match="expected an empty folder"):
+        store(tmp_path / "photos")
+    assert file.read_bytes() == b"mine"
+    assert files(tmp_path / "photos") == {name}
+
+
+def test_the_folder_of_another_gallery_is_refused(tmp_path):
+    with store(tmp_path).adding({A: b"a"}):
+        pass
+    with pytest.raises(GalleryError, match=f"photos of another gallery \\({GALLERY}, and not {'cd' * 6}\\)"):
+        store(tmp_path, gallery="cd" * 6)
+    assert store(tmp_path, {A}).read(A) == b"a"
+
+
+def test_a_damaged_marker_is_nobodys(tmp_path):
+    store(tmp_path)
+    (tmp_path / "bonaface-photos.json").write_text("{")
+    with pytest.raises(GalleryError, match="is damaged"):
+        store(tmp_path)
+
+
+def test_images_whose_rows_are_lost_stay(tmp_path):
+    """As after a database was cut, or where a new one was named by mistake."""
+    with store(tmp_path).adding({A: b"a", B: b"b"}):
+        pass
+    again = store(tmp_path, known=())
+    assert (again.read(A), again.read(B)) == (b"a", b"b")
+
+
+def test_a_folder_of_an_earlier_version_is_taken_over_with_all_that_it_holds(tmp_path):
+    for photo in (A, B):
+        (tmp_path / photo[:2]).mkdir(exist_ok=True)
+        (tmp_path / photo[:2] / photo).write_bytes(photo.encode())
+    with pytest.raises(GalleryError):
+        store(tmp_path, known={"0c" * 16})
+    assert store(tmp_path, known={A}).read(B) == B.encode()
+    assert store(tmp_path, known=()).read(B) == B.encode()
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_after_a_kill_while_adding_the_row_decides(tmp_path, written):
+    with suppress(KeyboardInterrupt), store(tmp_path).adding({A: b"a"}):
+        raise KeyboardInterrupt
+    assert store(tmp_path, {A} if written else ()).read(A) == (b"a" if written else None)
+    assert files(tmp_path) == {"bonaface-photos.json"} | ({f"{A[:2]}/{A}"} if written else set())
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_after_a_kill_while_removing_the_row_decides(tmp_path, deleted):
+    first = store(tmp_path)
+    with first.adding({A: b"a"}):
+        assert first.read(A) == b"a"
+    with suppress(KeyboardInterrupt), first.removing([A]):
+        assert A in first
+        raise KeyboardInterrupt
+    assert store(tmp_path, () if deleted else {A}).read(A) == (None if deleted else b"a")
+
+
+def test_what_another_service_is_writing_is_not_swept(tmp_path):
+    with store(tmp_path).adding({A: b"a"}):
+        assert store(tmp_path, known=()).read(A) == b"a"
+    assert files(tmp_path) == {"bonaface-photos.json", f"{A[:2]}/{A}"}
+
+
+def test_other_files_among_the_pending_are_left_alone(tmp_path):
+    store(tmp_path)
+    (tmp_path / "pending" / "notes.txt").write_text("mine")
+    (tmp_path / "pending" / A).symlink_to(tmp_path / "pending" / "notes.txt")
+    store(tmp_path)
+    assert (tmp_path / "pending" / "notes.txt").read_text() == "mine"
+
+
+def test_without_room_nothing_is_kept(tmp_path, monkeypatch):
+    kept = store(tmp_path)
+    with pytest.raises(GalleryFullError), kept.adding({A: b"a"}):
+        raise GalleryFullError("no row was written")
+    assert A not in kept
+    monkeypatch.setattr(os, "fdopen", _no_room)
+    with pytest.raises(GalleryFullError, match="nothing was enrolled"), kept.adding({A: b"a"}):
+        raise AssertionError
+    assert A not in kept
+
+
+def _no_room(descriptor, _mode):
+    os.close(descriptor)
+    raise OSError(28, "No space left on device")
+
+
+def test_everything_is_its_owners_alone(tmp_path):
+    with store(tmp_path / "photos").adding({A: b"a"}):
+        pass
+    assert not [path for path in (tmp_path / "photos").rglob("*") if path.stat().st_mode & 0o077]
+    with pytest.raises(GalleryError, match="32 hexadecimal digits"):
+        store(tmp_path / "photos").read("../etc/passwd")
