@@ -27,7 +27,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bonaface serve",
-        description="Verification as a service: a REST API, its page, and a gallery of enrolled people. See docs/serving.md.",
+        description="Verification as a service: a REST API, its page, and a gallery of enrolled people. See docs/guides/deploy.md.",
         epilog="A Milvus server's token is read from the environment variable MILVUS_TOKEN.",
     )
     parser.add_argument(

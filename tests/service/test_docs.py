@@ -1,4 +1,4 @@
-"""The examples of docs/serving.md against a service that runs."""
+"""The examples of the guides to the service and its gallery, against a service that runs."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from bonaface.service.app import create_app
 
 pytest_plugins = ("pattern_service",)
 
-PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+PAGES = [Path(__file__).parents[2] / "docs" / "guides" / f"{name}.md" for name in ("deploy", "gallery")]
 ADDRESS = "http://127.0.0.1:8000"
 
 
@@ -34,7 +34,8 @@ def url(embedder, gallery, settings, serve, tmp_path, monkeypatch):
 
 
 def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def test_curl_examples_are_answered(url):
@@ -53,8 +54,10 @@ def test_curl_examples_are_answered(url):
 
 
 def test_python_examples_run(url):
-    (code,) = _blocks("py")
+    codes = _blocks("py")
+    assert len(codes) == 2
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code.replace(ADDRESS, url), "docs/serving.md", "exec"), {})  # noqa: S102 - our own page
+        for code in codes:
+            exec(compile(code.replace(ADDRESS, url), "docs/guides", "exec"), {})  # noqa: S102 - our own pages
     assert printed.getvalue().startswith("different people The faces are not alike")

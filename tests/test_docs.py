@@ -1,0 +1,198 @@
+"""README.md and docs/: every Python example runs, every command line parses, every link leads somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bonaface.assets import unpack_demo
+from bonaface.cli import COMMANDS, main
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+_FENCE = re.compile(
+    r"^(?P<needs><!-- needs: .* -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
+)
+_INDENTED = re.compile(r"(?:^ {4}\S.*\n)+", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """Some code of a page; ``where`` is the page and line, ``needs`` what a machine may lack."""
+
+    where: str
+    language: str
+    code: str
+    needs: str
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = [(each.start(), each["language"], each["code"], each["needs"] or "") for each in _FENCE.finditer(text)]
+    rest = _FENCE.sub(lambda each: "".join("\n" if c == "\n" else "x" for c in each[0]), text)
+    found += [
+        (each.start(), "sh", re.sub("^ {4}", "", each[0], flags=re.MULTILINE), "") for each in _INDENTED.finditer(rest)
+    ]
+    name = page.relative_to(ROOT).as_posix()
+    return [Block(f"{name}:{text[:at].count(chr(10)) + 1}", *rest) for at, *rest in found]
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+PYTHON = [block for block in ALL if block.language == "python"]
+COMMAND_LINES = [
+    (block.where, line.removeprefix("$ "))
+    for block in ALL
+    if block.language in ("sh", "console", "bash")
+    for line in block.code.replace("\\\n", " ").splitlines()
+    if re.match(r"(\$ )?bonaface [a-z]", line)
+]
+SHOWS_PYTHON = {
+    "README.md",
+    *(f"docs/{page}.md" for page in ("index", "error-rates", "guides/onnx", "guides/threshold")),
+}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """The files that the pages speak of, all of people who do not exist: demo/, photos/, ann.jpg, mine.onnx."""
+    folder = tmp_path_factory.mktemp("desk")
+    unpack_demo(folder / "demo")
+    pairs = folder / "demo" / "test" / "images"
+    for name, photo in {"ann": "000000/0", "ann-too": "000000/1", "bob": "000001/1"}.items():
+        shutil.copy(pairs / f"{photo}.jpg", folder / f"{name}.jpg")
+    (folder / "photos").mkdir()
+    for number in range(4):
+        shutil.copy(pairs / f"{number:06d}" / "1.jpg", folder / "photos" / f"{number}.jpg")
+    shutil.copy(ROOT / "bonaface" / "assets" / "bonaface.onnx", folder / "mine.onnx")
+    return folder
+
+
+def run(block: Block) -> dict[str, object]:
+    names: dict[str, object] = {"__name__": "__example__"}
+    exec(compile(block.code, block.where, "exec"), names)  # noqa: S102 - our own pages
+    return names
+
+
+@pytest.mark.parametrize("block", [pytest.param(block, id=block.where) for block in PYTHON])
+def test_python_examples_run(block, desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    run(block)
+
+
+def test_examples_are_found_where_the_pages_show_some():
+    """A pattern that finds nothing would pass every test above."""
+    assert {block.where.partition(":")[0] for block in PYTHON} >= SHOWS_PYTHON
+    assert set(COMMANDS) == {shlex.split(line, comments=True)[1] for _, line in COMMAND_LINES}
+
+
+@pytest.fixture(scope="module")
+def references():
+    """What the site generates from the code: Markdown of the commands and of the settings."""
+    hooks = runpy.run_path(str(DOCS / "_site" / "hooks.py"))
+    return hooks["commands"](), hooks["settings"]()
+
+
+@pytest.mark.parametrize(("where", "line"), [pytest.param(*line, id=line[0]) for line in COMMAND_LINES])
+def test_command_lines_name_commands_and_options_that_exist(where, line, references, capsys):
+    words = shlex.split(line, comments=True)[1:]
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert words[0] in COMMANDS
+    if words[0] == "train":
+        known = {f"--{name}" for name in re.findall(r"^\| `([\w.]+)`", references[1], re.MULTILINE)}
+        assert options <= known | {"--config", "--resume"}
+        return
+    below = words[1:2] if words[0] in ("get", "experiments") else []
+    with contextlib.suppress(SystemExit):  # argparse leaves so after its help
+        main([words[0], *below, "--help"])
+    assert options <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+
+
+def test_the_verdicts_shown_are_those_printed(desk, monkeypatch, capfd):
+    """Five minutes shows two calls and what they print; decisions and reasons are the model's."""
+    monkeypatch.chdir(desk)
+    shown = [block.code for block in blocks(DOCS / "index.md") if block.language == "text"]
+    for pair, text in zip(("000000", "000002"), shown, strict=True):
+        main(["verify", *(f"demo/test/images/{pair}/{side}.jpg" for side in (0, 1))])
+        assert capfd.readouterr().out.splitlines()[0] == text.splitlines()[0]
+
+
+def test_the_page_without_bonaface_gives_the_same_similarity(desk, monkeypatch):
+    import cv2
+    import numpy as np
+
+    import bonaface
+
+    monkeypatch.chdir(desk)
+    (block,) = (block for block in PYTHON if block.where.startswith("docs/guides/onnx.md"))
+    assert "bonaface." not in block.code.replace("bonaface.onnx", "")
+    page = run(block)
+    verifier = bonaface.load("mine.onnx")
+    for pair, side in (("000001", 128), ("000002", 160), ("000003", 900)):
+        files = []
+        for place in (0, 1):
+            image = cv2.imread(f"demo/test/images/{pair}/{place}.jpg")
+            files.append(f"{pair}-{place}.png")
+            cv2.imwrite(files[-1], cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC))
+        alone = page["similarity"](*map(page["embed"], files))
+        assert np.isclose(alone, verifier.verify(*files).similarity, rtol=0, atol=1e-4), pair
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as MkDocs and GitHub make them."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    plain = (re.sub(r"[^\w\s-]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title)).strip().lower() for title in titles)
+    return {re.sub(r"\s+", "-", title) for title in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+        assert page.name == "README.md" or DOCS in file.resolve().parents, f"{target}: the site has docs/ alone"
+
+
+def test_every_page_is_in_the_navigation():
+    import yaml
+
+    settings = re.sub(r"^(icon|  icon|      toggle).*$", "", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    listed = re.findall(r"[\w/-]+\.md", yaml.dump(yaml.safe_load(settings)["nav"]))
+    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+
+
+def test_drawings_are_those_of_the_script(tmp_path):
+    drawings = runpy.run_path(str(DOCS / "_site" / "drawings.py"))
+    drawings["draw"](tmp_path)
+    for file in tmp_path.iterdir():
+        assert file.read_text() == (drawings["IMAGES"] / file.name).read_text(), file.name
+
+
+def test_generated_references_name_every_command_and_setting(references):
+    commands, settings = references
+    assert all(f"## bonaface {name}\n" in commands for name in COMMANDS)
+    assert "`--fmr RATE`" in commands
+    assert "| `batch.n_labels` | `int` | `25` |" in settings
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_shell_completion_completes(tmp_path):
+    (block,) = (block for block in blocks(DOCS / "reference" / "cli.md") if block.language == "bash")
+    asked = 'COMP_WORDS=(bonaface ver); COMP_CWORD=1; _bonaface bonaface ver; echo "${COMPREPLY[@]}"'
+    said = subprocess.run(["bash", "-c", f"{block.code}\n{asked}"], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["verify"]
+    assert set(re.findall(r"[a-z]+", re.search(r'"(get [^"]*)"', block.code)[1])) == set(COMMANDS)
