@@ -33,7 +33,7 @@ from results import Row, record, say
 
 from bonaface.assets import unpack_demo
 from bonaface.exporting.parity import compare
-from bonaface.inference.backends.torch import usable_cores
+from bonaface.inference.backends.base import usable_cores
 from bonaface.verification.embeddings import Embeddings
 
 _HERE = Path(__file__).parent

@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bonaface.assets import unpack_demo
 from bonaface.inference import embedder as runtime
-from bonaface.inference.backends.torch import Images, Network, usable_cores
+from bonaface.inference.backends.base import Images, Network, usable_cores
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.training.run import load_run
 from bonaface.verification.embeddings import Embeddings

@@ -13,20 +13,21 @@ takes milliseconds.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bonaface.errors import BonafaceError, ConfigError, DataError, ModelError
+from bonaface.errors import BonafaceError, ConfigError, DataError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from bonaface.inference.verifier import Verifier, load, similarity
     from bonaface.verification.decision import Verdict
     from bonaface.verification.embeddings import Embeddings
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BonafaceError",
     "ConfigError",
     "DataError",
     "Embeddings",
+    "MissingExtraError",
     "ModelError",
     "Verdict",
     "Verifier",

@@ -7,7 +7,8 @@
     │       ├── GalleryFullError          the disk has no room; nothing was written
     │       └── GalleryDamagedError       files are damaged or missing; waiting does not help
     ├── ConfigError  a setting is wrong, or settings contradict each other
-    └── ModelError   weights, a checkpoint or an exported model can't be used
+    ├── ModelError   weights, a checkpoint or an exported model can't be used
+    └── MissingExtraError   an optional package is not installed; it is an ImportError too
 
 Each message is one sentence: what was wrong, where, and what would be right. The command line prints it and exits with 2.
 """
@@ -20,6 +21,7 @@ __all__ = [
     "GalleryError",
     "GalleryFullError",
     "GalleryUnavailableError",
+    "MissingExtraError",
     "ModelError",
 ]
 
@@ -54,3 +56,7 @@ class ConfigError(BonafaceError):
 
 class ModelError(BonafaceError):
     """Weights, a checkpoint or an exported model can't be used."""
+
+
+class MissingExtraError(BonafaceError, ImportError):
+    """An optional package that is needed is not installed; the message has the pip line."""

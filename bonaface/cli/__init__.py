@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from bonaface import __version__
 from bonaface.errors import BonafaceError
+from bonaface.extras import EXTRAS, missing_extra, require
 
 __all__ = ["COMMANDS", "main"]
 
@@ -24,8 +25,20 @@ COMMANDS = {
     "export": "write a model as one file that needs no torch",
     "serve": "verification as a service: a REST API, its page, and a gallery of enrolled people",
     "experiments": "run a file of experiments, and make the tables of its report",
-    "embed": "embed a folder or a table of images of any size into parquet",
+    "embed": "embed a folder or a table of images of any size, into one file or into Parquet",
 }
+
+NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "clean": ("clean", ()),
+    "evaluate": ("evaluate", ()),
+    "experiments": ("experiments", ("ray", *EXTRAS["train"])),
+    "export": ("export", ("onnx", *EXTRAS["evaluate"])),
+    "forge": ("train", ()),
+    "serve": ("serve", ()),
+    "train": ("train", ()),
+}
+"""The extra that a command needs whatever it is asked, and which of its packages: all where none are named. A command that is
+not here runs on the core; options and files that need more say so themselves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,11 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = _parser().parse_args(words[:1] or ["--help"]).command
     try:
+        if command in NEEDS and not {"-h", "--help"} & set(words):
+            extra, modules = NEEDS[command]
+            require(extra, *modules)
         module = importlib.import_module(f"bonaface.cli.{command}")
         code: int = module.main(words[1:])
         return code
     except BonafaceError as error:
         return _failed(command, str(error))
+    except ImportError as error:
+        missing = missing_extra(error, NEEDS.get(command, (None, ()))[0])
+        if missing is None:
+            raise
+        return _failed(command, str(missing))
     except OSError as error:
         said = _of_the_system(error)
         if said is None:

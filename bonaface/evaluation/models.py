@@ -15,7 +15,7 @@ from bonaface.data.pairs import PairTable
 from bonaface.evaluation.inputs import faceless_images, read_judged, validation_of_pairs
 from bonaface.evaluation.robustness import Subject
 from bonaface.evaluation.scores import PairScores, told_apart
-from bonaface.inference.backends.torch import TorchNetwork
+from bonaface.inference.backends.torch import as_torch
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.score_pairs import score_pairs
 
@@ -33,8 +33,10 @@ def load_embedders(options: argparse.Namespace) -> list[Embedder]:
 
 def subject_of(embedder: Embedder) -> Subject:
     """What the robustness card needs of a model."""
-    network = embedder.network.model if isinstance(embedder.network, TorchNetwork) else None
-    return Subject(embedder.embed_images, embedder.calibration, network, embedder.preprocess)
+    network = as_torch(embedder.network)
+    return Subject(
+        embedder.embed_images, embedder.calibration, None if network is None else network.model, embedder.preprocess
+    )
 
 
 def scores_of_models(

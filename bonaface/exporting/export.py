@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,15 @@ from bonaface import __version__
 from bonaface.assets import unpack_demo
 from bonaface.data.table import read_faces
 from bonaface.errors import ConfigError, DataError, ModelError
-from bonaface.exporting.graph import OPSET, folded_graph
 from bonaface.exporting.parity import Parity, compare, refusal
 from bonaface.exporting.quantization import half_weights, int8_onnx, int8_openvino
+from bonaface.extras import require
 from bonaface.images.decoding import decode
 from bonaface.images.preprocessing import test_images
-from bonaface.inference.backends.onnx import OnnxNetwork, OpenVinoNetwork, digest_of
-from bonaface.inference.backends.torch import Network, TorchNetwork
+from bonaface.inference.backends.base import Network, digest_of
+from bonaface.inference.backends.onnx import ExportedNetwork, OnnxNetwork
+from bonaface.inference.backends.openvino import OpenVinoNetwork
+from bonaface.inference.backends.torch import as_torch
 from bonaface.inference.embedder import Embedder
 from bonaface.inference.metadata import MARK, PRECISION, WEIGHTS, Description, input_of
 from bonaface.io import atomic_write
@@ -111,8 +112,8 @@ def check_request(network: Network, form: str, out: Path) -> None:
             missing.
     """
     _suffix_of(form, out)
-    if not isinstance(network, TorchNetwork):
-        _graph_of(network)
+    if isinstance(network, ExportedNetwork):
+        _exported_graph(network)
 
 
 def _suffix_of(form: str, out: Path) -> str:
@@ -120,8 +121,9 @@ def _suffix_of(form: str, out: Path) -> str:
     suffix = ".xml" if form.startswith("openvino") else ".onnx"
     if out.suffix != suffix:
         raise ConfigError(f"--out {out}: expected a name that ends in {suffix} for --format {form}")
-    if suffix == ".xml" and find_spec("openvino") is None:
-        raise ConfigError(f"--format {form}: needs OpenVINO, which is not installed: pip install bonaface[export]")
+    if suffix == ".xml":
+        modules = ("openvino", "nncf") if form == "openvino-int8" else ("openvino",)
+        require("export", *modules, what=f"--format {form}")
     return suffix
 
 
@@ -156,7 +158,7 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
         card,
         prepare.detector.read_bytes() if isinstance(prepare.detector, Path) else prepare.detector,
     )
-    graph = folded_graph(network.model.cpu(), description) if isinstance(network, TorchNetwork) else _graph_of(network)
+    graph = _graph_of(network, description)
     save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
     original = network(judged.images)
     with tempfile.TemporaryDirectory() as folder:
@@ -169,12 +171,23 @@ def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Face
         raise ModelError(
             f"{out}: not written, since as {form} the model is no longer what it was: {why}; {parity.told()}"
         )
-    said = f"{card.rstrip()}\n\n## Export\n\nAs {form} by bonaface {__version__}, opset {OPSET}. {parity.told()}.\n"
+    opset = graph.opset_import[0].version
+    said = f"{card.rstrip()}\n\n## Export\n\nAs {form} by bonaface {__version__}, opset {opset}. {parity.told()}.\n"
     save.write(replace(description, card=said), out)
     return parity
 
 
-def _graph_of(network: Network) -> onnx.ModelProto:
+def _graph_of(network: Network, description: Description) -> onnx.ModelProto:
+    """One graph of all that a network computes."""
+    made = as_torch(network)
+    if made is None:
+        return _exported_graph(network)
+    from bonaface.exporting.graph import folded_graph  # torch, which a model that was exported before doesn't need
+
+    return folded_graph(made.model.cpu(), description)
+
+
+def _exported_graph(network: Network) -> onnx.ModelProto:
     """The graph of an exported network of 32 or 16 bits."""
     graph = onnx.load(network.file, load_external_data=False) if isinstance(network, OnnxNetwork) else None
     if graph is None or any(node.op_type == "QuantizeLinear" for node in graph.graph.node):

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bonaface.errors import ConfigError
+from bonaface.extras import require
 
 __all__ = ["Feeds", "half_weights", "int8_onnx", "int8_openvino"]
 
@@ -95,14 +95,11 @@ def int8_openvino(model: Any, feeds: Feeds) -> Any:
         feeds: images that the ranges of activations are taken from.
 
     Raises:
-        ConfigError: if NNCF is not installed.
+        MissingExtraError: if NNCF is not installed.
     """
-    try:
-        import nncf  # type: ignore[import-untyped,unused-ignore]
-    except ImportError as error:
-        raise ConfigError(
-            "--format openvino-int8: needs NNCF, which is not installed: pip install bonaface[export]"
-        ) from error
+    require("export", "nncf")
+    import nncf  # type: ignore[import-untyped,unused-ignore]
+
     with _Quiet("nncf"):
         batches = list(feeds)
         return nncf.quantize(

@@ -15,11 +15,11 @@ from rich.progress import Progress
 
 from bonaface.assets import SHIPPED_MODEL, shipped_detector
 from bonaface.errors import ConfigError, DataError, ModelError
-from bonaface.images.crops import InputSpec
+from bonaface.extras import require
 from bonaface.images.decoding import decode_bytes
 from bonaface.images.preprocessing import Preprocessor, test_images
-from bonaface.inference.backends.onnx import OnnxNetwork, OpenVinoNetwork
-from bonaface.inference.backends.torch import Network, TorchNetwork
+from bonaface.inference.backends.base import Network
+from bonaface.inference.backends.onnx import ExportedNetwork, OnnxFaceNetwork, OnnxNetwork
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.thresholds import Validation
@@ -182,15 +182,17 @@ def load_embedder(model: str | None, detector: Path | None = None, device: str =
     if path.is_dir():
         return _of_run(path, device)
     if path.suffix == ".xml" and path.is_file():
+        from bonaface.inference.backends.openvino import OpenVinoNetwork
+
         return _of_exported(OpenVinoNetwork(path), device)
     if path.suffix == ".onnx":
         exported = OnnxNetwork.of(path)
-        return _of_recogniser(path, detector, device) if exported is None else _of_exported(exported, device)
+        return _of_face_network(path, detector, device) if exported is None else _of_exported(exported, device)
     what = "is neither" if path.exists() else "no such file or folder"
     raise ModelError(f"{model}: {what}; expected the folder of a run, an exported model or an ONNX face network")
 
 
-def _of_exported(network: OnnxNetwork | OpenVinoNetwork, device: str) -> Embedder:
+def _of_exported(network: ExportedNetwork, device: str) -> Embedder:
     if device == "cuda":
         raise ConfigError(
             f"device: {network.name} is an exported model, which runs on the processor; expected auto or cpu"
@@ -200,7 +202,9 @@ def _of_exported(network: OnnxNetwork | OpenVinoNetwork, device: str) -> Embedde
 
 
 def _of_run(path: Path, device: str) -> Embedder:
-    from bonaface.training.run import load_run  # torch costs seconds, which an exported model doesn't need
+    require("train", what=f"{path}: a run's folder")
+    from bonaface.inference.backends.torch import TorchNetwork  # torch costs seconds, which other models don't need
+    from bonaface.training.run import load_run
 
     run = load_run(path)
     if run.model.authenticity is not None and run.calibration is None:
@@ -209,13 +213,8 @@ def _of_run(path: Path, device: str) -> Embedder:
     return Embedder(TorchNetwork(run.model, path.name, device), prepare, run.calibration, run.validation)
 
 
-def _of_recogniser(path: Path, detector: Path | None, device: str) -> Embedder:
-    from bonaface.models.backbones import build_backbone  # as above
-    from bonaface.models.face_model import Branch, FaceModel
-
-    backbone = build_backbone(f"onnx:{path}")
-    network = FaceModel(Branch(backbone, None, InputSpec("aligned", backbone.size), frozen=True)).eval()
+def _of_face_network(path: Path, detector: Path | None, device: str) -> Embedder:
+    network = OnnxFaceNetwork(path, device)
     return Embedder(
-        TorchNetwork(network, path.stem, device),
-        Preprocessor.of(network.views, _FRAME, shipped_detector() if detector is None else detector),
+        network, Preprocessor.of(network.views, _FRAME, shipped_detector() if detector is None else detector)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bonaface.errors import ConfigError
+from bonaface.extras import require
 
 __all__ = ["brief", "connected"]
 
@@ -32,10 +32,10 @@ def connected(address: str | None) -> Iterator[None]:
         address: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto`` (the cluster that this machine belongs to).
 
     Raises:
-        ConfigError: if Ray isn't installed, or nothing answers there.
+        MissingExtraError: if Ray isn't installed.
+        ConfigError: if nothing answers there.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("Ray is not installed: install it by pip install 'bonaface[experiments]'")
+    require("experiments", "ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if _TOKEN.exists() and address is not None:  # else Ray would not show it, and a cluster that asks for it refuse
         os.environ.setdefault("RAY_AUTH_MODE", "token")

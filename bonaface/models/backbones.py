@@ -22,7 +22,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from bonaface.errors import ConfigError, ModelError
-from bonaface.models.onnx_backbone import InputFormat, load_onnx
+from bonaface.models.input_format import InputFormat
+from bonaface.models.onnx_backbone import load_onnx
 from bonaface.models.pos_embed import resample_as_oml
 from bonaface.models.state_dicts import fit_state_dict, read_state_dict
 

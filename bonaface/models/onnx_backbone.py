@@ -1,88 +1,21 @@
-"""An ONNX face network as a trainable torch module, with the input format that its file does not state."""
+"""An ONNX face network as a torch module, to train, attack or export; inference computes the file itself by ONNX Runtime."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 import torch
-import yaml
 from onnx2torch import convert
 from torch import Tensor, nn
 
 from bonaface.errors import ModelError
+from bonaface.models.input_format import InputFormat, input_format
 
-__all__ = ["InputFormat", "OnnxNet", "input_format", "load_onnx"]
-
-Triple = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class InputFormat:
-    """What a network expects of an image.
-
-    Args:
-        size: side in pixels.
-        channels: order of the colour channels.
-        mean: subtracted from each channel of values in 0..255, in RGB order before the channels are reordered.
-        std: divided by, likewise.
-    """
-
-    size: int
-    channels: Literal["rgb", "bgr"] = "rgb"
-    mean: Triple = (0.0, 0.0, 0.0)
-    std: Triple = (1.0, 1.0, 1.0)
-
-
-# Files of these names are known; any other ONNX file is described by a YAML file of InputFormat's fields beside it.
-KNOWN_FORMATS = {
-    "mobilefacenet_512": InputFormat(112, "bgr", (127.5,) * 3, (127.5,) * 3),
-    "sface_2021dec": InputFormat(112, "rgb"),
-    "face_recognition_sface_2021dec": InputFormat(112, "rgb"),
-}
-
-
-def input_format(file: Path) -> InputFormat:
-    """The input format of an ONNX face network: from FILE.yaml beside it, or by its known name.
-
-    Raises:
-        ModelError: if neither says it.
-    """
-    beside = file.with_suffix(".yaml")
-    if beside.exists():
-        return _described(beside)
-    if file.stem in KNOWN_FORMATS:
-        return KNOWN_FORMATS[file.stem]
-    raise ModelError(
-        f"{file}: how its images must be prepared is not known: write {beside.name} beside it, "
-        "e.g. {size: 112, channels: bgr, mean: [127.5, 127.5, 127.5], std: [127.5, 127.5, 127.5]}"
-    )
-
-
-def _described(file: Path) -> InputFormat:
-    try:
-        values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-        form = InputFormat(
-            size=int(values["size"]),
-            channels=values.get("channels", "rgb"),
-            mean=_triple(values.get("mean", 0.0)),
-            std=_triple(values.get("std", 1.0)),
-        )
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{file}: expected size, channels (rgb or bgr), mean and std, but: {error!r}") from error
-    if form.channels not in {"rgb", "bgr"} or form.size < 1 or 0.0 in form.std:
-        raise ModelError(f"{file}: expected a positive size, channels rgb or bgr, and a std without zeros")
-    return form
-
-
-def _triple(value: Any) -> Triple:
-    values = (value,) * 3 if isinstance(value, int | float) else tuple(value)
-    if len(values) != 3:
-        raise ValueError(f"{len(values)} numbers where 1 or 3 are expected")
-    return (float(values[0]), float(values[1]), float(values[2]))
+__all__ = ["OnnxNet", "load_onnx"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +38,7 @@ def load_onnx(file: Path) -> OnnxNet:
     form = input_format(file)
     logging.getLogger("onnx2torch").setLevel(logging.ERROR)
     try:
-        net = _native(convert(onnx.load(str(file))))
+        net = _native(convert(onnx.load(str(file)))).float()  # files in half precision too: they train in 32 bits
         with torch.no_grad():
             out = net.eval()(torch.zeros(2, 3, form.size, form.size))
     except Exception as error:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import ModelError
+from bonaface.extras import require
 from bonaface.images.alignment import shrink
 
 __all__ = ["FaceGenerator", "find_networks"]
@@ -93,14 +94,14 @@ class FaceGenerator:
         seed: fixes the mean style, which is estimated from draws.
 
     Raises:
-        ModelError: if OpenVINO is not installed or can't read the files.
+        ModelError: if OpenVINO can't read the files.
+        MissingExtraError: if OpenVINO is not installed.
     """
 
     def __init__(self, folder: Path, seed: int = 0) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise ModelError("people who do not exist need OpenVINO: pip install 'bonaface[synthetic]'") from error
+        require("synthetic", "openvino", what="people who do not exist")
+        import openvino
+
         core = openvino.Core()
         try:
             self._mapping_model = core.read_model(folder / f"{_MAPPING}.xml")

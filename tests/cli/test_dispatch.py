@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from bonaface import __version__, cli
+from bonaface import __version__, cli, extras
 from bonaface.errors import ConfigError, DataError, ModelError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "lightning", "timm", "numpy", "pandas", "cv2", "jsonargparse")
 
 
 @pytest.fixture
 def command(monkeypatch):
-    """``command(function)`` stands in for the command ``train``."""
+    """``command(function)`` stands in for the command ``train``, or another one."""
 
-    def stand_in(function):
-        module = types.ModuleType("bonaface.cli.train")
+    def stand_in(function, name="train"):
+        module = types.ModuleType(f"bonaface.cli.{name}")
         module.main = function
-        monkeypatch.setitem(sys.modules, "bonaface.cli.train", module)
+        monkeypatch.setitem(sys.modules, f"bonaface.cli.{name}", module)
 
     return stand_in
 
@@ -63,6 +63,64 @@ def test_what_the_system_refuses_is_one_line(command, capsys):
     assert capsys.readouterr().err.startswith("bonaface train: /root/x: permission denied; expected a file")
 
 
+@pytest.fixture
+def without(monkeypatch):
+    """``without("torch")`` makes a package one that is not installed."""
+
+    def hide(*modules):
+        monkeypatch.setattr(extras, "_is_installed", lambda module: module not in modules)
+
+    return hide
+
+
+@pytest.mark.parametrize("name", cli.NEEDS)
+def test_a_missing_extra_is_one_line_before_anything_is_imported(command, capsys, without, name):
+    extra, modules = cli.NEEDS[name]
+    without((modules or extras.EXTRAS[extra])[0])
+    command(lambda words: pytest.fail("was run"), name)
+    assert cli.main([name, "x"]) == 2
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert said.startswith(f"bonaface {name}: needs ")
+    assert said.endswith(f", which is not installed: pip install 'bonaface[{extra}]'\n")
+
+
+def test_help_needs_no_extra(command, without):
+    without(*extras.EXTRAS["train"])
+    command(lambda words: 0)
+    assert cli.main(["train", "--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("train", "torch", "train"),
+        ("verify", "torch", "train"),
+        ("submit", "yaml", "evaluate"),
+        ("serve", "grpc._x", "gallery"),
+    ],
+)
+def test_an_import_that_fails_is_one_line_with_its_extra(command, capsys, without, name, module, extra):
+    def run(words):
+        without(module.partition(".")[0])
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    command(run, name)
+    assert cli.main([name, "x"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"bonaface {name}: needs ")
+    assert f"pip install 'bonaface[{extra}]'" in said
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("x"), ImportError("cannot import", name="torch"), ImportError(name="os")]
+)
+def test_an_import_that_no_extra_mends_is_a_bug(command, error):
+    command(raising(error))
+    with pytest.raises(ImportError):
+        cli.main(["train"])
+
+
 def test_a_bug_is_not_hidden(command):
     command(raising(KeyError("oops")))
     with pytest.raises(KeyError):
@@ -100,7 +158,7 @@ def test_version(capsys):
 
 def test_every_command_is_there():
     for name in cli.COMMANDS:
-        assert (ROOT / "bonaface" / "commands" / f"{name}.py").is_file(), name
+        assert (ROOT / "bonaface" / "cli" / f"{name}.py").is_file(), name
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported():

@@ -11,6 +11,7 @@ from bonaface.evaluation.figures import bootstrap_of, judge
 from bonaface.evaluation.robustness import Subject, add_robustness, chosen_pairs
 from bonaface.evaluation.scores import PairScores
 from bonaface.images.decoding import decode
+from bonaface.inference.backends.torch import as_torch
 from bonaface.inference.embedder import load_embedder
 from bonaface.verification.calibration import Calibration, Logistic
 from bonaface.verification.embeddings import Embeddings
@@ -40,7 +41,7 @@ def test_a_perturbation_changes_a_image_and_not_its_argument(name: str, rng: np.
 
 @pytest.mark.parametrize("steps", [1, 10])
 def test_an_attack_stays_small_and_gains(network, steps: int) -> None:
-    model = load_embedder(str(network)).network.model
+    model = as_torch(load_embedder(str(network)).network).model
     generator = torch.Generator().manual_seed(0)
     fakes = {"identity": torch.randint(0, 256, (6, 3, 32, 32), generator=generator, dtype=torch.uint8)}
     others = {"identity": torch.randint(0, 256, (6, 3, 32, 32), generator=generator, dtype=torch.uint8)}
@@ -67,7 +68,7 @@ def test_the_card(network, people_pairs) -> None:
     figures = judge(scores, labels, bootstrap_of(labels, 20))
     figures["operating_points"] = [{"fmr_target": 0.1, "source": "judged", "threshold": {"estimate": 0.6}}]
     embedder = load_embedder(str(network))
-    subject = Subject(embedder.embed_images, None, embedder.network.model, embedder.preprocess)
+    subject = Subject(embedder.embed_images, None, as_torch(embedder.network).model, embedder.preprocess)
     add_robustness(figures, subject, pairs, labels, 24, 0)
     rows = {row["condition"]: row for row in figures["robustness"]["rows"]}
     assert list(rows)[: len(PERTURBATIONS)] == list(PERTURBATIONS)

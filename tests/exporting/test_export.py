@@ -9,7 +9,7 @@ import torch
 
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError, DataError, ModelError
-from bonaface.exporting import export as exporting
+from bonaface.exporting import graph
 from bonaface.exporting.export import calibration_faces, export
 from bonaface.exporting.quantization import int8_onnx
 from bonaface.images.preprocessing import Preprocessor
@@ -96,8 +96,8 @@ def test_what_says_something_else_is_not_written(tiny_embedder, faces, tmp_path,
     branch = BranchConfig("timm:test_resnet", "none", size=32, dim=8)
     crop = BranchConfig("timm:test_resnet", "none", size=32, crop=True)
     other = build_model(ModelConfig(branch, crop, mirror=True, corners=True)).eval()
-    folded = exporting.folded_graph
-    monkeypatch.setattr(exporting, "folded_graph", lambda model, description: folded(other, description))
+    folded = graph.folded_graph
+    monkeypatch.setattr(graph, "folded_graph", lambda model, description: folded(other, description))
     (tmp_path / "tiny.onnx").write_text("before")
     with pytest.raises(ModelError, match=r"tiny\.onnx: not written, since as onnx .* lowest cosine"):
         export(tiny_embedder, "onnx", tmp_path / "tiny.onnx", *faces, "")

@@ -10,6 +10,8 @@ from bonaface.errors import ConfigError, ModelError
 from bonaface.models.backbones import OML_NAMES, build_backbone, list_backbones, weights_file
 from bonaface.models.pos_embed import resample_as_oml
 
+pytest_plugins = ("tiny_networks",)
+
 OML = ["resnet18_imagenet1k_v1", "resnet34_imagenet1k_v1", "vitb14_dinov2", "vits16_dino"]
 
 

@@ -11,6 +11,8 @@ from bonaface.images.crops import InputSpec
 from bonaface.models.backbones import build_backbone
 from bonaface.models.face_model import Branch, FaceModel, build_model
 
+pytest_plugins = ("tiny_networks",)
+
 
 def branch(dim=None, frozen=False, seed=0):
     torch.manual_seed(seed)

@@ -11,7 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from bonaface.errors import ModelError
-from bonaface.models.onnx_backbone import InputFormat, input_format, load_onnx
+from bonaface.models.onnx_backbone import load_onnx
+
+pytest_plugins = ("tiny_networks",)
 
 WEIGHTS = Path(__file__).parents[2].parent / "shared" / "weights"
 
@@ -78,53 +80,6 @@ def test_loading_does_not_touch_the_weights(tmp_path, write_network):
     (norm,) = (module for module in load_onnx(file).net.modules() if isinstance(module, nn.BatchNorm2d))
     np.testing.assert_array_equal(norm.running_mean.numpy(), constants["mean"])
     np.testing.assert_array_equal(norm.running_var.numpy(), constants["var"])
-
-
-def test_input_formats(tmp_path):
-    file = tmp_path / "net.onnx"
-    beside = tmp_path / "net.yaml"
-    with pytest.raises(
-        ModelError, match=r"net\.onnx: how its images must be prepared is not known: write net\.yaml"
-    ) as e:
-        input_format(file)
-    assert "\n" not in str(e.value)
-    beside.write_text(str(e.value).partition("e.g. ")[2])  # the example in the sentence is one
-    assert input_format(file) == InputFormat(112, "bgr", (127.5,) * 3, (127.5,) * 3)
-    beside.write_text("size: 64")
-    assert input_format(file) == InputFormat(64, "rgb", (0.0,) * 3, (1.0,) * 3)
-    beside.write_text("{size: 64, mean: 10, std: [1, 2, 3]}")
-    assert input_format(file) == InputFormat(64, "rgb", (10.0,) * 3, (1.0, 2.0, 3.0))
-
-
-def test_known_files_need_no_yaml(tmp_path):
-    assert input_format(tmp_path / "mobilefacenet_512.onnx") == InputFormat(112, "bgr", (127.5,) * 3, (127.5,) * 3)
-    assert input_format(tmp_path / "sface_2021dec.onnx") == InputFormat(112, "rgb")
-    (tmp_path / "sface_2021dec.yaml").write_text("{size: 96, channels: bgr}")
-    assert input_format(tmp_path / "sface_2021dec.onnx") == InputFormat(96, "bgr")  # what is written beside it wins
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[1, 2]",
-        "size: big",
-        "mean: 1",
-        "{size: 112, channels: grey}",
-        "{size: 0}",
-        "{size: 112, std: 0}",
-        "{size: 112, std: [1, 0, 1]}",
-        "{size: 112, mean: [1, 2]}",
-        "{size: 112, mean: text}",
-        "{size: [112]}",
-        "a: b: c",
-        "!!python/object/apply:os.getcwd []",
-    ],
-)
-def test_bad_descriptions(tmp_path, text):
-    (tmp_path / "net.yaml").write_text(text)
-    with pytest.raises(ModelError, match=r"net\.yaml: expected"):
-        input_format(tmp_path / "net.onnx")
 
 
 def test_files_that_are_no_network(tmp_path, write_network):

@@ -1,27 +1,28 @@
-"""Exported models as networks: what ``bonaface export`` wrote, computed by ONNX Runtime or OpenVINO."""
+"""Networks computed by ONNX Runtime: what ``bonaface export`` wrote, and any ONNX face network."""
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bonaface.errors import ModelError
-from bonaface.inference.backends.torch import Images, in_parts, usable_cores
-from bonaface.inference.metadata import KEYS, MARK, PRECISION, WEIGHTS, Description, input_of
+from bonaface.errors import ConfigError, ModelError
+from bonaface.images.crops import InputSpec
+from bonaface.inference.backends.base import Images, content_of, digest_of, in_parts, usable_cores
+from bonaface.inference.metadata import MARK, Description, input_of
+from bonaface.models.input_format import input_format
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["OnnxNetwork", "OpenVinoNetwork", "digest_of"]
+__all__ = ["ExportedNetwork", "OnnxFaceNetwork", "OnnxNetwork"]
 
 _BATCH = 8
 """Photos that a model is given at once: with five crops and mirror images 80 images, whose activations stay small."""
 
 
-class _Exported:
+class ExportedNetwork:
     """What both kinds of exported models share.
 
     Args:
@@ -51,7 +52,7 @@ class _Exported:
         return Embeddings(said["identity"], said.get("authenticity"))
 
 
-class OnnxNetwork(_Exported):
+class OnnxNetwork(ExportedNetwork):
     """An exported model in ONNX, computed by ONNX Runtime on the processor."""
 
     @classmethod
@@ -61,7 +62,7 @@ class OnnxNetwork(_Exported):
         Raises:
             ModelError: if it can't be read, is damaged, or ONNX Runtime can't compute it.
         """
-        content = _content(file)
+        content = content_of(file)
         if MARK.encode() not in content:  # spares other networks a session
             return None
         session = _onnx_session(content, file)
@@ -92,71 +93,93 @@ def _check_graph(session: Any, description: Description, file: Path) -> None:
         )
 
 
-class OpenVinoNetwork(_Exported):
-    """An exported model in OpenVINO's format (``.xml`` with its ``.bin`` beside it), computed on the processor.
+class OnnxFaceNetwork:
+    """Any ONNX network that turns aligned faces into vectors; a file beside it says how it wants its images.
 
     Args:
-        file: the ``.xml``.
+        file: the ``.onnx``.
+        device: auto, cpu, or cuda, which needs onnxruntime-gpu.
 
     Raises:
-        ModelError: if it is none of ours, damaged, or OpenVINO is not installed.
+        ModelError: if it can't be read, its images' format is not known, or it gives no vectors.
+        ConfigError: if there is no such device.
     """
 
-    def __init__(self, file: Path) -> None:
-        weights = digest_of(_content(file.with_suffix(".bin")))
-        fingerprint = digest_of(_content(file) + weights.encode())
-        core, model = _openvino_model(file)
-        kept = {key: model.get_rt_info([MARK, key]).astype(str) for key in KEYS if model.has_rt_info([MARK, key])}
-        if not kept:
-            raise ModelError(f"{file}: expected a model that bonaface exported, and found none of its notes in it")
-        description = Description.from_metadata(kept, str(file))
-        if not model.has_rt_info([MARK, WEIGHTS]) or model.get_rt_info([MARK, WEIGHTS]).astype(str) != weights:
-            raise ModelError(f"{file}: {file.stem}.bin beside it is another model's; export the model again")
-        inputs, outputs = ({each.any_name for each in side} for side in (model.inputs, model.outputs))
-        if inputs != {input_of(name) for name in description.views} or outputs != set(description.views):
-            raise ModelError(
-                f"{file}: its inputs and outputs are not those that its metadata tells of; export the model again"
-            )
-        self.precision = _precision(model, file)
-        settings = {
-            "INFERENCE_NUM_THREADS": usable_cores(),
-            "PERFORMANCE_HINT": "LATENCY",
-            # Else it depends on the processor whether 16 bits compute what was measured in 32. One that lacks bf16 takes f32.
-            "INFERENCE_PRECISION_HINT": self.precision,
-        }
-        compiled = core.compile_model(model, "CPU", settings)
-        requests = threading.local()
+    def __init__(self, file: Path, device: str = "auto") -> None:
+        if not file.is_file():
+            raise ModelError(f"{file}: no such ONNX file")
+        self.file = file
+        self.name = file.stem
+        self.format = input_format(file)
+        self.views = {"identity": InputSpec("aligned", self.format.size)}
+        self.fingerprint = digest_of(content_of(file) + repr(self.format).encode())
+        self._session = _onnx_session(str(file), file, _providers(device))
+        self._input, self._batch = self._checked_input()
+        self._type = np.float16 if self._input.type == "tensor(float16)" else np.float32
+        self._mean, self._std = (np.asarray(each, np.float32) for each in (self.format.mean, self.format.std))
+        self.dim = self._probed()
 
-        def infer(images: Images) -> Mapping[str, Any]:
-            if not hasattr(requests, "own"):
-                requests.own = compiled.create_infer_request()  # one can't be used by two threads at once
-            found = requests.own.infer(dict(images))
-            return {name: found[name].copy() for name in description.views}
+    def __call__(self, images: Images) -> Embeddings:
+        """See :class:`Network`."""
+        return in_parts(self._some, images, self._batch)
 
-        super().__init__(file, description, fingerprint, infer)
+    def _some(self, images: Images) -> Embeddings:
+        vectors = self._vectors(images["identity"])
+        # As torch's normalize: a vector of zeros stays one.
+        return Embeddings(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
+
+    def _vectors(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Vectors ``(n, dim)`` of faces ``(n, size, size, 3)``, RGB, at most ``_batch`` of them."""
+        pixels = faces[..., ::-1] if self.format.channels == "bgr" else faces
+        x = ((pixels - self._mean) / self._std).transpose(0, 3, 1, 2)  # (n, 3, size, size)
+        given = np.zeros((self._batch, *x.shape[1:]), self._type) if self._is_fixed else np.empty(x.shape, self._type)
+        given[: len(x)] = x
+        (said,) = self._session.run(None, {self._input.name: given})
+        vectors: NDArray[np.float32] = np.asarray(said)[: len(x)].astype(np.float32, copy=False)
+        return vectors
+
+    @property
+    def _is_fixed(self) -> bool:
+        """Whether the file takes no other number of images than one that it states."""
+        return isinstance(self._input.shape[0], int)
+
+    def _checked_input(self) -> tuple[Any, int]:
+        """The one input, and how many images it is given at once."""
+        inputs, side = self._session.get_inputs(), self.format.size
+        shapes = [each.shape for each in inputs]
+        good = len(inputs) == 1 and inputs[0].type in ("tensor(float)", "tensor(float16)") and len(shapes[0]) == 4
+        if not good or any(isinstance(n, int) and n != m for n, m in zip(shapes[0][1:], (3, side, side), strict=True)):
+            told = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+            raise ModelError(f"{self.file}: expected one input of float numbers (n, 3, {side}, {side}), got {told}")
+        return inputs[0], shapes[0][0] if isinstance(shapes[0][0], int) else _BATCH
+
+    def _probed(self) -> int:
+        """The length of a vector, as one image of zeros gives it."""
+        side = self.format.size
+        try:
+            said = self._session.run(None, {self._input.name: np.zeros(self._probe_shape(side), self._type)})
+        except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
+            raise ModelError(f"{self.file}: can't be used as a network: {_first_line(error)}") from error
+        if len(said) != 1 or np.ndim(said[0]) != 2:
+            told = ", ".join(str(np.shape(each)) for each in said)
+            raise ModelError(f"{self.file}: expected one output of shape (n, features), got {told}")
+        return int(said[0].shape[1])
+
+    def _probe_shape(self, side: int) -> tuple[int, int, int, int]:
+        return (self._batch if self._is_fixed else 2, 3, side, side)
 
 
-def _precision(model: Any, file: Path) -> str:
-    """What the model's notes say that it computes in."""
-    said = model.get_rt_info([MARK, PRECISION]).astype(str) if model.has_rt_info([MARK, PRECISION]) else "f32"
-    if said not in ("f32", "bf16"):
-        raise ModelError(f"{file}: computes in {said!r}, where f32 or bf16 was expected; export the model again")
-    return said
+def _providers(device: str) -> list[str]:
+    """What ONNX Runtime computes on, the first choice first."""
+    import onnxruntime
+
+    there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if device == "cuda" and not there:
+        raise ConfigError("device: cuda was asked for, and this ONNX Runtime has none: pip install onnxruntime-gpu")
+    return ["CUDAExecutionProvider"] * (there and device != "cpu") + ["CPUExecutionProvider"]
 
 
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{file}: can't be read ({(error.strerror or str(error)).lower()})") from error
-
-
-def digest_of(content: bytes) -> str:
-    """What a file's content is told by."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _onnx_session(content: bytes, file: Path) -> Any:
+def _onnx_session(model: bytes | str, file: Path, providers: list[str] | None = None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -164,20 +187,12 @@ def _onnx_session(content: bytes, file: Path) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores to decoding meanwhile
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=providers or ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{file}: ONNX Runtime {onnxruntime.__version__} can't compute it ({reason})") from error
+        raise ModelError(
+            f"{file}: ONNX Runtime {onnxruntime.__version__} can't compute it ({_first_line(error)})"
+        ) from error
 
 
-def _openvino_model(file: Path) -> tuple[Any, Any]:
-    try:
-        import openvino
-    except ImportError as error:
-        raise ModelError(f"{file}: needs OpenVINO, which is not installed: pip install bonaface[export]") from error
-    core = openvino.Core()
-    try:
-        return core, core.read_model(file)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ModelError(f"{file}: OpenVINO {openvino.__version__} can't read it ({reason})") from error
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

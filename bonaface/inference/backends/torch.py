@@ -1,64 +1,31 @@
-"""Networks as the runtime sees them: images in, embeddings out, whatever computes in between."""
+"""Networks computed by PyTorch: a run's model, and an ONNX face network that has to be differentiated or exported."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError
 from bonaface.images.crops import InputSpec
+from bonaface.inference.backends.base import Images, Network, in_parts
+from bonaface.inference.backends.onnx import OnnxFaceNetwork
 from bonaface.verification.embeddings import Embeddings
 
 if TYPE_CHECKING:
     from bonaface.models.face_model import Branch, FaceModel
 
-__all__ = [
-    "Images",
-    "Network",
-    "TorchNetwork",
-    "in_parts",
-    "usable_cores",
-]
+__all__ = ["TorchNetwork", "as_torch"]
 
-_TORCH_BATCH = 16
+_BATCH = 16
 """Photos that torch is given at once on a processor: a ResNet is a seventh faster than with 64, whose activations fit no cache."""
-
-Images = Mapping[str, NDArray[np.uint8]]
-"""By branch, RGB, shape ``(n, h, w, 3)``: what the branch's view shows of each photo."""
-
-
-class Network(Protocol):
-    """What turns images into embeddings. Several threads may call it at once."""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-
-    @property
-    def views(self) -> Mapping[str, InputSpec]:
-        """What ``identity`` looks at, and ``authenticity`` where the network judges it."""
-
-    @property
-    def dim(self) -> int:
-        """Length of an identity vector."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever its answers would."""
-
-    def __call__(self, images: Images) -> Embeddings:
-        """Embeddings of ``n`` photos, n >= 1, from their images by branch."""
 
 
 class TorchNetwork:
-    """A run's model, or an ONNX recogniser, computed by torch.
+    """A model computed by torch.
 
     Args:
         model: in evaluation mode.
@@ -99,7 +66,7 @@ class TorchNetwork:
 
     def __call__(self, images: Images) -> Embeddings:
         """See :class:`Network`."""
-        return self._some(images) if self.device == "cuda" else in_parts(self._some, images, _TORCH_BATCH)
+        return self._some(images) if self.device == "cuda" else in_parts(self._some, images, _BATCH)
 
     def _some(self, images: Images) -> Embeddings:
         import torch
@@ -123,27 +90,26 @@ def _available(device: str) -> str:
     return device
 
 
-def in_parts(embed: Callable[[Images], Embeddings], images: Images, size: int) -> Embeddings:
-    """Embeddings of all images, of which ``embed`` is given at most ``size`` at once."""
-    starts = range(0, len(images["identity"]), size)
-    return Embeddings.joined([embed({name: stack[at : at + size] for name, stack in images.items()}) for at in starts])
+def as_torch(network: Network) -> TorchNetwork | None:
+    """A network whose gradients and layers can be had.
 
+    Args:
+        network: as inference computes it.
 
-def usable_cores() -> int:
-    """Processor cores to compute on: what affinity, a container's quota and ``OMP_NUM_THREADS`` leave to this process."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(cores, _quota() or cores, _wished() or cores))
+    Returns:
+        A run's network itself; an ONNX face network converted to torch, on the processor; None for an exported model.
 
-
-def _quota() -> int | None:
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, round(int(quota) / int(period)))
-    except (OSError, ValueError):  # no such limit
+    Raises:
+        ModelError: if an ONNX face network has an operator that can't be converted.
+        MissingExtraError: if PyTorch or onnx2torch is not installed.
+    """
+    if isinstance(network, TorchNetwork):
+        return network
+    if not isinstance(network, OnnxFaceNetwork):
         return None
+    from bonaface.models.backbones import build_backbone
+    from bonaface.models.face_model import Branch, FaceModel
 
-
-def _wished() -> int | None:
-    wished = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wished) if wished.isdecimal() else None
+    backbone = build_backbone(f"onnx:{network.file}")
+    model = FaceModel(Branch(backbone, None, network.views["identity"], frozen=True)).eval()
+    return TorchNetwork(model, network.name)
