@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bonaface.errors import BonafaceError, ConfigError, DataError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
-    from bonaface.inference.verifier import Verifier, load, similarity
+    from bonaface.inference.verifier import PhotoCheck, Verifier, load, similarity
     from bonaface.verification.decision import Verdict
     from bonaface.verification.embeddings import Embeddings
 
@@ -29,6 +29,7 @@ __all__ = [
     "Embeddings",
     "MissingExtraError",
     "ModelError",
+    "PhotoCheck",
     "Verdict",
     "Verifier",
     "__version__",
@@ -38,6 +39,7 @@ __all__ = [
 
 _HOMES = {
     "Embeddings": "verification.embeddings",
+    "PhotoCheck": "inference.verifier",
     "Verdict": "verification.decision",
     "Verifier": "inference.verifier",
     "load": "inference.verifier",

@@ -22,6 +22,7 @@ COMMANDS = {
     "submit": "score a folder of pairs: pair_id,similarity",
     "evaluate": "error rates against other people and against deepfakes",
     "verify": "say whether two photos are genuine photos of one person",
+    "check": "judge single photos: faces, quality, genuine or deepfake",
     "export": "write a model as one file that needs no torch",
     "serve": "verification as a service: a REST API, its page, and a gallery of enrolled people",
     "experiments": "run a file of experiments, and make the tables of its report",

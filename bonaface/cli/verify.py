@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_OTHER = 3
+"""Exit code of ``--check`` for every decision but the same person."""
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bonaface verify",
         description="Say whether two photos are genuine photos of one person: same person, different people, not genuine, or "
         "cannot tell.",
-        epilog="Exit code 0 whatever the answer; 2 where a photo can't be judged: no face, two faces, one too small, unreadable.",
+        epilog="Exit code 0 whatever the answer, but with --check 3 unless it is the same person; 2 where a photo can't be judged: "
+        "no face, two faces, one too small, unreadable.",
     )
     parser.add_argument("first", type=Path, metavar="A", help="photo of one face")
     parser.add_argument("second", type=Path, metavar="B", help="photo to compare it with")
@@ -39,12 +43,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RATE",
         help="false match rate: share of pairs of two people that may pass for one; sets the threshold (default: %(default)g)",
     )
+    parser.add_argument("--check", action="store_true", help="exit with 0 for the same person, and with 3 otherwise")
     parser.add_argument("--json", action="store_true", help="print everything that was measured as JSON")
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the verdict on two photos; returns 0."""
+    """Prints the verdict on two photos; returns 0, and with ``--check`` 3 unless they show the same person."""
     options = _parser().parse_args(arguments)
     from bonaface.inference.verifier import load
 
@@ -62,15 +67,17 @@ def main(arguments: Sequence[str]) -> int:
         else "\n".join(_told(photos, verdict))
     )
     Console().print(said, markup=False, highlight=False, soft_wrap=True)
-    return 0
+    return _OTHER if options.check and verdict.decision != "same person" else 0
 
 
 def _told(photos: Sequence[Photo], verdict: Verdict) -> list[str]:
-    held = f"similarity {verdict.similarity:.3f}, threshold {verdict.threshold:.3f} (false match rate {verdict.fmr:g})"
-    lines = [
-        f"{verdict.decision}: {verdict.reason}",
-        f"{held}; two genuine photos of one person: {verdict.probability:.1%}",
-        f"same person, by the faces alone: {verdict.same:.1%}",
+    rate = f"false match rate {verdict.fmr:g}"
+    lines = [f"{verdict.decision}: {verdict.reason}"]
+    if verdict.score is not None and verdict.threshold_score is not None:
+        lines.append(f"score {verdict.score:.1f} of 100; accepted from {verdict.threshold_score:.1f} ({rate})")
+    lines += [
+        f"similarity {verdict.similarity:.3f}, threshold {verdict.threshold:.3f} ({rate})",
+        f"two genuine photos of one person: {verdict.probability:.1%}; same person, by the faces alone: {verdict.same:.1%}",
     ]
     if verdict.genuine is not None:
         shown = zip(photos, verdict.genuine, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, ModelError
 from bonaface.images.photo import ImageSource, Photo, load_image, name_of, read_photo
+from bonaface.images.quality import Face, FaceQuality
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.verification import scoring
 from bonaface.verification.decision import Verdict, judge
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.thresholds import Threshold, select_threshold
 
-__all__ = ["Verifier", "load", "similarity"]
+__all__ = ["PhotoCheck", "Verifier", "load", "similarity"]
 
 _CHUNK = 64
 _READERS = 2
@@ -48,6 +50,28 @@ def load(
     """
     name = None if model is None else os.fspath(model)
     return Verifier(load_embedder(name, None if detector is None else Path(detector), device))
+
+
+@dataclass(frozen=True)
+class PhotoCheck:
+    """What a model says of one photo.
+
+    Args:
+        name: of the photo.
+        faces: found in it, the one that is embedded first.
+        quality: of that face; None where there is none.
+        problem: the reason why the photo cannot be judged, one sentence; None where it can.
+        genuine: P(genuine), at even prior odds; None where the photo cannot be judged or the model does not judge authenticity.
+        called_fake: classified as a deepfake at the model's threshold, which one in a hundred genuine validation photos falls
+            below.
+    """
+
+    name: str
+    faces: tuple[Face, ...]
+    quality: FaceQuality | None
+    problem: str | None
+    genuine: float | None
+    called_fake: bool
 
 
 class Verifier:
@@ -186,6 +210,29 @@ class Verifier:
             DataError: if it cannot be decoded.
         """
         return read_photo(image, self.embedder.preprocess, name)
+
+    def check(self, image: ImageSource, name: str = "") -> PhotoCheck:
+        """Judges one photo: its faces, their quality, and whether it is genuine.
+
+        Args:
+            image: a path, bytes, a PIL image or RGB pixels ``(h, w, 3)``, uint8.
+            name: used in messages; a path's own, or "image", where it is empty.
+
+        Raises:
+            DataError: if it cannot be decoded.
+
+        Example:
+            >>> import bonaface
+            >>> bonaface.load().check(np.zeros((160, 160, 3), np.uint8)).problem
+            'image: no face found; expected one, seen from the front'
+        """
+        photo = self.read(image, name)
+        genuine, called_fake = None, False
+        if photo.problem is None:
+            embeddings = self.embed_photos([photo])
+            genuine = None if embeddings.genuine is None else float(embeddings.genuine[0])
+            called_fake = bool(embeddings.called_fake[0])
+        return PhotoCheck(photo.name, photo.faces, photo.quality, photo.problem, genuine, called_fake)
 
     def embed_photos(self, photos: Sequence[Photo]) -> Embeddings:
         """Embeddings of photos that :meth:`read` returned, in their order."""

@@ -6,7 +6,8 @@ that decides takes them from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,23 +69,46 @@ class Validation:
 
 
 def select_threshold(validation: Validation | None, fmr: float) -> Threshold:
-    """The threshold that a model stores for a false match rate: the only look-up by rate.
+    """The threshold of a model for a false match rate: the only look-up by rate.
+
+    Between two rates that the model stores, the threshold and its interval are interpolated in the rate's logarithm.
 
     Args:
         validation: of the model; None where it has no thresholds.
-        fmr: false match rate, a fraction.
+        fmr: false match rate, a fraction, between the lowest and the highest that the model stores.
 
     Raises:
-        ConfigError: if there is no threshold for that rate.
+        ConfigError: if the model's validation pairs do not resolve that rate.
 
     Example:
-        >>> stored = Validation((Threshold(0.01, 0.4, 0.3, 0.5, 1000),), None, 1000)
-        >>> select_threshold(stored, 0.01).threshold
-        0.4
+        >>> stored = Validation((Threshold(0.01, 0.4, 0.3, 0.5, 1000), Threshold(0.001, 0.6, 0.5, 0.8, 1000)), None, 1000)
+        >>> select_threshold(stored, 0.01).threshold, round(select_threshold(stored, 10**-2.5).threshold, 3)
+        (0.4, 0.5)
     """
-    known = () if validation is None else validation.thresholds
+    known = sorted(() if validation is None else validation.thresholds, key=lambda each: each.fmr)
     for threshold in known:
         if np.isclose(threshold.fmr, fmr, rtol=1e-6, atol=0):
             return threshold
-    rates = ", ".join(f"{each.fmr:g}" for each in known)
-    raise ConfigError(f"fmr {fmr:g}: the model has thresholds for {rates or 'no rate at all'}; expected one of them")
+    if not known:
+        raise ConfigError(f"fmr {fmr:g}: the model stores no thresholds; expected a calibrated model")
+    if not known[0].fmr < fmr < known[-1].fmr:
+        raise ConfigError(f"fmr {fmr:g}: {_unresolved(known, fmr)}")
+    return _between(known, fmr)
+
+
+def _unresolved(known: Sequence[Threshold], fmr: float) -> str:
+    low, high = known[0].fmr, known[-1].fmr
+    if 0 < fmr < low:
+        pairs, there = math.ceil(1 / fmr), known[0].impostor_pairs
+        return f"the model's thresholds reach down to {low:g}: it would take {pairs:,} impostor pairs, and they rest on {there:,}"
+    return f"expected a rate from {low:g} to {high:g}, which the model has thresholds for"
+
+
+def _between(known: Sequence[Threshold], fmr: float) -> Threshold:
+    above = next(place for place, each in enumerate(known) if each.fmr > fmr)
+    a, b = known[above - 1], known[above]
+    share = math.log(fmr / a.fmr) / math.log(b.fmr / a.fmr)
+    threshold, low, high = (
+        (1 - share) * x + share * y for x, y in ((a.threshold, b.threshold), (a.low, b.low), (a.high, b.high))
+    )
+    return Threshold(fmr, threshold, low, high, min(a.impostor_pairs, b.impostor_pairs))

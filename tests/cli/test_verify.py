@@ -21,8 +21,8 @@ def test_a_verdict_in_words(pair, tiny_exported, capfd):
     assert main([*pair, "--model", str(tiny_exported)]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].split(":")[0] in {"same person", "different people", "not genuine", "cannot tell"}
-    assert "threshold -0.500 (false match rate 0.001)" in lines[1]
-    assert lines[3].startswith(f"genuine: {pair[0]} ")
+    assert "threshold -0.500 (false match rate 0.001)" in lines[2]
+    assert lines[4].startswith(f"genuine: {pair[0]} ")
 
 
 def test_a_verdict_as_json(pair, tiny_exported, capfd):
@@ -46,7 +46,7 @@ def test_what_cannot_be_judged(pair, tiny_exported, tmp_path):
         main([pair[0], str(tmp_path / "page.jpg"), "--model", str(tiny_exported)])
     with pytest.raises(DataError, match=r"gone\.jpg: can't be read \(no such file or directory\)"):
         main([str(tmp_path / "gone.jpg"), pair[1], "--model", str(tiny_exported)])
-    with pytest.raises(ConfigError, match=r"fmr 0\.5: the model has thresholds for 0\.1, 0\.001"):
+    with pytest.raises(ConfigError, match=r"fmr 0\.5: expected a rate from"):
         main([*pair, "--model", str(tiny_exported), "--fmr", "0.5"])
 
 
@@ -60,3 +60,10 @@ def test_no_framework_is_loaded(pair, tiny_exported):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_check_says_by_the_exit_code_whether_it_is_the_same_person(pair, tiny_exported):
+    words = ["--model", str(tiny_exported), "--check"]
+    code = main([*pair, *words])
+    assert code in (0, 3)
+    assert (main([pair[0], pair[0], *words]) == 0) or code == 3

@@ -117,7 +117,7 @@ def test_what_is_no_image_at_all_is_a_type_error(verifier):
 
 
 def test_an_unknown_rate_is_refused_before_photos_are_read(verifier):
-    with pytest.raises(ConfigError, match=r"fmr 0\.5: the model has thresholds for"):
+    with pytest.raises(ConfigError, match=r"fmr 0\.5: expected a rate from"):
         verifier.verify("gone.jpg", "gone.jpg", fmr=0.5)
 
 

@@ -45,7 +45,7 @@ def test_a_rate_that_the_model_does_not_know_is_refused(client):
     answer = client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1)), data={"fmr": "0.05"})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"] == "fmr 0.05: the model has thresholds for 0.01, 0.001; expected one of them"
+    assert answer.json()["detail"] == "fmr 0.05: expected a rate from 0.001 to 0.01, which the model has thresholds for"
 
 
 def test_a_batch_is_the_single_calls_and_a_bad_image_spoils_only_its_own_pair(client, patterns):

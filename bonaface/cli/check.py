@@ -1,0 +1,128 @@
+"""``bonaface check``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from bonaface.cli.options import ProgressConsole, add_model
+from bonaface.errors import DataError
+
+if TYPE_CHECKING:
+    from bonaface.inference.verifier import PhotoCheck, Verifier
+
+__all__ = ["main"]
+
+_COLUMNS = ("file", "faces", "eyes", "sharpness", "brightness", "turn", "tilt", "genuine", "called_fake", "problem")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bonaface check",
+        description="Judge single photos: the faces in each, their quality, and whether the photo is genuine or a deepfake.",
+        epilog="Exit code 1: some photos can't be judged; the column problem says why.",
+    )
+    parser.add_argument(
+        "photos",
+        type=Path,
+        nargs="+",
+        metavar="PHOTO",
+        help="photo of one face, or a folder of photos with all folders below",
+    )
+    add_model(parser)
+    parser.add_argument("--out", type=Path, metavar="CSV", help="write a table, one line a photo")
+    parser.add_argument(
+        "--json", action="store_true", help="print everything that was measured as JSON, one line a photo"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Judges photos; returns 1 where some could not be judged."""
+    options = _parser().parse_args(arguments)
+    from bonaface.inference.verifier import load
+
+    files = [file for each in options.photos for file in (_images_below(each) if each.is_dir() else [each])]
+    if not files:
+        raise DataError(f"{options.photos[0]}: holds no images; expected photos in it or in the folders below")
+    verifier = load(options.model, options.device, options.detector)
+    unjudged = 0
+    console, progress_console = Console(), ProgressConsole()
+    with (
+        _table(options.out) as table,
+        Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress,
+    ):
+        for file in progress.track(files, description="checking"):
+            check = _checked(verifier, file)
+            unjudged += check.problem is not None
+            if table is not None:
+                table.writerow(_row(check))
+            else:
+                said = json.dumps(asdict(check)) if options.json else _told(check)
+                console.print(said, markup=False, highlight=False, soft_wrap=True)
+    if options.out is not None:
+        said = f"{options.out}: {len(files):,} photos checked" + (f"; {unjudged:,} can't be judged" if unjudged else "")
+        progress_console.print(said, markup=False, highlight=False, soft_wrap=True)
+    return 1 if unjudged else 0
+
+
+def _images_below(folder: Path) -> list[Path]:
+    from bonaface.data.layouts import is_image
+
+    return sorted(file for file in folder.rglob("*") if is_image(file.name) and file.is_file())
+
+
+def _checked(verifier: Verifier, file: Path) -> PhotoCheck:
+    from bonaface.inference.verifier import PhotoCheck
+
+    try:
+        return verifier.check(file)
+    except DataError as error:
+        return PhotoCheck(str(file), (), None, str(error), None, False)
+
+
+def _told(check: PhotoCheck) -> str:
+    if check.problem is not None:
+        return f"can't be judged: {check.problem}"
+    said = [] if check.quality is None else [f"{check.quality.eyes:.0f} px between the eyes"]
+    if check.genuine is None:
+        return "; ".join([f"{check.name}: one face", *said])
+    kind = "classified as a deepfake" if check.called_fake else "genuine"
+    return "; ".join([f"{check.name}: {kind}", f"P(genuine) {check.genuine:.1%}", *said])
+
+
+def _row(check: PhotoCheck) -> list[Any]:
+    quality = check.quality
+    measures = (
+        [""] * 5
+        if quality is None
+        else [
+            f"{value:.4g}"
+            for value in (quality.eyes, quality.sharpness, quality.brightness, quality.turn, quality.tilt)
+        ]
+    )
+    genuine = "" if check.genuine is None else f"{check.genuine:.4f}"
+    return [check.name, len(check.faces), *measures, genuine, int(check.called_fake), check.problem or ""]
+
+
+@contextmanager
+def _table(out: Path | None) -> Iterator[Any]:
+    """A CSV writer, or None without ``--out``."""
+    if out is None:
+        yield None
+        return
+    from bonaface.io import atomic_write
+
+    with atomic_write(out, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(_COLUMNS)
+        yield writer

@@ -1,0 +1,67 @@
+"""bonaface check: photos one at a time, in words, as JSON and as a table."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bonaface.assets import unpack_demo
+from bonaface.cli.check import main
+from bonaface.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory):
+    return unpack_demo(tmp_path_factory.mktemp("demo")) / "train" / "images" / "0000"
+
+
+@pytest.fixture
+def mixed(person, tmp_path):
+    """A folder with a photo, one without a face, and a file that is no image."""
+    folder = tmp_path / "mixed" / "below"
+    folder.mkdir(parents=True)
+    (folder / "a.jpg").write_bytes((person / "0.jpg").read_bytes())
+    Image.fromarray(np.zeros((99, 99, 3), np.uint8)).save(folder / "b.png")
+    (folder / "c.jpg").write_bytes(b"<html>")
+    (folder / "notes.txt").write_text("not an image")
+    return folder.parent
+
+
+def test_a_photo_in_words(person, capsys):
+    assert main([str(person / "0.jpg")]) == 0
+    said = capsys.readouterr().out
+    assert "P(genuine)" in said
+    assert "px between the eyes" in said
+
+
+def test_json_has_what_was_measured(person, capsys):
+    assert main([str(person / "0.jpg"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["problem"] is None
+    assert 0 <= said["genuine"] <= 1
+    assert len(said["faces"]) == 1
+
+
+def test_a_folder_gives_a_table(mixed, tmp_path, capsys):
+    out = tmp_path / "checks.csv"
+    assert main([str(mixed), "--out", str(out)]) == 1
+    assert "3 photos checked; 2 can't be judged" in capsys.readouterr().err
+    rows = list(csv.DictReader(out.open()))
+    assert [row["file"].rpartition("/")[2] for row in rows] == ["a.jpg", "b.png", "c.jpg"]
+    assert rows[0]["problem"] == ""
+    assert float(rows[0]["eyes"]) > 12
+    assert "no face found" in rows[1]["problem"]
+    assert "is a web page" in rows[2]["problem"]
+    assert rows[2]["genuine"] == ""
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="holds no images"):
+        main([str(tmp_path)])
+
+
+def test_a_missing_photo_is_named(tmp_path, capsys):
+    assert main([str(tmp_path / "gone.jpg")]) == 1
+    assert "gone.jpg: can't be read" in capsys.readouterr().out
