@@ -23,7 +23,7 @@ OPSET = 18
 def folded_graph(model: FaceModel, description: Description) -> onnx.ModelProto:
     """The graph of a model.
 
-    Its inputs are ``identity_images`` and, where the model judges it, ``authenticity_images``: uint8 RGB
+    Its inputs are ``identity_pictures`` and, where the model judges it, ``authenticity_pictures``: uint8 RGB
     ``(n, side, side, 3)``; its outputs ``identity``, unit vectors ``(n, dim)``, and ``authenticity``, log-odds ``(n,)``. Crops and
     mirror images of a photo become one larger batch, so that the network stands in the graph once.
 

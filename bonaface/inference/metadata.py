@@ -143,7 +143,7 @@ class Description:
 
 
 def input_of(branch: str) -> str:
-    """The graph's input that a branch's images go into."""
+    """The graph's input that a branch's images go into: a name of the file format, as old as its first version."""
     return f"{branch}_pictures"
 
 
