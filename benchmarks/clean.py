@@ -3,7 +3,7 @@
     python benchmarks/clean.py search --photos 100000 --people 5000
     python benchmarks/clean.py planted FACES_DIR --model ONNX --detector ONNX [--without FAULTS.csv] [--seeds 3]
 
-``planted`` takes a folder of real faces and leaves out the photos that a list of faults calls mislabelled and the people that it
+``planted`` takes a folder of real faces and leaves out the photos that a list of issues calls mislabelled and the people that it
 merges, which would count as false alarms. It puts photos into wrong folders in several ways, and compares with the plain rule: the
 best similarity to another photo of the folder is below 0.30. Then it splits people into two folders, and counts how many pairs of
 folders are named that are one person's, and how many of those there are.
@@ -180,7 +180,7 @@ def print_merges(vectors: Vectors, person: Labels, seeds: int) -> None:
         for seed in range(seeds):
             parts, labels, origin = way(vectors, person, np.random.default_rng(seed))
             judged = judge_labels(parts, labels)
-            target = merge_targets(judged.cores, judged.core_sizes, judged.likeness).person
+            target = merge_targets(judged.cores, judged.core_sizes, judged.model).person
             own = len(np.unique(origin))
             folders = np.flatnonzero(target != np.arange(len(target)))
             split, named = split + len(origin) - own, named + len(folders)
@@ -196,9 +196,9 @@ def embedded(options: argparse.Namespace) -> tuple[Vectors, Labels]:
     table = read_faces(options.faces)
     used = ~table.frame["is_fake"].to_numpy(dtype=bool)
     if options.without is not None:
-        faults = pd.read_csv(options.without, dtype=str).set_index("path")["fault"].reindex(table.frame["path"])
-        twins = table.frame["person"][(faults == "merge").to_numpy()]
-        used &= ~((faults == "mislabelled").to_numpy() | table.frame["person"].isin(twins).to_numpy())
+        issues = pd.read_csv(options.without, dtype=str).set_index("path")["issue"].reindex(table.frame["path"])
+        twins = table.frame["person"][(issues == "merge").to_numpy()]
+        used &= ~((issues == "mislabelled").to_numpy() | table.frame["person"].isin(twins).to_numpy())
     table = table.take(used)
     embedder = load_embedder(str(options.model), options.detector, "cpu")
     paths = [table.path(row) for row in range(len(table))]

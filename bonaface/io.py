@@ -7,13 +7,13 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bonaface.errors import DataError
 
-__all__ = ["STDOUT", "atomic_write"]
+__all__ = ["STDOUT", "atomic_write", "check_names"]
 
 STDOUT = "-"
 """The path that means standard output."""
@@ -58,7 +58,7 @@ def atomic_write(path: Path | str, *, private: bool = False) -> Iterator[Path]:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a path leads to something that is written to but never replaced."""
+    """Tell whether a path leads to something that is written to but never replaced."""
     if str(path) == STDOUT or os.path.abspath(path).startswith(_OWN_STREAMS):  # noqa: PTH100 - links are not followed
         return True
     try:
@@ -125,6 +125,20 @@ def _keep_owner_and_mode(file: Path, before: os.stat_result) -> None:
             file.chmod(stat.S_IMODE(before.st_mode) & ~0o070)
             return
     file.chmod(stat.S_IMODE(before.st_mode))
+
+
+def check_names(folder: Path | str, names: Iterable[str]) -> None:
+    """Refuse file names that are not UTF-8 text: neither tables nor messages can hold them.
+
+    Raises:
+        DataError: naming the first and saying how many there are.
+    """
+    wrong = [name for name in names if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name)]
+    if wrong:
+        more = f", nor are {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise DataError(
+            f"{folder}: the name {os.fsencode(wrong[0])!r} is not UTF-8 text{more}; rename the file or folder"
+        )
 
 
 def _refusal(error: Exception, path: Path, own: set[Path]) -> DataError | None:

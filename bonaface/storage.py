@@ -13,7 +13,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from bonaface.errors import ConfigError, DataError
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, check_names
 
 __all__ = ["Place"]
 
@@ -105,8 +105,11 @@ class Place:
         """
         try:
             for folder, below, files in self.files.walk(self.root, on_error="raise"):
+                check_names(folder, (*below, *files))
                 below.sort()
                 yield posixpath.relpath(folder, self.root), sorted(files)
+        except DataError:
+            raise
         except Exception as error:
             raise self._refused(error) from error
 

@@ -1,4 +1,4 @@
-"""From what was seen and judged to the list of faults: each photo once, with evidence that a person can check."""
+"""Checks of photos put together as a list of issues: each photo once, with evidence that a person can check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.cleaning.duplicates import Leak, leaks, near_duplicates
+from bonaface.cleaning.duplicates import HeldOutSet, leaks, near_duplicates
 from bonaface.cleaning.label_noise import Judgement, judge_labels
 from bonaface.cleaning.merges import merge_targets
 from bonaface.data.filters import small_classes, unusable
@@ -17,7 +17,7 @@ from bonaface.data.inspection import Inspection
 from bonaface.data.issues import COLUMNS, combined, new_people
 from bonaface.data.table import FaceTable, FakeClasses
 
-__all__ = ["Seen", "find_doubts"]
+__all__ = ["Observations", "collect_issues"]
 
 _LISTED = 0.45
 """Photos that are wrong with this probability are listed: of two that contradict each other, both."""
@@ -26,51 +26,54 @@ _GENUINE = 0.05
 
 
 @dataclass(frozen=True)
-class Seen:
-    """All that is known of the photos of a table, row by row.
+class Observations:
+    """Findings of the photos of a table, row by row.
 
     Args:
         inspection: of the files.
         embeddings: unit vectors, shape ``(n, d)``; NaN where a photo wasn't embedded; None without a model.
         genuine: log probability that the photo is no deepfake, shape ``(n,)``; NaN where unknown; None without such a model.
-        leak: what is known of the test set, or None.
+        test: the test set, or None.
     """
 
     inspection: Inspection
     embeddings: NDArray[np.float32] | None = None
     genuine: NDArray[np.float64] | None = None
-    leak: Leak | None = None
+    test: HeldOutSet | None = None
 
 
-def find_doubts(
-    table: FaceTable, seen: Seen, fake_classes: FakeClasses = "own", advance: Callable[[int], None] | None = None
+def collect_issues(
+    table: FaceTable,
+    seen: Observations,
+    fake_classes: FakeClasses = "own",
+    advance: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """Find everything that is wrong with photos, each for its gravest reason.
+    """List everything that is wrong with photos, each for its gravest reason.
 
     In this order: ``unreadable``, ``duplicate``, ``duplicate_across`` (see
-    :func:`bonaface.data.filters.find_faults`; where one copy fits its folder and the others don't, it stays), ``no_face``,
+    :func:`bonaface.data.filters.find_issues`; where one of them fits its folder and the others don't, it stays), ``no_face``,
     ``mislabelled``, ``fake_as_real``, ``leak`` (it is in the test set too), ``near_duplicate`` and ``near_duplicate_across`` (real
     photos), ``merge`` (two folders are one person), ``several_faces``, ``small_class``.
 
     Args:
         table: photos.
-        seen: what is known of them.
+        seen: findings of them.
         fake_classes: the arrangement of classes.
         advance: called with the number of photos whose like has been looked up since.
 
     Returns:
-        ``path``, ``fault``, ``evidence``, ``suggestion``, ``confidence``, sorted by path.
+        ``path``, ``issue``, ``evidence``, ``suggestion``, ``confidence``, sorted by path.
     """
     found = unusable(table, seen.inspection)
     judged, merge = None, None
     if seen.embeddings is not None:
         judged, names = _judged(table, seen.embeddings, found, advance)
-        target = merge_targets(judged.cores, judged.core_sizes, judged.likeness)
+        target = merge_targets(judged.cores, judged.core_sizes, judged.model)
         found = _settled(table, seen.inspection, found, judged.wrong)
         found = combined([found, _mislabelled(table, judged, names, target.person, _faceless(seen, judged))])
         merge = target.listed(table, names)
     found = combined(
-        [found, _fakes_as_real(table, seen.genuine), leaks(table, seen.inspection, seen.embeddings, seen.leak)]
+        [found, _fakes_as_real(table, seen.genuine), leaks(table, seen.inspection, seen.embeddings, seen.test)]
     )
     person, stays = new_people(table, combined([found, *([] if merge is None else [merge])]))
     found = combined([found, near_duplicates(table, seen.inspection, seen.embeddings, person, stays)])
@@ -81,19 +84,19 @@ def find_doubts(
 def _judged(
     table: FaceTable, embeddings: NDArray[np.float32], found: pd.DataFrame, advance: Callable[[int], None] | None
 ) -> tuple[Judgement, NDArray[np.object_]]:
-    """Judge labels, the second copy of a file left out: it would vouch for the first."""
+    """Judge labels, duplicates of a file left out: they would vouch for the first."""
     names, person = np.unique(table.frame["person"].to_numpy(dtype=object), return_inverse=True)
-    copies = table.frame["path"].isin(found.loc[found["fault"] == "duplicate", "path"]).to_numpy()
-    vectors = np.where(copies[:, None], np.float32(np.nan), embeddings) if copies.any() else embeddings
+    duplicates = table.frame["path"].isin(found.loc[found["issue"] == "duplicate", "path"]).to_numpy()
+    vectors = np.where(duplicates[:, None], np.float32(np.nan), embeddings) if duplicates.any() else embeddings
     is_fake = table.frame["is_fake"].to_numpy(dtype=bool)
     return judge_labels(vectors, person.astype(np.int64), is_fake, advance=advance), names
 
 
 def _settled(table: FaceTable, inspection: Inspection, found: pd.DataFrame, wrong: NDArray[np.float64]) -> pd.DataFrame:
-    """Without the one copy of a file that fits its folder, where the others don't fit theirs."""
+    """Take the one duplicate that fits its folder off the list, where the others don't fit theirs."""
     row_of = dict(zip(table.frame["path"], range(len(table)), strict=True))
     real = ~table.frame["is_fake"].to_numpy(dtype=bool)
-    across = found[found["fault"] == "duplicate_across"]
+    across = found[found["issue"] == "duplicate_across"]
     digests = [inspection.digest[row_of[path]] for path in across["path"]]
     fits: list[str] = []
     for _, group in across.groupby(digests):
@@ -104,9 +107,9 @@ def _settled(table: FaceTable, inspection: Inspection, found: pd.DataFrame, wron
     return found[~found["path"].isin(fits)]
 
 
-def _faceless(seen: Seen, judged: Judgement) -> NDArray[np.bool_]:
-    """Photos without a face that nobody's core looks like: they're no face, rather than a wrong one."""
-    unlike = np.isfinite(judged.own) & (judged.own < judged.likeness.linked) & (judged.moved < _SURE)
+def _faceless(seen: Observations, judged: Judgement) -> NDArray[np.bool_]:
+    """Find photos without a face that nobody's core looks like: they're no face, rather than a wrong one."""
+    unlike = np.isfinite(judged.own) & (judged.own < judged.model.linked) & (judged.moved < _SURE)
     faceless: NDArray[np.bool_] = (seen.inspection.faces == 0) & unlike
     return faceless
 
@@ -123,7 +126,7 @@ def _mislabelled(
     for row in np.flatnonzero(faceless):
         evidence = f"no face is found, and it is {judged.own[row]:.2f} like its person's photos"
         rows.append((paths[row], "no_face", evidence, "drop", _SURE))
-    typical = judged.likeness.expected(1_000_000)
+    typical = judged.model.expected(1_000_000)
     for row in np.flatnonzero((judged.wrong >= _LISTED) & ~faceless):
         own, other, owner = judged.own[row], judged.other[row], judged.owner[row]
         said = f"{own:.2f} like its person's other photos (usual: {typical:.2f})" if np.isfinite(own) else "alone"
@@ -153,8 +156,8 @@ def _fakes_as_real(table: FaceTable, genuine: NDArray[np.float64] | None) -> pd.
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _faces(table: FaceTable, seen: Seen, judged: Judgement | None) -> pd.DataFrame:
-    """Photos without a face where no model says more, and photos with several: for people to look at."""
+def _faces(table: FaceTable, seen: Observations, judged: Judgement | None) -> pd.DataFrame:
+    """List photos without a face where no model says more, and photos with several: for people to look at."""
     known = np.zeros(len(table), np.bool_) if judged is None else np.isfinite(judged.own)
     paths = table.frame["path"].to_numpy(dtype=object)
     faces = seen.inspection.faces

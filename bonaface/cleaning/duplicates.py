@@ -1,4 +1,4 @@
-"""Real photos that are there twice in different files, and photos that are in the test set too."""
+"""Duplicates: real photos that are there twice in different files, and photos that are in the test set too."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from bonaface.data.issues import COLUMNS
 from bonaface.data.table import FaceTable
 from bonaface.images.perceptual_hash import near_pairs
 
-__all__ = ["Leak", "leak_candidates", "leaks", "near_duplicates"]
+__all__ = ["HeldOutSet", "leak_candidates", "leaks", "near_duplicates"]
 
 RADIUS = 12
-"""Bits in which the hashes of copies may differ, where embeddings confirm them."""
+"""Bits in which the hashes of duplicates may differ, where embeddings confirm them."""
 _ALONE = 2
 """Bits that suffice without embeddings: faces in the same place look alike to a hash."""
 _ALIKE, _ALIKE_TOO = 0.9, 0.8
-"""Cosine that confirms a copy, and the one that does where hardly a bit differs."""
+"""Cosine that confirms a duplicate, and the one that does where hardly a bit differs."""
 
 Pairs = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Leak:
-    """What is known of a test set.
+class HeldOutSet:
+    """Images of a test set.
 
     Args:
         names: what to call its images, in order.
@@ -48,7 +48,7 @@ def near_duplicates(
     person: NDArray[np.object_],
     stays: NDArray[np.bool_],
 ) -> pd.DataFrame:
-    """Real photos that show the same image: of one person all but the first, of several people all.
+    """List real photos that show the same image: of one person all but the first, of several people all.
 
     Two files are the same image if their hashes differ in at most 12 of 64 bits and their embeddings have a cosine of at
     least 0.9, or in at most 2 bits and they have one of at least 0.8, or aren't known. Deepfakes are left out: they are made
@@ -66,10 +66,10 @@ def near_duplicates(
     pairs, bits = near_pairs(inspection.look[rows], RADIUS)
     pairs = rows[pairs]
     cosine = _cosine(embeddings, embeddings, pairs)
-    copies = _are_copies(bits, cosine)
+    same = _are_duplicates(bits, cosine)
     paths = table.frame["path"].to_numpy(dtype=object)
     listed: dict[int, tuple[str, str, str, str, float]] = {}
-    for (a, b), differing, alike in zip(pairs[copies], bits[copies], cosine[copies], strict=True):
+    for (a, b), differing, alike in zip(pairs[same], bits[same], cosine[same], strict=True):
         sure = _confidence(differing, alike)
         if person[a] == person[b]:
             listed.setdefault(b, (paths[b], "near_duplicate", _evidence(paths[a], differing, alike), "drop", sure))
@@ -81,7 +81,7 @@ def near_duplicates(
 
 
 def leak_candidates(inspection: Inspection, test: Inspection) -> tuple[Pairs, NDArray[np.int64]]:
-    """Pairs of a photo and a test image that may be the same, shape ``(k, 2)``, and the bits that differ."""
+    """Find pairs of a photo and a test image that may be the same, shape ``(k, 2)``, and the bits that differ."""
     rows, test_rows = np.flatnonzero(inspection.readable), np.flatnonzero(test.readable)
     pairs, bits = near_pairs(np.concatenate([inspection.look[rows], test.look[test_rows]]), RADIUS)
     across = (pairs[:, 0] < len(rows)) & (pairs[:, 1] >= len(rows))
@@ -89,8 +89,10 @@ def leak_candidates(inspection: Inspection, test: Inspection) -> tuple[Pairs, ND
     return np.stack([rows[pairs[:, 0]], test_rows[pairs[:, 1] - len(rows)]], axis=1), bits
 
 
-def leaks(table: FaceTable, inspection: Inspection, embeddings: Vectors | None, test: Leak | None) -> pd.DataFrame:
-    """Photos that are in the test set too, as the same file or as the same image.
+def leaks(
+    table: FaceTable, inspection: Inspection, embeddings: Vectors | None, test: HeldOutSet | None
+) -> pd.DataFrame:
+    """List photos that are in the test set too, as the same file or as the same image.
 
     Args:
         table: photos.
@@ -111,8 +113,8 @@ def leaks(table: FaceTable, inspection: Inspection, embeddings: Vectors | None, 
             listed[path] = (path, "leak", f"the same file as {named[digest]} of the test set", "drop", 1.0)
     pairs, bits = leak_candidates(inspection, test.inspection)
     cosine = _cosine(embeddings, test.embeddings, pairs)
-    copies = _are_copies(bits, cosine)
-    for (a, b), differing, alike in zip(pairs[copies], bits[copies], cosine[copies], strict=True):
+    same = _are_duplicates(bits, cosine)
+    for (a, b), differing, alike in zip(pairs[same], bits[same], cosine[same], strict=True):
         said = f"{_evidence(test.names[b], differing, alike)} of the test set"
         listed.setdefault(paths[a], (paths[a], "leak", said, "drop", _confidence(differing, alike)))
     return pd.DataFrame(list(listed.values()), columns=COLUMNS)
@@ -125,10 +127,10 @@ def _cosine(left: Vectors | None, right: Vectors | None, pairs: Pairs) -> NDArra
     return cosine
 
 
-def _are_copies(bits: NDArray[np.int64], cosine: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _are_duplicates(bits: NDArray[np.int64], cosine: NDArray[np.float64]) -> NDArray[np.bool_]:
     nearly_equal = (bits <= _ALONE) & ~(cosine < _ALIKE_TOO)
-    copies: NDArray[np.bool_] = (cosine >= _ALIKE) | nearly_equal
-    return copies
+    same: NDArray[np.bool_] = (cosine >= _ALIKE) | nearly_equal
+    return same
 
 
 def _evidence(other: str, bits: int, cosine: float) -> str:

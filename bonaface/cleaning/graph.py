@@ -1,4 +1,4 @@
-"""Folders of photos as graphs: who is linked with whom, and which component may be the folder's person."""
+"""Graph construction: photos of a folder linked by similarity, and the components that may be the folder's person."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _links(vectors: Vectors, linked: float) -> Ints:
 
 
 def sums(vectors: Vectors, group: Ints, groups: int) -> Vectors:
-    """Sums of the vectors of each group, shape ``(groups, d)``; ``group`` may come in any order."""
+    """Sum the vectors of each group, shape ``(groups, d)``; ``group`` may come in any order."""
     order = np.argsort(group, kind="stable")
     total = np.zeros((groups, vectors.shape[1]), np.float32)
     present, first = np.unique(group[order], return_index=True)
@@ -81,7 +81,7 @@ def sums(vectors: Vectors, group: Ints, groups: int) -> Vectors:
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Vectors at length 1; zero stays zero."""
+    """Scale vectors to length 1; zero stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = vectors / np.maximum(length, 1e-9)
     return scaled

@@ -16,7 +16,7 @@ from scipy.special import expit, logit, logsumexp
 
 from bonaface.cleaning.graph import linked_components, sums, unit
 from bonaface.cleaning.nearest_neighbours import nearest
-from bonaface.cleaning.similarity_model import Likeness, first_likeness, refitted
+from bonaface.cleaning.similarity_model import SimilarityModel, first_fit, refit
 
 __all__ = ["Judgement", "judge_labels"]
 
@@ -35,14 +35,14 @@ _DOUBT = 3.0
 _MOST_OPEN = 3
 """A contested folder with more photos in question than this shows nobody that others could be compared with."""
 _ASSUMED = (0.05, 0.8)
-"""Share of wrong labels, and the share of those whose person is in the set, before anything was looked at."""
-_WRONG_SHARES = (0.002, 0.3)
+"""Label-noise rate, and the share of those whose person is in the set, before anything was looked at."""
+_NOISE_RATES = (0.002, 0.3)
 _KNOWN_SHARES = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Who photos show.
+    """Verdict on the labels of photos.
 
     Args:
         wrong: probability that the photo doesn't show the person whose name it bears, shape ``(n,)``.
@@ -53,7 +53,7 @@ class Judgement:
         cores: unit mean of each person's core, shape ``(people, d)``; zero where a person has none.
         core_sizes: number of photos in each core.
         contested: whether the person's folder falls into components of which none is clearly the person's.
-        likeness: what was learned of similarities.
+        model: what was learned of similarities.
     """
 
     wrong: Floats
@@ -64,7 +64,7 @@ class Judgement:
     cores: Vectors
     core_sizes: Ints
     contested: NDArray[np.bool_]
-    likeness: Likeness
+    model: SimilarityModel
 
 
 @dataclass
@@ -103,7 +103,7 @@ def judge_labels(
     none is clearly the largest (two photos that differ), what looks like someone else's core speaks against a component,
     and what the person's deepfakes look like speaks for it; if nothing decides, both stay half suspect. Then, three times
     over: cosines of each photo with its own core without itself, and with the nearest other cores, are weighed against each
-    other; what is more likely wrong leaves the core; the distributions and the share of wrong labels are estimated anew.
+    other; what is more likely wrong leaves the core; the distributions and the label-noise rate are estimated anew.
 
     Args:
         embeddings: unit vectors, shape ``(n, d)``; a row of NaN is a photo that isn't judged.
@@ -112,7 +112,7 @@ def judge_labels(
         seed: of the pairs that the distributions are estimated from.
         advance: called with the number of photos that have been looked up elsewhere since.
 
-    Source: the share of wrong labels and the responsibilities are the EM algorithm (Dempster, Laird & Rubin 1977).
+    Source: the label-noise rate and the responsibilities are estimated by the EM algorithm (Dempster, Laird & Rubin 1977).
 
     Example:
         >>> ann, bob = np.float32([1, 0, 0]), np.float32([0, 1, 0])
@@ -137,10 +137,10 @@ class _Judge:
         self.person = person[self.rows]  # (m,)
         self.starts = np.searchsorted(self.person, np.arange(self.people + 1))  # (people + 1,)
         self.fakes = unit(sums(embeddings[known & fake], person[known & fake], self.people))  # (people, d)
-        self.likeness = first_likeness(self.vectors, self.person, np.random.default_rng(seed))
-        self.parts = linked_components(self.vectors, self.starts, self.likeness.linked)
+        self.model = first_fit(self.vectors, self.person, np.random.default_rng(seed))
+        self.parts = linked_components(self.vectors, self.starts, self.model.linked)
         self.weight = np.where(self.parts.contested[self.person], 0.5, 1.0)  # (m,), of being the folder's person
-        self.wrong_share, self.known_share = _ASSUMED
+        self.noise_rate, self.known_share = _ASSUMED
 
     def judged(self, advance: Callable[[int], None]) -> Judgement:
         """Go round, and put the rows back into their order."""
@@ -163,12 +163,12 @@ class _Judge:
         square = np.einsum("pd,pd->p", total, total)[self.person]
         length = np.sqrt(np.maximum(square - core * (2 * dot + 1), 1e-12))
         cosine = np.where(others > 0, np.clip(dot / length, -1, 1), np.nan)
-        ratio = np.where(others > 0, self.likeness.log_ratio(np.nan_to_num(cosine), others), np.inf)
+        ratio = np.where(others > 0, self.model.log_ratio(np.nan_to_num(cosine), others), np.inf)
         return _Own(total, size, others, dot / np.maximum(others, 1), cosine, ratio)
 
     def _elsewhere(self, own: _Own, advance: Callable[[int], None]) -> _Elsewhere:
         """Look up, of the photos that don't clearly show their own person, who else they resemble."""
-        clear = self.likeness.highest - np.log(max(self.people, 1)) + _DOUBT
+        clear = self.model.highest - np.log(max(self.people, 1)) + _DOUBT
         asked = np.flatnonzero(self.parts.contested[self.person] | (own.ratio < clear))
         references, owners, sizes, trust, own_place = self._references(own)
         found = _Elsewhere(*(np.full(len(self.rows), value) for value in (-np.inf, -np.inf, -1, np.nan, 1.0)))
@@ -176,7 +176,7 @@ class _Judge:
         usable = (place >= 0) & (owners[place] != self.person[asked, None]) if len(owners) else place >= 0
         if not usable.any():
             return found
-        ratio = np.where(usable, self.likeness.log_ratio(cosine, sizes[place]), -np.inf)  # (a, 5)
+        ratio = np.where(usable, self.model.log_ratio(cosine, sizes[place]), -np.inf)  # (a, 5)
         some = np.flatnonzero(usable.any(axis=1))
         best = np.argmax(ratio[some], axis=1)
         rows, chosen = asked[some], place[some, best]
@@ -225,12 +225,12 @@ class _Judge:
     def _odds_of_others(self, elsewhere: _Elsewhere) -> Floats:
         """Log-odds of another person over the own one, before the own core was looked at."""
         known = np.log(self.known_share) + elsewhere.evidence
-        prior = np.log(self.wrong_share) - np.log1p(-self.wrong_share)
+        prior = np.log(self.noise_rate) - np.log1p(-self.noise_rate)
         odds: Floats = prior + np.logaddexp(known, np.log1p(-self.known_share))
         return odds
 
     def _pull(self, elsewhere: _Elsewhere) -> Floats:
-        """How much what a photo resembles elsewhere speaks against its showing its own person, in log-odds.
+        """Weigh what a photo resembles elsewhere against its showing its own person, in log-odds.
 
         If that is itself in question, one of the two is in the wrong folder: the less likely the other is in the right one,
         the more likely this one is. The factor below one half keeps two folders from talking each other into certainty.
@@ -248,7 +248,7 @@ class _Judge:
         size, total = inside.sum(axis=1), inside @ vectors  # (c,), (c, d)
         score = _SIZE_WEIGHT * size - inside @ pull / size
         if self.fakes[person].any():
-            alike = self.likeness.log_ratio(unit(total) @ self.fakes[person], 1)
+            alike = self.model.log_ratio(unit(total) @ self.fakes[person], 1)
             score += np.clip(alike, -_MOST_EVIDENCE, _MOST_EVIDENCE)
         weight = np.exp(score - score.max())
         weight /= weight.sum()
@@ -256,7 +256,7 @@ class _Judge:
         rest = total[:, None] - inside[:, :, None] * vectors  # (c, f, d)
         others = (size[:, None] - inside).astype(np.int64)
         compared = np.where(others > 0, np.einsum("cfd,fd->cf", unit(rest), vectors), np.nan)
-        ratio = np.where(others > 0, self.likeness.log_ratio(np.nan_to_num(compared), others), np.inf)
+        ratio = np.where(others > 0, self.model.log_ratio(np.nan_to_num(compared), others), np.inf)
         cosine[:] = compared[np.argmax(weight)]
         wrong: Floats = weight @ expit(odds - ratio)
         return wrong
@@ -264,12 +264,10 @@ class _Judge:
     def _learn(self, own: _Own, wrong: Floats, elsewhere: _Elsewhere) -> None:
         """Estimate the distributions and the shares anew."""
         usable = (own.others > 0) & ~self.parts.contested[self.person]
-        self.likeness = refitted(
-            self.likeness, own.mean[usable], own.cosine[usable], own.others[usable], 1 - wrong[usable]
-        )
+        self.model = refit(self.model, own.mean[usable], own.cosine[usable], own.others[usable], 1 - wrong[usable])
         known = np.log(self.known_share) + elsewhere.evidence
         share = expit(known - np.log1p(-self.known_share))
-        self.wrong_share = float(np.clip(wrong.sum() / max(len(wrong), 1), *_WRONG_SHARES))
+        self.noise_rate = float(np.clip(wrong.sum() / max(len(wrong), 1), *_NOISE_RATES))
         self.known_share = float(np.clip((wrong * share).sum() / max(wrong.sum(), 1e-9), *_KNOWN_SHARES))
 
     def _result(self, own: _Own, wrong: Floats, elsewhere: _Elsewhere) -> Judgement:
@@ -292,5 +290,5 @@ class _Judge:
             by_row[name] = np.full(self.count, missing)
             by_row[name][self.rows] = values
         return Judgement(
-            **by_row, cores=unit(own.total), core_sizes=own.size, contested=self.parts.contested, likeness=self.likeness
+            **by_row, cores=unit(own.total), core_sizes=own.size, contested=self.parts.contested, model=self.model
         )

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from bonaface.cleaning.nearest_neighbours import nearest
-from bonaface.cleaning.similarity_model import Likeness
+from bonaface.cleaning.similarity_model import SimilarityModel
 from bonaface.data.issues import COLUMNS
 from bonaface.data.table import FaceTable
 
@@ -59,7 +59,7 @@ class MergeTargets:
         return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def merge_targets(cores: NDArray[np.float32], sizes: NDArray[np.int64], likeness: Likeness) -> MergeTargets:
+def merge_targets(cores: NDArray[np.float32], sizes: NDArray[np.int64], model: SimilarityModel) -> MergeTargets:
     """Find people whose cores are as alike as one person's photos.
 
     The mean cosine of their photos is weighed as one cosine of two photos would be, against the chance that among so many people
@@ -68,21 +68,21 @@ def merge_targets(cores: NDArray[np.float32], sizes: NDArray[np.int64], likeness
     Args:
         cores: unit means, shape ``(people, d)``.
         sizes: number of photos in each; people with none are left alone.
-        likeness: of one person's photos and of two people's.
+        model: of one person's photos and of two people's.
 
     Example:
         >>> cores = np.float32([[1, 0, 0], [0, 1, 0], [1, 0, 0]])
-        >>> likeness = Likeness(0.6, 0.1, 0.0, 0.01, 0.0, 0.1)
-        >>> merge_targets(cores, np.array([2, 5, 9]), likeness).person.tolist()
+        >>> model = SimilarityModel(0.6, 0.1, 0.0, 0.01, 0.0, 0.1)
+        >>> merge_targets(cores, np.array([2, 5, 9]), model).person.tolist()
         [2, 1, 2]
     """
     people = len(sizes)
     rows = np.flatnonzero(sizes > 0)
     cosine, place = nearest(cores[rows], cores[rows], _NEIGHBOURS, np.arange(len(rows)))  # (r, 4)
-    length = np.sqrt(likeness.mean + (1 - likeness.mean) / np.maximum(sizes[rows], 1))
+    length = np.sqrt(model.mean + (1 - model.mean) / np.maximum(sizes[rows], 1))
     similarity = np.where(place >= 0, cosine * length[:, None] * length[place], -1.0)
-    against = min(np.log(max(people, 1)) + _RARITY, likeness.highest - _LEAST_ODDS)
-    odds = likeness.log_ratio(similarity, 1) - against
+    against = min(np.log(max(people, 1)) + _RARITY, model.highest - _LEAST_ODDS)
+    odds = model.log_ratio(similarity, 1) - against
     a, k = np.nonzero((odds > 0) & (place >= 0))
     first, second = rows[a], rows[place[a, k]]
     graph = coo_array((np.ones(len(a), np.int8), (first, second)), shape=(people, people))
@@ -94,4 +94,4 @@ def merge_targets(cores: NDArray[np.float32], sizes: NDArray[np.int64], likeness
     best, confidence = np.full(people, np.nan), np.zeros(people)
     best[first[::-1]] = similarity[a, k][::-1]
     np.maximum.at(confidence, first, expit(odds[a, k]))
-    return MergeTargets(person, best, likeness.mean, confidence)
+    return MergeTargets(person, best, model.mean, confidence)

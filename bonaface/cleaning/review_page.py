@@ -1,4 +1,4 @@
-"""A page on which a person judges the doubtful photos: beside their folder-mates and the person they are said to be."""
+"""Review page: doubtful photos beside others of their person and photos of the person that they may show."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ import pandas as pd
 from rich.progress import Progress
 
 from bonaface.assets import ASSETS
-from bonaface.data.issues import read_faults
 from bonaface.data.table import FaceTable
 from bonaface.images.thumbnails import thumbnail
 from bonaface.io import atomic_write
 
-__all__ = ["Case", "cases_of", "write_sheet"]
+__all__ = ["Case", "cases_of", "write_review_page"]
 
 _MOST_CASES = 600
 _MATES, _OWNERS = 5, 4
 _CERTAIN = ("unreadable", "small_class", "duplicate")
-"""Nothing to see: files that aren't images, classes that are too small, copies of the same bytes."""
+"""Nothing to see: files that aren't images, classes that are too small, duplicates of the same bytes."""
 _TARGET = re.compile(r"(?:move to|merge with) person (.+)")
 _RESEMBLES = re.compile(r", -?\d\.\d\d like (.+)")
-_COPY = re.compile(r"the same (?:file|image) as (.+?)(?:: \d+ of 64 bits|, a (?:real photo|deepfake) of)")
+_DUPLICATE = re.compile(r"the same (?:file|image) as (.+?)(?:: \d+ of 64 bits|, a (?:real photo|deepfake) of)")
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Case:
     """One decision.
 
     Args:
-        rows: places in the list of faults that it decides; several where two folders are one person.
+        rows: places in the list of issues that it decides; several where two folders are one person.
         images: paths of the doubtful photos.
         mates: paths of other photos of the same person.
-        owners: paths of photos of the person that it is said to be, or the image it is a copy of.
+        owners: paths of photos of the person that it is said to be, or the image that it duplicates.
         owner: what to call them; empty where there are none.
     """
 
@@ -50,42 +49,42 @@ class Case:
     owner: str
 
 
-def cases_of(table: FaceTable, faults: pd.DataFrame) -> list[Case]:
-    """The decisions that a list of faults asks for, most doubtful first.
+def cases_of(table: FaceTable, issues: pd.DataFrame) -> list[Case]:
+    """Group a list of issues into decisions, most doubtful first.
 
     Args:
         table: photos.
-        faults: as ``read_faults`` returns them; files that aren't images and the like need no decision, and what is there
-            just to be looked at comes last.
+        issues: as ``read_issues`` returns them; files that aren't images and the like need no decision, and photos that
+            people should just look at come last.
     """
     frame = table.frame[~table.frame["is_fake"]]
-    clean = frame[~frame["path"].isin(faults["path"])]
+    clean = frame[~frame["path"].isin(issues["path"])]
     by_person = {str(person): paths.tolist() for person, paths in frame.groupby("person")["path"]}
     by_person |= {str(person): paths.tolist() for person, paths in clean.groupby("person")["path"]}
     person_of = dict(zip(table.frame["path"], table.frame["person"], strict=True))
-    open_ = faults[~faults["fault"].isin(_CERTAIN)]
-    merged = open_["fault"] == "merge"
+    open_ = issues[~issues["issue"].isin(_CERTAIN)]
+    merged = open_["issue"] == "merge"
     groups = [[row] for row in open_.index[~merged]]
     people = open_.loc[merged, "path"].map(person_of)
     groups += [list(rows) for _, rows in people.groupby(people).groups.items()]
-    confidence = pd.to_numeric(faults["confidence"], errors="coerce").fillna(0.5)
-    looked_at = (faults["suggestion"] == "look").tolist()
-    doubt, paths = (confidence - 0.5).abs().tolist(), faults["path"].tolist()
+    confidence = pd.to_numeric(issues["confidence"], errors="coerce").fillna(0.5)
+    looked_at = (issues["suggestion"] == "look").tolist()
+    doubt, paths = (confidence - 0.5).abs().tolist(), issues["path"].tolist()
     groups.sort(key=lambda rows: (looked_at[rows[0]], doubt[rows[0]], paths[rows[0]]))
-    return [_case(rows, faults, by_person, person_of) for rows in groups[:_MOST_CASES]]
+    return [_case(rows, issues, by_person, person_of) for rows in groups[:_MOST_CASES]]
 
 
-def _case(rows: list[int], faults: pd.DataFrame, by_person: dict[str, list[str]], person_of: dict[str, str]) -> Case:
-    path, suggestion, evidence = (str(faults[name][rows[0]]) for name in ("path", "suggestion", "evidence"))
+def _case(rows: list[int], issues: pd.DataFrame, by_person: dict[str, list[str]], person_of: dict[str, str]) -> Case:
+    path, suggestion, evidence = (str(issues[name][rows[0]]) for name in ("path", "suggestion", "evidence"))
     person = person_of[path]
-    target, copy = _TARGET.fullmatch(suggestion), _COPY.search(evidence)
+    target, twin = _TARGET.fullmatch(suggestion), _DUPLICATE.search(evidence)
     owners, owner = [], ""
     target = target or _RESEMBLES.search(evidence)
     if target is not None:
         owners, owner = _some(by_person.get(target[1], []), _OWNERS), target[1]
-    elif copy is not None and copy[1] in person_of:
-        owners, owner = [copy[1]], copy[1]
-    images = [str(faults["path"][row]) for row in rows[:_OWNERS]]
+    elif twin is not None and twin[1] in person_of:
+        owners, owner = [twin[1]], twin[1]
+    images = [str(issues["path"][row]) for row in rows[:_OWNERS]]
     mates = [mate for mate in by_person.get(person, []) if mate not in images]
     return Case(rows, images, _some(mates, _MATES), owners, owner)
 
@@ -96,40 +95,42 @@ def _some(paths: list[str], count: int) -> list[str]:
     return [paths[place] for place in places if place < len(paths)]
 
 
-def write_sheet(table: FaceTable, csv: Path, sheet: Path, progress: Progress | None = None) -> None:
-    """Write the page: one file, no network; a and r accept and reject, j and k move, "save CSV" gives the list back.
+def write_review_page(
+    table: FaceTable, issues: pd.DataFrame, name: str, out: Path, progress: Progress | None = None
+) -> None:
+    """Write the page: one file, no network; a and r accept and reject, j and k move, "Save CSV" gives the list back.
 
     Args:
         table: photos.
-        csv: the list of faults; decisions that are in it are shown.
-        sheet: the HTML file to write.
+        issues: as ``read_issues`` returns them; decisions that are in them are shown.
+        name: of the file that "Save CSV" proposes.
+        out: the HTML file to write, readable by its owner alone: it holds faces.
         progress: shows how far it is.
 
     Raises:
-        DataError: if the list does not fit the table, or the page can't be written.
+        DataError: if the page can't be written.
     """
-    faults = read_faults(csv, table)
-    faults = faults.assign(**{name: "" for name in ("fault", "evidence", "confidence") if name not in faults})
-    cases = cases_of(table, faults)
+    issues = issues.assign(**{name: "" for name in ("issue", "evidence", "confidence") if name not in issues})
+    cases = cases_of(table, issues)
     data = {
-        "name": csv.name,
-        "columns": list(faults.columns),
-        "rows": faults.to_numpy().tolist(),
-        "cases": [_shown(case, faults, table) for case in cases],
+        "name": name,
+        "columns": list(issues.columns),
+        "rows": issues.to_numpy().tolist(),
+        "cases": [_shown(case, issues, table) for case in cases],
         "thumbs": _thumbnails(table, cases, progress),
     }
     loader = jinja2.FileSystemLoader([Path(__file__).parent, ASSETS])
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     page = environment.get_template("review_page.html.j2").render(
-        title=table.root.name, cases=len(cases), faults=len(faults), data=text
+        title=table.root.name, cases=len(cases), issues=len(issues), data=text
     )
-    with atomic_write(sheet) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    with atomic_write(out, private=True) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
-def _shown(case: Case, faults: pd.DataFrame, table: FaceTable) -> dict[str, Any]:
-    first = faults.loc[case.rows[0]]
+def _shown(case: Case, issues: pd.DataFrame, table: FaceTable) -> dict[str, Any]:
+    first = issues.loc[case.rows[0]]
     person = table.frame.loc[table.frame["path"] == first["path"], "person"].iloc[0]
     return {
         "rows": case.rows,
@@ -138,7 +139,7 @@ def _shown(case: Case, faults: pd.DataFrame, table: FaceTable) -> dict[str, Any]
         "owners": case.owners,
         "owner": case.owner,
         "person": str(person),
-        "fault": first["fault"],
+        "issue": first["issue"],
         "evidence": first["evidence"],
         "suggestion": first["suggestion"],
         "confidence": str(first["confidence"]),
@@ -148,7 +149,7 @@ def _shown(case: Case, faults: pd.DataFrame, table: FaceTable) -> dict[str, Any]
 
 def _thumbnails(table: FaceTable, cases: Iterable[Case], progress: Progress | None) -> dict[str, str]:
     paths = dict.fromkeys(path for case in cases for path in (*case.images, *case.mates, *case.owners))
-    task = progress.add_task("drawing the sheet", total=len(paths)) if progress is not None else None
+    task = progress.add_task("writing the review page", total=len(paths)) if progress is not None else None
     made = {}
     for path in paths:
         made[path] = thumbnail(table.root / path)

@@ -1,4 +1,4 @@
-"""What similarities of one person's photos and of two people's look like, learned from the set itself."""
+"""Distributions of the similarities of one person's photos and of two people's, learned from the set itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Likeness", "first_likeness", "refitted"]
+__all__ = ["SimilarityModel", "first_fit", "refit"]
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -24,7 +24,7 @@ _TYPICAL = (0.6, 0.12)
 
 
 @dataclass(frozen=True)
-class Likeness:
+class SimilarityModel:
     """Distributions of the cosine of a photo with the unit mean of ``k`` photos.
 
     Args:
@@ -58,8 +58,8 @@ class Likeness:
         """Log of how much more likely cosines are for one person than for two; it never falls as the cosine rises.
 
         Example:
-            >>> likeness = Likeness(0.6, 0.1, 0.0, 0.01, 0.0, 0.1)
-            >>> likeness.log_ratio(np.array([0.0, 0.3, 0.6]), 1).round(1).tolist()
+            >>> model = SimilarityModel(0.6, 0.1, 0.0, 0.01, 0.0, 0.1)
+            >>> model.log_ratio(np.array([0.0, 0.3, 0.6]), 1).round(1).tolist()
             [-6.4, 0.1, 13.3]
         """
         x = np.clip(cosine, self.other_mean, self.expected(size))
@@ -87,7 +87,7 @@ def _log_normal(x: NDArray[np.floating], mean: Floats | float, spread: Floats | 
     return density
 
 
-def first_likeness(vectors: Vectors, person: Ints, generator: np.random.Generator) -> Likeness:
+def first_fit(vectors: Vectors, person: Ints, generator: np.random.Generator) -> SimilarityModel:
     """A first guess: medians of random pairs of two people, and of folder-mates that are clearly more alike.
 
     Args:
@@ -109,14 +109,14 @@ def first_likeness(vectors: Vectors, person: Ints, generator: np.random.Generato
         if len(alike) >= _FEWEST:
             mean, spread = _robust(alike)
     mean = max(mean, other_mean + 2 * _UNUSUAL * other_spread) if mean < 0.95 else 0.95
-    return Likeness(min(mean, 0.98), max(spread, 0.02), 0.0, 0.02, other_mean, max(other_spread, 0.01))
+    return SimilarityModel(min(mean, 0.98), max(spread, 0.02), 0.0, 0.02, other_mean, max(other_spread, 0.01))
 
 
-def refitted(likeness: Likeness, pair_means: Floats, cosines: Floats, sizes: Ints, genuine: Floats) -> Likeness:
+def refit(model: SimilarityModel, pair_means: Floats, cosines: Floats, sizes: Ints, genuine: Floats) -> SimilarityModel:
     """Fit the distribution of one person's photos anew.
 
     Args:
-        likeness: the last one; it stays where there is too little to fit.
+        model: the last one; it stays where there is too little to fit.
         pair_means: mean cosine of each photo with each of the others of its core, shape ``(n,)``.
         cosines: with the unit mean of the others, shape ``(n,)``.
         sizes: number of the others, at least 1, shape ``(n,)``.
@@ -124,10 +124,10 @@ def refitted(likeness: Likeness, pair_means: Floats, cosines: Floats, sizes: Int
     """
     sure = genuine > 0.9
     if sure.sum() < _FEWEST:
-        return likeness
-    least = likeness.other_mean + _UNUSUAL * likeness.other_spread
+        return model
+    least = model.other_mean + _UNUSUAL * model.other_spread
     mean = float(np.clip(np.median(pair_means[sure]), least, 0.98))
-    fitted = replace(likeness, mean=mean)
+    fitted = replace(model, mean=mean)
     rest = cosines[sure] - fitted.expected(sizes[sure])
     few = sizes[sure] <= 2
     spread = max(_robust(rest)[1], 0.02)
@@ -136,8 +136,8 @@ def refitted(likeness: Likeness, pair_means: Floats, cosines: Floats, sizes: Int
         spread, extra = large, float(np.sqrt(max(small**2 - large**2, 0.0)))
         fitted = replace(fitted, spread_of_one=extra)
     fitted = replace(fitted, spread=spread)
-    poor = likeness.tail * _TAIL_DENSITY
-    lost = poor / (poor + (1 - likeness.tail) * np.exp(fitted.same(cosines, sizes)))
+    poor = model.tail * _TAIL_DENSITY
+    lost = poor / (poor + (1 - model.tail) * np.exp(fitted.same(cosines, sizes)))
     tail = float((lost * genuine).sum() / max(genuine.sum(), 1e-9))
     return replace(fitted, tail=float(np.clip(tail, _LEAST_TAIL, _MOST_TAIL)))
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_device
+from bonaface.cli.options import ProgressConsole, add_model, refuse_renamed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bonaface.data.table import FaceTable
 
 __all__ = ["main"]
 
@@ -22,60 +24,79 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bonaface clean",
-        description="Find what is wrong with a folder of faces. Nothing is moved or deleted: faces.faults makes training "
-        "follow the list.",
+        description="Find wrong labels, broken files, duplicates and leaks in a folder of faces. Nothing is moved or deleted: "
+        "training follows the list by faces.issues.",
     )
     parser.add_argument("faces", type=Path, metavar="DIR", help="folder of faces, or a CSV or parquet table of them")
-    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="the list of faults to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="the list of issues to write")
+    parser.add_argument("--review", type=Path, metavar="HTML", help="page on which people review the list, to write")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="test set: photos that are in it too are listed")
     parser.add_argument(
-        "--model",
-        metavar="X",
-        help="folder of a run, or an ONNX face network; without it only files, duplicates and classes are checked",
+        "--files-only",
+        action="store_true",
+        help="check files, duplicates and sizes of classes only, without a model: seconds instead of minutes",
     )
-    parser.add_argument("--detector", type=Path, metavar="ONNX", help="YuNet file: aligns faces, and counts them")
-    parser.add_argument("--against", type=Path, metavar="DIR", help="test set: what is in it too is a fault")
-    parser.add_argument("--sheet", type=Path, metavar="HTML", help="page on which the doubtful faces can be judged")
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path(".bonaface-cache"),
         metavar="DIR",
-        help="where embeddings are kept, so that the command goes on after an interruption (default: %(default)s)",
+        help="folder for embeddings, from which an interrupted command resumes (default: %(default)s)",
     )
-    add_device(parser)
+    add_model(parser)
+    refuse_renamed(parser, {"--sheet": "--review"})
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the list of faults, and the sheet; returns 0 whether or not there are any."""
+    """Write the list of issues, and the review page; returns 0 whether or not there are any."""
     options = _parser().parse_args(arguments)
-    from bonaface.cleaning.find import look_for_doubts
-    from bonaface.cleaning.review_page import write_sheet
-    from bonaface.data.issues import write_faults
+    from bonaface.cleaning.review_page import write_review_page
+    from bonaface.data.issues import write_issues
     from bonaface.data.table import read_faces
 
     started = time.monotonic()
     console = ProgressConsole()
     table = read_faces(options.faces)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        faults = look_for_doubts(
-            table, options.model, options.detector, options.device, options.against, options.cache, progress
-        )
-        kept = write_faults(faults, options.out)
-        if options.sheet is not None:
-            write_sheet(table, options.out, options.sheet, progress)
-    _conclude(console, faults, len(table), time.monotonic() - started)
-    again = f" ({kept} decisions of the list before are kept)" if kept else ""
-    console.print(
-        f"{options.out}: the list{again}; training follows it by faces.faults", highlight=False, soft_wrap=True
-    )
-    if options.sheet is not None:
-        console.print(f"{options.sheet}: open it in a browser to judge them", highlight=False, soft_wrap=True)
+        issues = write_issues(_checked(table, options, progress), options.out)
+        if options.review is not None:
+            write_review_page(table, issues, options.out.name, options.review, progress)
+    _conclude(console, issues, len(table), time.monotonic() - started)
+    decided = int((issues["decision"] != "").sum())
+    again = f" ({decided:,} decisions of the previous list are kept)" if decided else ""
+    _say(console, f"{options.out}: the list{again}; training follows it by faces.issues")
+    if options.review is not None:
+        _say(console, f"{options.review}: open it in a browser to review the list")
     return 0
 
 
-def _conclude(console: Console, faults: pd.DataFrame, images: int, seconds: float) -> None:
-    counts = ", ".join(f"{count:,} {fault}" for fault, count in faults["fault"].value_counts().items())
-    console.print(
-        f"{images:,} images checked in {seconds:,.0f} s: {counts or 'no faults'}", highlight=False, soft_wrap=True
-    )
+def _checked(table: FaceTable, options: argparse.Namespace, progress: Progress) -> pd.DataFrame:
+    from bonaface.assets import shipped_detector
+    from bonaface.cleaning.find import check_faces
+    from bonaface.data.inspection import FaceCounter
+    from bonaface.inference.embedder import load_embedder
+
+    if options.files_only:
+        return check_faces(table, None, None, options.against, options.cache, progress)
+    embedder = load_embedder(options.model, options.detector, options.device)
+    counter = FaceCounter(shipped_detector() if options.detector is None else options.detector)
+    return check_faces(table, embedder, counter, options.against, options.cache, progress)
+
+
+def _conclude(console: Console, issues: pd.DataFrame, images: int, seconds: float) -> None:
+    counts = issues["issue"].value_counts()
+    listed = ", ".join(f"{count:,} {issue}" for issue, count in counts.items())
+    _say(console, f"{images:,} images checked in {seconds:,.0f} s: {listed or 'no issues'}")
+    same, encoded = int(counts.get("duplicate", 0)), int(counts.get("near_duplicate", 0))
+    if same or encoded:
+        _say(
+            console,
+            f"duplicates within a person: {same + encoded:,} photo{'s' if same + encoded > 1 else ''} "
+            f"({same:,} the same file, {encoded:,} re-encoded); "
+            "a pair of them proves nothing",
+        )
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)

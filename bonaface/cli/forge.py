@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bonaface.cli.options import refuse_renamed
 from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bonaface forge",
         description="Make deepfakes of a folder of real faces: the result is a folder to train on. "
-        "A run that was stopped goes on when the command is repeated.",
+        "Repeated, an interrupted command resumes.",
     )
     parser.add_argument(
         "faces", type=Path, metavar="FACES_DIR", help="folder of <person>/<photo>, or any other that train reads"
@@ -40,13 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (default: %(default)s)")
     parser.add_argument(
-        "--detector", type=Path, metavar="ONNX", help="YuNet; without it faces are taken to fill their images"
+        "--detector",
+        type=Path,
+        metavar="ONNX",
+        help="YuNet file that finds the faces (default: the shipped one); where it finds none, a face is taken to fill its image",
     )
     parser.add_argument(
-        "--faults",
+        "--issues",
         type=Path,
         metavar="CSV",
-        help="list that bonaface clean wrote: photos are left out or relabelled as it says",
+        help="list of issues that bonaface clean wrote: photos are left out or relabelled as it says",
     )
     parser.add_argument(
         "--landmarks",
@@ -74,16 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: %(default)s)"
     )
+    refuse_renamed(parser, {"--faults": "--issues"})
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Makes the folder and says what is in it; returns 1 where photos could not be read."""
+    """Make the folder and say what is in it; returns 1 where photos could not be read."""
     options = _parser().parse_args(arguments)
-    from bonaface.data.issues import apply_faults, read_faults
+    from bonaface.data.issues import apply_issues, read_issues
     from bonaface.data.table import read_faces
+    from bonaface.forgery.evaluation_sets import split_off_test, write_pairs
     from bonaface.forgery.landmarks import read_landmarks
-    from bonaface.forgery.pairs import apart, write_pairs
     from bonaface.forgery.recipe import check_apart, check_recipe
 
     recipe = _recipe(options)
@@ -91,17 +96,17 @@ def main(arguments: Sequence[str]) -> int:
     check_apart(options.faces, options.out)
     console = Console(stderr=True)
     table = read_faces(options.faces)
-    if options.faults is not None:
+    if options.issues is not None:
         before = len(table)
-        table = apply_faults(table, read_faults(options.faults, table))
-        _say(console, f"{options.faults}: {before - len(table):,} of {before:,} photos left out")
+        table = apply_issues(table, read_issues(options.issues, table))
+        _say(console, f"{options.issues}: {before - len(table):,} of {before:,} photos left out")
     fakes = int(table.frame["is_fake"].sum())
     if fakes:
         _say(console, f"{options.faces}: its {fakes:,} deepfakes are left out")
     landmarks = {} if options.landmarks is None else read_landmarks(options.landmarks, table)
     if options.landmarks is not None:
-        _say(console, _coverage(options.landmarks, landmarks, table, recipe))
-    parts = {"": table} if not options.test_pairs else apart(table, options.seed)
+        _say(console, _coverage(options.landmarks, landmarks, table))
+    parts = {"": table} if not options.test_pairs else split_off_test(table, options.seed)
     codes = [
         _forge(part, options.out / name, recipe, options.workers, console, landmarks) for name, part in parts.items()
     ]
@@ -113,6 +118,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
+    from bonaface.assets import shipped_detector
     from bonaface.forgery.methods import METHODS
     from bonaface.forgery.recipe import Recipe
 
@@ -120,14 +126,14 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         raise ConfigError(f"test-pairs: expected a whole number of at least 0, got {options.test_pairs}")
     methods = tuple(METHODS) if options.methods == "all" else tuple(name.strip() for name in options.methods.split(","))
     quality = _range(options.quality)
-    return Recipe(methods, options.per_person, options.seed, quality, options.size, options.detector)
+    detector = shipped_detector() if options.detector is None else options.detector
+    return Recipe(methods, options.per_person, options.seed, quality, options.size, detector)
 
 
-def _coverage(file: Path, landmarks: dict[str, Landmarks], table: FaceTable, recipe: Recipe) -> str:
+def _coverage(file: Path, landmarks: dict[str, Landmarks], table: FaceTable) -> str:
     photos = table.frame["path"][~table.frame["is_fake"]]
     known = int(photos.isin(list(landmarks)).sum())
-    others = "faces are taken to fill their images" if recipe.detector is None else "the detector looks for a face"
-    rest = "" if known == len(photos) else f"; in the others {others}"
+    rest = "" if known == len(photos) else "; in the others the detector looks for a face"
     return f"{file}: has the landmarks of {known:,} of {len(photos):,} photos{rest}"
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-__all__ = ["MODELS", "ProgressConsole", "add_device", "add_model"]
+from bonaface.errors import ConfigError
+
+__all__ = ["MODELS", "ProgressConsole", "add_device", "add_model", "refuse_renamed"]
 
 MODELS = "folder of a run, an exported model, or an ONNX face network"
 """What ``--model`` takes."""
@@ -39,6 +42,22 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="YuNet file that aligns faces for an ONNX face network; the others bring their own",
     )
     add_device(parser)
+
+
+def refuse_renamed(parser: argparse.ArgumentParser, renamed: Mapping[str, str]) -> None:
+    """Refuse options of earlier versions, with the names that they have now.
+
+    Args:
+        parser: of the command.
+        renamed: today's names by the old ones.
+    """
+
+    class Refuse(argparse.Action):
+        def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+            raise ConfigError(f"{self.option_strings[0]} is called {renamed[self.option_strings[0]]} now")
+
+    for name in renamed:
+        parser.add_argument(name, nargs="?", action=Refuse, help=argparse.SUPPRESS)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ _LEAST_AREA = 0.25
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found of files, in the order in which they were given.
+    """Findings of files, in the order in which they were given.
 
     Args:
         digest: 16 bytes that tell contents apart; empty where the file can't be used.
@@ -42,7 +42,7 @@ class Inspection:
 
     @property
     def readable(self) -> NDArray[np.bool_]:
-        """Which files are images, shape ``(n,)``."""
+        """Mask of the files that are images, shape ``(n,)``."""
         return np.array([reason is None for reason in self.reason], np.bool_)
 
 

@@ -1,4 +1,4 @@
-"""The list of faults: put together, written, read back after people have edited it, and applied to a table."""
+"""The list of issues: merged, written, read back after people have edited it, and applied to a table."""
 
 from __future__ import annotations
 
@@ -11,43 +11,46 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.data.table import FaceTable
+from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
 from bonaface.io import atomic_write
 
-__all__ = ["COLUMNS", "apply_faults", "combined", "new_people", "read_faults", "write_faults"]
+__all__ = ["COLUMNS", "apply_issues", "combined", "new_people", "read_issues", "write_issues"]
 
-COLUMNS = ["path", "fault", "evidence", "suggestion", "confidence"]
+COLUMNS = ["path", "issue", "evidence", "suggestion", "confidence"]
+_OLD_NAMES = {"fault": "issue"}
+"""Columns of lists that bonaface 0.1 wrote."""
 _DECISIONS = ("", "accept", "reject")
 _RELABEL = re.compile(r"(?:move to|merge with) person (.+)")
 _EXPECTED = "expected drop, look, move to person X, or merge with person X"
 
 
 def combined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """One list of several, a photo once: what the earlier part says of it, sorted by path."""
+    """Merge lists into one that names a photo once, as its first list does; sorted by path."""
     rows = pd.concat([pd.DataFrame(columns=COLUMNS), *[part for part in parts if len(part)]], ignore_index=True)
     rows = rows.drop_duplicates("path").sort_values("path", ignore_index=True)
     return rows.astype({"confidence": float})
 
 
-def new_people(table: FaceTable, faults: pd.DataFrame) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-    """Who each photo shows once the list is applied, and whether it stays.
+def new_people(table: FaceTable, issues: pd.DataFrame) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Apply a list to people: whom each photo shows then, and whether it stays.
 
     Suggestions are followed unless ``decision`` is ``reject``; ``look`` is for people to judge: such a photo stays unless
     ``decision`` is ``accept``.
 
     Args:
         table: photos.
-        faults: with ``path``, ``suggestion`` and, where people have judged them, ``decision``; all paths are in the table.
+        issues: with ``path``, ``suggestion`` and, where people have judged them, ``decision``; all paths are in the table.
 
     Returns:
         Persons and a mask, both of shape ``(n,)``.
     """
-    decision = faults["decision"] if "decision" in faults else pd.Series("", index=faults.index)
-    followed = (decision != "reject") & ((faults["suggestion"] != "look") | (decision == "accept"))
+    decision = issues["decision"] if "decision" in issues else pd.Series("", index=issues.index)
+    followed = (decision != "reject") & ((issues["suggestion"] != "look") | (decision == "accept"))
     row_of = dict(zip(table.frame["path"], range(len(table)), strict=True))
     person = table.frame["person"].to_numpy(dtype=object).copy()
     stays = np.ones(len(table), np.bool_)
-    for path, suggestion in faults.loc[followed, ["path", "suggestion"]].itertuples(index=False):
+    for path, suggestion in issues.loc[followed, ["path", "suggestion"]].itertuples(index=False):
         relabel = _RELABEL.fullmatch(suggestion)
         if relabel is None:
             stays[row_of[path]] = False
@@ -56,12 +59,12 @@ def new_people(table: FaceTable, faults: pd.DataFrame) -> tuple[NDArray[np.objec
     return person, stays
 
 
-def apply_faults(table: FaceTable, faults: pd.DataFrame) -> FaceTable:
+def apply_issues(table: FaceTable, issues: pd.DataFrame) -> FaceTable:
     """Leave out and relabel what the list says; no file is touched.
 
     Args:
         table: photos.
-        faults: as ``read_faults`` returns them.
+        issues: as ``read_issues`` returns them.
 
     Returns:
         The photos that stay, under the people that they show.
@@ -69,13 +72,13 @@ def apply_faults(table: FaceTable, faults: pd.DataFrame) -> FaceTable:
     Raises:
         DataError: if no photo is left.
     """
-    person, stays = new_people(table, faults)
+    person, stays = new_people(table, issues)
     if len(table) and not stays.any():
-        raise DataError(f"{table.root}: the list of faults leaves no photo of {len(table)}; expected some to be used")
+        raise DataError(f"{table.root}: the list of issues leaves no photo of {len(table)}; expected some to be used")
     return FaceTable(table.root, table.frame.assign(person=person)).take(stays)
 
 
-def read_faults(csv: Path, table: FaceTable) -> pd.DataFrame:
+def read_issues(csv: Path, table: FaceTable) -> pd.DataFrame:
     """Read a list that ``bonaface clean`` wrote and people may have edited.
 
     Only ``path`` and ``suggestion`` are needed; ``decision`` is ``accept``, ``reject`` or empty; further columns are kept.
@@ -91,14 +94,7 @@ def read_faults(csv: Path, table: FaceTable) -> pd.DataFrame:
         DataError: if it can't be read, names a photo that isn't there or names it twice, or has an unknown suggestion, person or
             decision.
     """
-    try:
-        rows = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(
-            f"{csv}: can't be read ({(error.strerror or '').lower()}); expected a list of faults"
-        ) from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{csv}: is no CSV in UTF-8 ({str(error).splitlines()[0]})") from error
+    rows = _read_text(csv)
     missing = {"path", "suggestion"} - set(rows)
     if missing:
         columns = ", ".join(map(str, rows.columns))
@@ -107,6 +103,12 @@ def read_faults(csv: Path, table: FaceTable) -> pd.DataFrame:
     _check_paths(csv, rows, table)
     _check_words(csv, rows, set(table.frame["person"]))
     return rows
+
+
+def _read_text(csv: Path) -> pd.DataFrame:
+    """Read every cell as text, under the names that columns have today."""
+    rows = read_text_table(csv, "a list of issues", "expected the columns path and suggestion")
+    return rows if "issue" in rows else rows.rename(columns=_OLD_NAMES)
 
 
 def _check_paths(csv: Path, rows: pd.DataFrame, table: FaceTable) -> None:
@@ -131,37 +133,37 @@ def _check_words(csv: Path, rows: pd.DataFrame, people: set[str]) -> None:
             raise DataError(f'{csv}: "{path}": unknown decision "{decision}"; expected accept, reject, or nothing')
 
 
-def write_faults(faults: pd.DataFrame, out: Path) -> int:
-    """Write a list; what people decided in an older list at that place is kept where fault and suggestion are the same.
+def write_issues(issues: pd.DataFrame, out: Path) -> pd.DataFrame:
+    """Write a list; what people decided in an older list at that place is kept where issue and suggestion are the same.
 
     Args:
-        faults: with the columns of ``COLUMNS``.
-        out: the CSV; a column ``decision`` is added.
+        issues: with the columns of ``COLUMNS``.
+        out: the CSV; a column ``decision`` is added. A device or a pipe is written to and never read.
 
     Returns:
-        How many decisions were taken over.
+        The rows as text, as ``read_issues`` would return them.
 
     Raises:
-        DataError: if it can't be written, or there is a file that is no list of faults.
+        DataError: if it can't be written, or there is a file that is no list of issues.
     """
-    rows = faults.assign(decision="")
-    if out.exists():
+    rows = issues.assign(decision="")
+    if out.is_file():
         rows = _with_decisions(rows, out)
+    rows = rows.assign(confidence=[f"{value:.3f}" for value in rows["confidence"]]).astype(str)
     with atomic_write(out) as temporary:
-        rows.to_csv(temporary, index=False, float_format="%.3f")
-    return int((rows["decision"] != "").sum())
+        rows.to_csv(temporary, index=False)
+    return rows
 
 
 def _with_decisions(rows: pd.DataFrame, out: Path) -> pd.DataFrame:
+    foreign = f"{out}: is there and is no list of issues, so it isn't replaced; choose another name"
     try:
-        old = pd.read_csv(out, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{out}: is there and is no list of faults, so it isn't replaced; choose another name"
-        ) from error
-    keys = ["path", "fault", "suggestion"]
+        old = _read_text(out)
+    except DataError as error:
+        raise DataError(foreign) from error
+    keys = ["path", "issue", "suggestion"]
     if not set(keys) <= set(old):
-        raise DataError(f"{out}: is there and is no list of faults, so it isn't replaced; choose another name")
+        raise DataError(foreign)
     own = [column for column in old.columns if column not in COLUMNS]
     merged = rows.drop(columns="decision").merge(old[[*keys, *own]].drop_duplicates(keys), on=keys, how="left")
     merged = merged.assign(decision=merged.get("decision", ""))

@@ -8,7 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
+from bonaface.io import check_names
 
 __all__ = [
     "EXPECTED",
@@ -45,11 +47,12 @@ def images_by_folder(root: Path) -> dict[str, list[str]]:
     Hidden files and folders, and files that are plainly no images, are passed over; a folder without images stays.
 
     Raises:
-        DataError: if a folder can't be listed.
+        DataError: if a folder can't be listed, or a name is not UTF-8 text.
     """
     try:
         with os.scandir(root) as entries:
             folders = sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] not in "._")
+        check_names(root, folders)
         return {folder: _images_in(root / folder) for folder in folders}
     except OSError as error:
         raise DataError(f"{error.filename}: can't be listed ({(error.strerror or '').lower()}); {EXPECTED}") from error
@@ -57,11 +60,13 @@ def images_by_folder(root: Path) -> dict[str, list[str]]:
 
 def _images_in(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if is_image(entry.name) and entry.is_file())
+        names = sorted(entry.name for entry in entries if is_image(entry.name) and entry.is_file())
+    check_names(folder, names)
+    return names
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name is an image's, and not hidden.
+    """Tell whether a file's name is an image's, and not hidden.
 
     Example:
         >>> is_image("1.JPG"), is_image("._1.jpg"), is_image("readme.txt")
@@ -71,14 +76,14 @@ def is_image(name: str) -> bool:
 
 
 def looks_like_pairs(tree: dict[str, list[str]]) -> bool:
-    """Whether most folders that hold images hold just a 0 and a 1, as the challenge's test set does."""
+    """Tell whether most folders that hold images hold just a 0 and a 1, as the challenge's test set does."""
     filled = [names for names in tree.values() if names]
     pairs = sum(is_pair(names) for names in filled)
     return 2 * pairs > len(filled)
 
 
 def is_pair(names: list[str]) -> bool:
-    """Whether the images of a folder are a 0 and a 1 and no more, in any format."""
+    """Tell whether the images of a folder are a 0 and a 1 and no more, in any format."""
     return [name.partition(".")[0] for name in names] == ["0", "1"]
 
 
@@ -131,7 +136,7 @@ def read_challenge(root: Path) -> Rows:
 
 
 def _meta_items(meta: Path) -> list[tuple[str, object]]:
-    """The pairs of key and value as they stand in the file, keys that occur twice included."""
+    """Read the pairs of key and value as they stand in the file, keys that occur twice included."""
     try:
         text = meta.read_text(encoding="utf-8-sig")
         items = json.loads(text, object_pairs_hook=list)
@@ -145,7 +150,7 @@ def _meta_items(meta: Path) -> list[tuple[str, object]]:
 
 
 def unpadded(name: str) -> str:
-    """``name`` without the zeros that pad it, where it is a number."""
+    """Return ``name`` without the zeros that pad it, where it is a number."""
     return str(int(name)) if name.isascii() and name.isdecimal() and len(name) <= 32 else name
 
 
@@ -167,7 +172,7 @@ def _locate(
     by_number: dict[tuple[str, str], list[tuple[str, str]]],
     meta: Path,
 ) -> tuple[str, str]:
-    """The image that a key of meta.json means: by its exact name, or else by its numbers, padded or not."""
+    """Find the image that a key of meta.json means: by its exact name, or else by its numbers, padded or not."""
     person, _, name = key.partition("/")
     if (person, name) in present:
         return person, name
@@ -225,15 +230,11 @@ def _table_path(path: str, folder: Path, where: str) -> str:
 
 
 def _table_columns(file: Path) -> dict[str, list[str]]:
-    """The columns that are used, as text."""
-    try:
-        if file.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(file)
-        else:
-            frame = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's parser errors are both ValueErrors
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{file}: isn't a {file.suffix[1:].lower()} table ({reason})") from error
+    """Read the columns that are used, as text."""
+    if file.suffix.lower() == ".parquet":
+        frame = _parquet(file)
+    else:
+        frame = read_text_table(file, "a table of images", "expected label and path, optionally split and is_fake")
     for column in ("label", "path"):
         if column not in frame:
             raise DataError(f"{file}: has no column {column}; expected label and path, optionally split and is_fake")
@@ -246,8 +247,16 @@ def _table_columns(file: Path) -> dict[str, list[str]]:
     }
 
 
+def _parquet(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{file}: isn't a parquet table ({reason})") from error
+
+
 def _text(value: object) -> str:
-    """A cell as text; empty where it is missing; whole numbers without the ``.0`` that missing neighbours give them."""
+    """Turn a cell into text; empty where it is missing; whole numbers without the ``.0`` that missing neighbours give them."""
     if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bonaface.data.pairs import PairTable, labels_of
+from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
 
 __all__ = ["read_lfw_pairs", "read_pair_list"]
@@ -38,10 +39,7 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
         DataError: if a column is missing, an image isn't there, or labels are not as ``labels_of`` wants them.
     """
     csv = Path(csv)
-    try:
-        frame = pd.read_csv(csv, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{csv}: isn't a list of pairs ({str(error).splitlines()[0]}); {_LIST_EXPECTED}") from error
+    frame = read_text_table(csv, "a list of pairs", _LIST_EXPECTED)
     missing = [column for column in (*_PATHS, "label") if column not in frame]
     if missing or frame.empty:
         raise DataError(f"{csv}: {f'has no column {missing[0]}' if missing else 'has no rows'}; {_LIST_EXPECTED}")
@@ -115,7 +113,7 @@ def read_lfw_pairs(root: Path, pairs_txt: Path) -> tuple[PairTable, pd.DataFrame
 
 
 def _lfw_half(lines: list[list[str]], file: Path) -> int:
-    """How many mated pairs each fold has, and how many non-mated ones."""
+    """Read off the header how many mated pairs each fold has; it has as many non-mated ones."""
     head = lines[0] if lines else []
     if len(head) not in (1, 2) or not all(word.isascii() and word.isdecimal() and int(word) for word in head):
         raise DataError(f"{file}: its first line is {' '.join(head)[:40]!r}; {_LFW_EXPECTED}")

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.data.layouts import images_by_folder, is_pair, looks_like_pairs, unpadded
+from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
 from bonaface.metrics import KINDS
 
@@ -65,7 +66,7 @@ def read_pairs(where: Path) -> PairTable:
 
 
 def _no_pair(folder: Path, wrong: str, tree: dict[str, list[str]]) -> DataError:
-    """What to say of a folder that holds something else than a pair."""
+    """Phrase the refusal of a folder that holds something else than a pair."""
     names = tree[wrong]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no image"
     if len(tree) > 1 and any(tree.values()) and not looks_like_pairs(tree):
@@ -119,13 +120,7 @@ def labels_of(frame: pd.DataFrame, csv: Path) -> pd.DataFrame:
 
 
 def _read_text(csv: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(
-            csv, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig", skipinitialspace=True
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{csv}: isn't a table of labels ({reason}); expected a CSV with pair_id and label") from error
+    frame = read_text_table(csv, "a table of labels", "expected a CSV with pair_id and label")
     missing = [column for column in ("pair_id", "label") if column not in frame]
     if missing:
         raise DataError(f"{csv}: has no column {' and no column '.join(missing)}; expected pair_id and label")
@@ -133,7 +128,7 @@ def _read_text(csv: Path) -> pd.DataFrame:
 
 
 def _positions(pair_ids: pd.Series, pairs: PairTable, csv: Path) -> NDArray[np.int64]:
-    """Where each row's pair stands in ``pairs``: a permutation, or an error that says why it is none."""
+    """Find each row's pair in ``pairs``: a permutation, or an error that says why it is none."""
     known: dict[str, int] = {pair_id: row for row, pair_id in enumerate(pairs.frame["pair_id"])}
     numbers = pairs.frame["pair_id"].map(unpadded)
     by_number = {number: known[pair_id] for number, pair_id in zip(numbers, known, strict=True)}

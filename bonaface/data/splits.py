@@ -15,7 +15,7 @@ from bonaface.metrics import KINDS
 __all__ = ["SHARES", "draw_pairs", "split_by_person"]
 
 SHARES = {"same": 0.40, "impostor": 0.25, "own_fake": 0.25, "other_fake": 0.10}
-"""How the challenge's test pairs divide into kinds."""
+"""Shares of the kinds among the challenge's test pairs."""
 
 _MIN_VAL_PEOPLE = 2
 

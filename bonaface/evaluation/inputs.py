@@ -17,7 +17,7 @@ from bonaface.data.pairs import PairTable, labels_of, read_labels, read_pairs
 from bonaface.errors import ConfigError, DataError
 from bonaface.evaluation.figures import bootstrap_of, groups_of
 from bonaface.evaluation.scores import PairScores, pairs_of_labels, read_scores, told_apart
-from bonaface.forgery.pairs import drawn_pairs
+from bonaface.forgery.evaluation_sets import drawn_pairs
 from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
 from bonaface.verification.threshold_fitting import fit_llr, thresholds_of_pairs

@@ -1,4 +1,4 @@
-"""What forgeries are put together with: a face-shaped mask, colour transfer, and three ways to blend."""
+"""Parts of a forgery: a face-shaped mask, colour transfer, and three ways to blend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose head a swapped face is put on: another person of about the same pose and skin colour."""
+"""Donors of face swaps: people of about the same pose and skin colour, on whose head the face is put."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SKIN_SIDE = 24
 
 @dataclass(frozen=True)
 class Sight:
-    """What a photo shows that matters for a swap.
+    """Pose and skin colour of a photo: what matters for a swap.
 
     Attributes:
         tone: mean colour between the eyes and the mouth, LAB in 8 bits, ``(3,)``.

@@ -49,7 +49,7 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class Forged:
-    """What a run made.
+    """Summary of a run.
 
     Attributes:
         people: how many.
@@ -136,7 +136,8 @@ class Workshop:
         """Makes what is not there yet; returns how many images it made and how many it found."""
         missing = [order for order in orders if not (self.out / order.path).exists()]
         for order in missing:
-            with atomic_write(self.out / order.path) as temporary:
+            closed = not (self.root / order.source).stat().st_mode & 0o077  # nor may others read what is made of it
+            with atomic_write(self.out / order.path, private=closed) as temporary:
                 temporary.write_bytes(self.make(order))
         return len(missing), len(orders) - len(missing)
 
@@ -165,7 +166,7 @@ class Workshop:
 
 
 def look(root: Path, aligner: Aligner | None, path: str, landmarks: Landmarks | None) -> Sight | str:
-    """What a photo shows, or why it can't be read.
+    """Look at a photo: what it shows, or why it can't be read.
 
     Raises:
         DataError: if the landmarks lie outside of the photo.
@@ -184,7 +185,7 @@ def _survey(
     each: Callable[..., Iterator[Sight | str]],
     progress: Progress | None,
 ) -> tuple[list[Sight], dict[str, str]]:
-    """What each readable photo shows, in order, and why the others can't be read."""
+    """Look at all photos: what each readable one shows, in order, and why the others can't be read."""
     paths = table.frame["path"].tolist()
     aligner = None if recipe.detector is None else Aligner(recipe.detector)
     looks: Iterator[Sight | str] = each(
@@ -239,16 +240,13 @@ def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int, landmarks: Ma
     digest = hashlib.blake2b(digest_size=16)
     for row in range(len(table)):
         digest.update(f"{table.frame['path'].iat[row]}|{table.path(row).stat().st_size}\n".encode())
-    detector = (
-        "" if recipe.detector is None else hashlib.blake2b(recipe.detector.read_bytes(), digest_size=8).hexdigest()
-    )
     state = {
         "methods": list(recipe.methods),
         "per_person": recipe.per_person,
         "seed": recipe.seed,
         "quality": list(recipe.quality),
         "size": size,
-        "detector": detector,
+        "detector": recipe.detector_digest,
         "faces": digest.hexdigest(),
         "landmarks": digest_of(landmarks, table.frame["path"].tolist()),
     }

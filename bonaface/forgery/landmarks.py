@@ -50,7 +50,7 @@ _BEYOND = 0.1
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Where a face lies.
+    """Position of a face.
 
     Args:
         points: right eye, left eye, nose tip, right and left mouth corner (the person's own right: left in the image), and after

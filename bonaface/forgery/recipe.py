@@ -1,4 +1,4 @@
-"""Who is forged from what by which method: decided before any image is made, by the seed and the paths alone."""
+"""Plan of a forged data set: who is forged from what by which method, decided by the seed and the paths alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ _SMALLEST_SIDE = 32
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to forge.
+    """Settings of a forged data set.
 
     Args:
         methods: names of forgery.METHODS; each person gets them in turn, in an order of their own.
@@ -34,7 +34,8 @@ class Recipe:
         seed: of all that is random.
         quality: lowest and highest JPEG quality of the written images.
         size: side of the written images in px; 0 takes the commonest shorter side of the photos.
-        detector: YuNet ONNX file that finds the faces' five points; None takes faces to lie in the middle, as crops have them.
+        detector: YuNet's ONNX file, or its content, which finds the faces' five points; None takes faces to lie in the
+            middle, as crops have them.
     """
 
     methods: tuple[str, ...] = tuple(METHODS)
@@ -42,7 +43,15 @@ class Recipe:
     seed: int = 0
     quality: tuple[int, int] = (75, 95)
     size: int = 0
-    detector: Path | None = None
+    detector: Path | bytes | None = field(default=None, repr=False)
+
+    @property
+    def detector_digest(self) -> str:
+        """A text that changes with the detector; empty without one."""
+        if self.detector is None:
+            return ""
+        content = self.detector if isinstance(self.detector, bytes) else self.detector.read_bytes()
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Recogniser:
 
 
 def yaw(points: NDArray[np.float32]) -> float:
-    """How far a face is turned: the nose's offset from the middle of the eyes, in distances between the eyes.
+    """Measure how far a face is turned: the nose's offset from the middle of the eyes, in distances between the eyes.
 
     Positive where the nose lies to the right in the image.
 
@@ -215,7 +215,7 @@ class SyntheticPeople:
 
 
 def _belongs(photo: Photo, album: list[Photo]) -> bool:
-    """Whether a photo is like its person's first one, and like every other."""
+    """Tell whether a photo is like its person's first one, and like every other."""
     likeness = np.stack([other.embedding for other in album]) @ photo.embedding  # (photos,)
     return bool(likeness[0] >= _BASE_ABOVE and likeness.min() >= _PHOTOS_ABOVE)
 

@@ -18,15 +18,15 @@ from rich.progress import Progress
 from bonaface.config import BatchConfig, ForgeryConfig, TrainConfig
 from bonaface.data.augmentation import Augmentation, torchvision_transforms
 from bonaface.data.dataset import FaceStore, TestBatches, TrainingBatches, open_store
-from bonaface.data.filters import MIN_CLASS_SIZE, drop_faults, find_faults
-from bonaface.data.issues import COLUMNS, apply_faults, combined, read_faults
+from bonaface.data.filters import MIN_CLASS_SIZE, drop_issues, find_issues
+from bonaface.data.issues import COLUMNS, apply_issues, combined, read_issues
 from bonaface.data.samplers import BalanceSampler, EachSource, PairedFakesSampler, StepSampler
 from bonaface.data.splits import draw_pairs, split_by_person
 from bonaface.data.table import FaceTable, class_labels, merged, read_faces
 from bonaface.errors import ConfigError
 from bonaface.forgery.batches import BesideForgeriesSampler, ForgingBatches, check_methods, forged_classes
+from bonaface.forgery.evaluation_sets import with_forged_validation
 from bonaface.forgery.recipe import Recipe
-from bonaface.forgery.validation import with_forged_validation
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.metrics import eers_by_kind
 from bonaface.models.face_model import FaceModel
@@ -211,25 +211,25 @@ def _clean_source(
     read = len(table)
     table, followed, kept = _follow_list(csv, table)
     smallest = 1 if config.batch.sampler == "beside_fakes" else MIN_CLASS_SIZE
-    faults = find_faults(table, config.faces.fake_classes, progress=progress, smallest=smallest)
-    faults = faults[~(faults["path"].isin(kept) & faults["fault"].str.startswith("duplicate"))]
-    counts = ", ".join(f"{count} {fault}" for fault, count in faults["fault"].value_counts().items())
+    faults = find_issues(table, config.faces.fake_classes, progress=progress, smallest=smallest)
+    faults = faults[~(faults["path"].isin(kept) & faults["issue"].str.startswith("duplicate"))]
+    counts = ", ".join(f"{count} {fault}" for fault, count in faults["issue"].value_counts().items())
     console.log(f"{read:,} images read from {where}; left out: {counts or 'none'}")
     if csv:
         console.log(f"{csv}: {len(followed):,} suggestions followed, {len(kept):,} rejected")
-    return drop_faults(table, faults), combined([followed, faults])
+    return drop_issues(table, faults), combined([followed, faults])
 
 
 def _follow_list(csv: str | None, table: FaceTable) -> tuple[FaceTable, pd.DataFrame, set[str]]:
     """Applies a list of faults: the table without them, the rows that were followed, the photos that a person kept."""
     if not csv:
         return table, pd.DataFrame(columns=COLUMNS), set()
-    listed = read_faults(Path(csv), table)
+    listed = read_issues(Path(csv), table)
     kept = set(listed.loc[listed["decision"] == "reject", "path"])
     unseen = (listed["suggestion"] == "look") & (listed["decision"] != "accept")
     followed = listed[~listed["path"].isin(kept) & ~unseen].reindex(columns=COLUMNS, fill_value="")
     followed["confidence"] = pd.to_numeric(followed["confidence"], errors="coerce")
-    return apply_faults(table, listed), followed, kept
+    return apply_issues(table, listed), followed, kept
 
 
 def prepare(

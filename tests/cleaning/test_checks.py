@@ -1,4 +1,4 @@
-"""Every kind of fault, planted in a small set whose embeddings are known."""
+"""Every kind of issue, planted in a small set whose embeddings are known."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from bonaface.cleaning.checks import Seen, find_doubts
-from bonaface.cleaning.duplicates import Leak, leak_candidates
+from bonaface.cleaning.checks import Observations, collect_issues
+from bonaface.cleaning.duplicates import HeldOutSet, leak_candidates
 from bonaface.cleaning.graph import unit
 from bonaface.cleaning.merges import merge_targets
-from bonaface.cleaning.similarity_model import Likeness
+from bonaface.cleaning.similarity_model import SimilarityModel
 from bonaface.data.inspection import FaceCounter, Inspection, inspect
 from bonaface.data.table import FaceTable
 
@@ -22,7 +22,7 @@ PEOPLE, PHOTOS = 60, 6
 
 
 @pytest.fixture
-def scene(rng: np.random.Generator) -> tuple[FaceTable, Seen]:
+def scene(rng: np.random.Generator) -> tuple[FaceTable, Observations]:
     """60 people of 6 photos each, clean: cosines near 0.63, looks far apart."""
     names = [f"p{person:02d}" for person in range(PEOPLE) for _ in range(PHOTOS)]
     paths = [f"{name}/{row % PHOTOS}.jpg" for row, name in enumerate(names)]
@@ -35,7 +35,7 @@ def scene(rng: np.random.Generator) -> tuple[FaceTable, Seen]:
         rng.integers(0, 2**64, len(frame), dtype=np.uint64),
         np.ones(len(frame), np.int64),
     )
-    return FaceTable(Path("faces"), frame), Seen(inspection, vectors)
+    return FaceTable(Path("faces"), frame), Observations(inspection, vectors)
 
 
 def renamed(table: FaceTable, rows: list[int], person: str) -> FaceTable:
@@ -44,35 +44,35 @@ def renamed(table: FaceTable, rows: list[int], person: str) -> FaceTable:
     return FaceTable(table.root, frame)
 
 
-def found(table: FaceTable, seen: Seen) -> pd.DataFrame:
-    faults = find_doubts(table, seen)
-    assert faults.columns.tolist() == ["path", "fault", "evidence", "suggestion", "confidence"]
-    assert faults["path"].is_unique
-    assert faults["confidence"].between(0, 1).all()
-    return faults.set_index("path")
+def found(table: FaceTable, seen: Observations) -> pd.DataFrame:
+    issues = collect_issues(table, seen)
+    assert issues.columns.tolist() == ["path", "issue", "evidence", "suggestion", "confidence"]
+    assert issues["path"].is_unique
+    assert issues["confidence"].between(0, 1).all()
+    return issues.set_index("path")
 
 
 def copied(vectors: NDArray[np.float32], source: int, target: int) -> None:
     vectors[target] = vectors[source]
 
 
-def test_a_clean_set(scene: tuple[FaceTable, Seen]) -> None:
+def test_a_clean_set(scene: tuple[FaceTable, Observations]) -> None:
     assert found(*scene).empty
 
 
-def test_mislabelled(scene: tuple[FaceTable, Seen]) -> None:
+def test_mislabelled(scene: tuple[FaceTable, Observations]) -> None:
     table, seen = scene
-    faults = found(renamed(table, [0], "p30"), seen)
-    assert faults["fault"].to_dict() == {"p00/0.jpg": "mislabelled"}
-    assert faults["suggestion"].to_dict() == {"p00/0.jpg": "move to person p00"}
+    issues = found(renamed(table, [0], "p30"), seen)
+    assert issues["issue"].to_dict() == {"p00/0.jpg": "mislabelled"}
+    assert issues["suggestion"].to_dict() == {"p00/0.jpg": "move to person p00"}
     assert (
-        faults["evidence"]
+        issues["evidence"]
         .str.fullmatch(r"-?0\.\d\d like its person's other photos \(usual: 0\.\d\d\), 0\.\d\d like p00")
         .all()
     )
 
 
-def test_merge_and_what_is_moved_there(scene: tuple[FaceTable, Seen]) -> None:
+def test_merge_and_what_is_moved_there(scene: tuple[FaceTable, Observations]) -> None:
     table, seen = scene
     table = renamed(renamed(table, [0, 1], "p99"), [6], "p30")
     frame = pd.concat(
@@ -87,9 +87,9 @@ def test_merge_and_what_is_moved_there(scene: tuple[FaceTable, Seen]) -> None:
     )
     assert seen.embeddings is not None
     vectors = np.concatenate([seen.embeddings, np.full((1, 128), np.nan, np.float32)])
-    faults = found(FaceTable(table.root, frame), Seen(inspection, vectors))
+    issues = found(FaceTable(table.root, frame), Observations(inspection, vectors))
     merged = dict.fromkeys(["p00/0.jpg", "p00/1.jpg", "fake.jpg"], "merge with person p00")
-    assert faults["suggestion"].to_dict() == merged | {"p01/0.jpg": "move to person p01"}
+    assert issues["suggestion"].to_dict() == merged | {"p01/0.jpg": "move to person p01"}
 
 
 def test_merging_takes_the_largest_of_a_group() -> None:
@@ -99,7 +99,7 @@ def test_merging_takes_the_largest_of_a_group() -> None:
         cores[copy] = unit(cores[of] + 0.05 * rng.standard_normal(64).astype(np.float32))
     sizes = np.full(40, 5)
     sizes[11], sizes[35] = 9, 0
-    target = merge_targets(cores, sizes, Likeness(0.6, 0.08, 0.08, 0.01, 0.0, 0.125))
+    target = merge_targets(cores, sizes, SimilarityModel(0.6, 0.08, 0.08, 0.01, 0.0, 0.125))
     expected = np.arange(40)
     expected[[3, 7, 11]], expected[[19, 20]] = 11, 19
     np.testing.assert_array_equal(target.person, expected)
@@ -108,7 +108,7 @@ def test_merging_takes_the_largest_of_a_group() -> None:
     assert (target.confidence[np.setdiff1d(np.arange(40), [3, 7, 11, 19, 20])] == 0).all()
 
 
-def test_near_duplicates(scene: tuple[FaceTable, Seen]) -> None:
+def test_near_duplicates(scene: tuple[FaceTable, Observations]) -> None:
     table, seen = scene
     look, vectors = seen.inspection.look, seen.embeddings
     assert vectors is not None
@@ -116,80 +116,80 @@ def test_near_duplicates(scene: tuple[FaceTable, Seen]) -> None:
     copied(vectors, 0, 1)  # one person, 5 bits, same face
     look[13] = look[12] ^ np.uint64(0b11111)  # one person, 5 bits, another photo
     look[24] = look[18] ^ np.uint64(1)  # two people
-    faults = found(table, seen)
-    assert faults["fault"].to_dict() == {"p00/1.jpg": "near_duplicate"}
-    assert faults.loc["p00/1.jpg", "evidence"] == (
+    issues = found(table, seen)
+    assert issues["issue"].to_dict() == {"p00/1.jpg": "near_duplicate"}
+    assert issues.loc["p00/1.jpg", "evidence"] == (
         "the same image as p00/0.jpg: 5 of 64 bits differ, and the faces are 1.00 alike"
     )
     without = found(table, replace(seen, embeddings=None))
-    assert without["fault"].to_dict() == dict.fromkeys(["p03/0.jpg", "p04/0.jpg"], "near_duplicate_across")
+    assert without["issue"].to_dict() == dict.fromkeys(["p03/0.jpg", "p04/0.jpg"], "near_duplicate_across")
     assert without.loc["p03/0.jpg", "evidence"] == "the same image as p04/0.jpg: 1 of 64 bits differ, of p04"
 
 
-def test_a_copy_in_a_folder_of_two_strangers(scene: tuple[FaceTable, Seen]) -> None:
+def test_a_copy_in_a_folder_of_two_strangers(scene: tuple[FaceTable, Observations]) -> None:
     """The copy is mislabelled, and that is what is said of it."""
     table, seen = scene
     assert seen.embeddings is not None
     copied(seen.embeddings, 0, 12)
     seen.inspection.look[12] = seen.inspection.look[0] ^ np.uint64(1)
-    assert found(table, seen)["fault"].to_dict() == {"p02/0.jpg": "mislabelled"}
+    assert found(table, seen)["issue"].to_dict() == {"p02/0.jpg": "mislabelled"}
 
 
-def test_deepfakes_are_no_near_duplicates(scene: tuple[FaceTable, Seen]) -> None:
+def test_deepfakes_are_no_near_duplicates(scene: tuple[FaceTable, Observations]) -> None:
     table, seen = scene
     seen.inspection.look[1] = seen.inspection.look[0]
     table.frame.loc[[1, 2], "is_fake"] = True
     assert found(table, seen).empty
 
 
-def test_of_the_same_file_twice_the_one_at_home_stays(scene: tuple[FaceTable, Seen]) -> None:
+def test_of_the_same_file_twice_the_one_at_home_stays(scene: tuple[FaceTable, Observations]) -> None:
     table, seen = scene
     assert seen.embeddings is not None
     copied(seen.embeddings, 0, 12)  # p00's photo, in p02's folder too
     seen.inspection.digest[12] = seen.inspection.digest[0]
     seen.inspection.look[12] = seen.inspection.look[0]
-    assert found(table, seen)["fault"].to_dict() == {"p02/0.jpg": "duplicate_across"}
+    assert found(table, seen)["issue"].to_dict() == {"p02/0.jpg": "duplicate_across"}
     both = found(table, replace(seen, embeddings=None))
-    assert both["fault"].to_dict() == dict.fromkeys(["p00/0.jpg", "p02/0.jpg"], "duplicate_across")
+    assert both["issue"].to_dict() == dict.fromkeys(["p00/0.jpg", "p02/0.jpg"], "duplicate_across")
 
 
-def test_a_wrong_photo_is_not_vouched_for_by_its_copy(scene: tuple[FaceTable, Seen]) -> None:
+def test_a_wrong_photo_is_not_vouched_for_by_its_copy(scene: tuple[FaceTable, Observations]) -> None:
     table, seen = scene
     assert seen.embeddings is not None
     table = renamed(table, [0, 1], "p30")
     copied(seen.embeddings, 0, 1)
     seen.inspection.digest[1] = seen.inspection.digest[0]
-    faults = found(table, seen)
-    assert faults["fault"].to_dict() == {"p00/0.jpg": "mislabelled", "p00/1.jpg": "duplicate"}
+    issues = found(table, seen)
+    assert issues["issue"].to_dict() == {"p00/0.jpg": "mislabelled", "p00/1.jpg": "duplicate"}
 
 
-def test_faces_are_counted(scene: tuple[FaceTable, Seen], rng: np.random.Generator) -> None:
+def test_faces_are_counted(scene: tuple[FaceTable, Observations], rng: np.random.Generator) -> None:
     table, seen = scene
     assert seen.embeddings is not None
     seen.inspection.faces[[0, 1, 2]] = [0, 3, 0]
     seen.embeddings[0] = unit(
         rng.standard_normal(128).astype(np.float32)
     )  # no face, and like nobody; photo 2 is like its person
-    faults = found(table, seen)
-    assert faults["fault"].to_dict() == {"p00/0.jpg": "no_face", "p00/1.jpg": "several_faces"}
-    assert faults["suggestion"].to_dict() == {"p00/0.jpg": "drop", "p00/1.jpg": "look"}
+    issues = found(table, seen)
+    assert issues["issue"].to_dict() == {"p00/0.jpg": "no_face", "p00/1.jpg": "several_faces"}
+    assert issues["suggestion"].to_dict() == {"p00/0.jpg": "drop", "p00/1.jpg": "look"}
     without = found(table, replace(seen, embeddings=None))
-    assert without["fault"].to_dict() == {"p00/0.jpg": "no_face", "p00/1.jpg": "several_faces", "p00/2.jpg": "no_face"}
+    assert without["issue"].to_dict() == {"p00/0.jpg": "no_face", "p00/1.jpg": "several_faces", "p00/2.jpg": "no_face"}
     assert set(without["suggestion"]) == {"look"}
 
 
-def test_deepfakes_marked_real(scene: tuple[FaceTable, Seen]) -> None:
+def test_deepfakes_marked_real(scene: tuple[FaceTable, Observations]) -> None:
     table, seen = scene
     genuine = np.full(len(table), np.log(0.9))
     genuine[[3, 9, 10]] = np.log([0.01, 0.01, 0.2])
     table.frame.loc[9, "is_fake"] = True
     table.frame.loc[8, "is_fake"] = True
-    faults = found(table, replace(seen, genuine=genuine))
-    assert faults["fault"].to_dict() == {"p00/3.jpg": "fake_as_real"}
-    assert faults.loc["p00/3.jpg", "confidence"] == pytest.approx(0.99)
+    issues = found(table, replace(seen, genuine=genuine))
+    assert issues["issue"].to_dict() == {"p00/3.jpg": "fake_as_real"}
+    assert issues.loc["p00/3.jpg", "confidence"] == pytest.approx(0.99)
 
 
-def test_what_is_in_the_test_set_too(scene: tuple[FaceTable, Seen], rng: np.random.Generator) -> None:
+def test_what_is_in_the_test_set_too(scene: tuple[FaceTable, Observations], rng: np.random.Generator) -> None:
     table, seen = scene
     assert seen.embeddings is not None
     look = rng.integers(0, 2**64, 5, dtype=np.uint64)
@@ -203,12 +203,12 @@ def test_what_is_in_the_test_set_too(scene: tuple[FaceTable, Seen], rng: np.rand
     assert bits.tolist() == [5, 5]
     vectors = np.full((5, 128), np.nan, np.float32)
     vectors[1], vectors[2] = seen.embeddings[7], seen.embeddings[20]
-    faults = found(table, replace(seen, leak=Leak([f"t/{n}.jpg" for n in range(5)], test, vectors)))
-    assert faults["fault"].to_dict() == {"p01/0.jpg": "leak", "p01/1.jpg": "leak"}
-    assert faults.loc["p01/0.jpg", "evidence"] == "the same file as t/0.jpg of the test set"
+    issues = found(table, replace(seen, test=HeldOutSet([f"t/{n}.jpg" for n in range(5)], test, vectors)))
+    assert issues["issue"].to_dict() == {"p01/0.jpg": "leak", "p01/1.jpg": "leak"}
+    assert issues.loc["p01/0.jpg", "evidence"] == "the same file as t/0.jpg of the test set"
 
 
-def test_classes_that_grow_and_shrink(scene: tuple[FaceTable, Seen]) -> None:
+def test_classes_that_grow_and_shrink(scene: tuple[FaceTable, Observations]) -> None:
     table, seen = scene
     table = renamed(table, [0, 1, 2, 3], "p30")  # of p00 photos 4 and 5 stay; the others go home
     assert set(found(table, seen)["suggestion"]) == {"move to person p00"}
@@ -216,7 +216,7 @@ def test_classes_that_grow_and_shrink(scene: tuple[FaceTable, Seen]) -> None:
     for row in range(1, 6):
         reasons[row] = "is empty"
     alone = found(scene[0], replace(seen, inspection=replace(seen.inspection, reason=reasons)))
-    assert alone["fault"].value_counts().to_dict() == {"unreadable": 5, "small_class": 1}
+    assert alone["issue"].value_counts().to_dict() == {"unreadable": 5, "small_class": 1}
 
 
 def test_inspection(write_image: Callable[..., Path], tmp_path: Path) -> None:

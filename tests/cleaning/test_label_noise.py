@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from bonaface.cleaning.graph import linked_components, sums, unit
 from bonaface.cleaning.label_noise import judge_labels
-from bonaface.cleaning.similarity_model import Likeness, first_likeness
+from bonaface.cleaning.similarity_model import SimilarityModel, first_fit
 
 Photos = tuple[NDArray[np.float32], NDArray[np.int64]]
-LIKENESS = Likeness(0.6, 0.08, 0.08, 0.01, 0.0, 0.09)
+LIKENESS = SimilarityModel(0.6, 0.08, 0.08, 0.01, 0.0, 0.09)
 
 
 def photos_of(sizes: list[int], rng: np.random.Generator, alike: float = 1.3) -> Photos:
@@ -173,20 +173,20 @@ def test_the_ratio_never_falls(cosines: list[float], size: int) -> None:
 def test_the_expected_cosine_is_that_of_real_means(rng: np.random.Generator) -> None:
     vectors, _ = photos_of([4000], rng, alike=1.5)
     pairs = float((vectors[::2] * vectors[1::2]).sum(1).mean())
-    likeness = Likeness(pairs, 0.1, 0.0, 0.01, 0.0, 0.1)
+    model = SimilarityModel(pairs, 0.1, 0.0, 0.01, 0.0, 0.1)
     for size in (1, 3, 9):
         group = vectors[: 4000 // (size + 1) * (size + 1)].reshape(-1, size + 1, 128)
         cosine = (group[:, 0] * unit(group[:, 1:].sum(axis=1))).sum(1).mean()
-        assert float(likeness.expected(size)) == pytest.approx(float(cosine), abs=0.01)
+        assert float(model.expected(size)) == pytest.approx(float(cosine), abs=0.01)
 
 
-def test_the_first_likeness_is_near_the_truth(people: Photos) -> None:
+def test_the_first_fit_is_near_the_truth(people: Photos) -> None:
     vectors, person = people
-    likeness = first_likeness(vectors, person, np.random.default_rng(0))
-    assert likeness.mean == pytest.approx(1.69 / 2.69, abs=0.03)
-    assert likeness.other_mean == pytest.approx(0, abs=0.02)
-    assert likeness.other_spread == pytest.approx(1 / np.sqrt(128), abs=0.02)
-    assert likeness.other_mean < likeness.linked < likeness.mean
+    model = first_fit(vectors, person, np.random.default_rng(0))
+    assert model.mean == pytest.approx(1.69 / 2.69, abs=0.03)
+    assert model.other_mean == pytest.approx(0, abs=0.02)
+    assert model.other_spread == pytest.approx(1 / np.sqrt(128), abs=0.02)
+    assert model.other_mean < model.linked < model.mean
 
 
 def components_by_hand(vectors: NDArray[np.float32], linked: float) -> list[set[int]]:

@@ -9,14 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bonaface.cleaning.review_page import cases_of, write_sheet
-from bonaface.data.issues import apply_faults, read_faults, write_faults
+from bonaface.cleaning.review_page import cases_of, write_review_page
+from bonaface.data.issues import apply_issues, read_issues, write_issues
 from bonaface.data.table import FaceTable, read_faces
-from bonaface.errors import DataError
 
 Maker = Callable[..., Path]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the sheet is not judged by keyboard")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the page is not reviewed by keyboard")
 
 
 @pytest.fixture
@@ -36,19 +35,21 @@ def csv(table: FaceTable, tmp_path: Path) -> Path:
         ("Cyd/Cyd_0001.jpg", "merge", "alike", "merge with person Ann", 0.8),
         ("Cyd/Cyd_0002.jpg", "merge", "alike", "merge with person Ann", 0.8),
     ]
-    out = tmp_path / "faults.csv"
-    write_faults(pd.DataFrame(rows, columns=["path", "fault", "evidence", "suggestion", "confidence"]), out)
+    out = tmp_path / "issues.csv"
+    write_issues(pd.DataFrame(rows, columns=["path", "issue", "evidence", "suggestion", "confidence"]), out)
     return out
 
 
-def shown(sheet: Path) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', sheet.read_text("utf-8"), re.DOTALL)
+def shown(page_file: Path) -> Any:
+    found = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>', page_file.read_text("utf-8"), re.DOTALL
+    )
     assert found is not None
     return json.loads(found[1])
 
 
 def test_cases_most_doubtful_first(table: FaceTable, csv: Path) -> None:
-    cases = cases_of(table, read_faults(csv, table))
+    cases = cases_of(table, read_issues(csv, table))
     assert [case.images for case in cases] == [
         ["<script>/<script>_0001.jpg"],
         ["Cyd/Cyd_0001.jpg", "Cyd/Cyd_0002.jpg"],
@@ -69,12 +70,12 @@ def test_cases_most_doubtful_first(table: FaceTable, csv: Path) -> None:
 
 
 def test_the_page_holds_all_rows_and_loads_nothing(table: FaceTable, csv: Path, tmp_path: Path) -> None:
-    sheet = tmp_path / "sheet.html"
+    page_file = tmp_path / "review.html"
     edited = pd.read_csv(csv, dtype=str, keep_default_na=False)
     edited.loc[2, "decision"], edited["note"] = "reject", "häßlich"
     edited.to_csv(csv, index=False)
-    write_sheet(table, csv, sheet)
-    page, data = sheet.read_text("utf-8"), shown(sheet)
+    write_review_page(table, read_issues(csv, table), csv.name, page_file)
+    page, data = page_file.read_text("utf-8"), shown(page_file)
     assert not re.search(r"https?://|src=\"(?!data:)|url\(|@import", page)
     assert "</script><b>" not in page
     assert data["columns"] == edited.columns.tolist()
@@ -86,21 +87,16 @@ def test_the_page_holds_all_rows_and_loads_nothing(table: FaceTable, csv: Path, 
 
 
 def test_a_list_of_nothing(table: FaceTable, tmp_path: Path) -> None:
-    (tmp_path / "faults.csv").write_text("path,suggestion\n")
-    write_sheet(table, tmp_path / "faults.csv", tmp_path / "sheet.html")
-    assert shown(tmp_path / "sheet.html")["cases"] == []
-
-
-def test_a_list_of_another_folder(table: FaceTable, tmp_path: Path) -> None:
-    (tmp_path / "faults.csv").write_text("path,suggestion\nother.jpg,drop\n")
-    with pytest.raises(DataError, match="is not in"):
-        write_sheet(table, tmp_path / "faults.csv", tmp_path / "sheet.html")
-    assert not (tmp_path / "sheet.html").exists()
+    (tmp_path / "issues.csv").write_text("path,suggestion\n")
+    listed = read_issues(tmp_path / "issues.csv", table)
+    write_review_page(table, listed, "issues.csv", tmp_path / "review.html")
+    assert shown(tmp_path / "review.html")["cases"] == []
+    assert (tmp_path / "review.html").stat().st_mode & 0o777 == 0o600
 
 
 @contextmanager
-def opened(sheet: Path, scheme: str = "light", width: int = 1100) -> Iterator[Any]:
-    """The sheet in a browser that must have nothing to complain of and load nothing."""
+def opened(page_file: Path, scheme: str = "light", width: int = 1100) -> Iterator[Any]:
+    """The page in a browser that must have nothing to complain of and load nothing."""
     browsers = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     said: list[str] = []
     asked: list[str] = []
@@ -111,17 +107,17 @@ def opened(sheet: Path, scheme: str = "light", width: int = 1100) -> Iterator[An
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(sheet.as_uri())
+        page.goto(page_file.as_uri())
         yield page
         browser.close()
     assert said == []
-    assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {sheet.as_uri()}
+    assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {page_file.as_uri()}
 
 
 def save(page: Any, to: Path) -> Path:
     with page.expect_download() as download:
         page.click("#save")
-    assert download.value.suggested_filename == "faults.csv"
+    assert download.value.suggested_filename == "issues.csv"
     download.value.save_as(to)
     return to
 
@@ -130,9 +126,9 @@ def save(page: Any, to: Path) -> Path:
 def test_judged_by_keyboard_and_read_back(table: FaceTable, csv: Path, tmp_path: Path) -> None:
     before = pd.read_csv(csv, dtype=str, keep_default_na=False).assign(note='häßlich, "so"\nund so')
     before.to_csv(csv, index=False)
-    write_sheet(table, csv, tmp_path / "sheet.html")
-    with opened(tmp_path / "sheet.html") as page:
-        untouched = read_faults(save(page, tmp_path / "untouched.csv"), table)
+    write_review_page(table, read_issues(csv, table), csv.name, tmp_path / "review.html")
+    with opened(tmp_path / "review.html") as page:
+        untouched = read_issues(save(page, tmp_path / "untouched.csv"), table)
         for key in "arkuja":  # accept, reject, back, undo that, next, accept
             page.keyboard.press(key)
         assert page.inner_text("#count") == "2 of 5 decided"
@@ -142,7 +138,7 @@ def test_judged_by_keyboard_and_read_back(table: FaceTable, csv: Path, tmp_path:
         page.keyboard.press("Control+a")  # the browser's own, no decision
         page.reload()
         assert page.inner_text("#count") == "3 of 5 decided"
-        judged = read_faults(save(page, tmp_path / "judged.csv"), table)
+        judged = read_issues(save(page, tmp_path / "judged.csv"), table)
     pd.testing.assert_frame_equal(untouched, before)
     decisions = dict(zip(judged["path"], judged["decision"], strict=True))
     assert {path: decision for path, decision in decisions.items() if decision} == {
@@ -151,7 +147,7 @@ def test_judged_by_keyboard_and_read_back(table: FaceTable, csv: Path, tmp_path:
         "Ann/Ann_0002.jpg": "reject",
     }
     pd.testing.assert_frame_equal(judged.assign(decision=""), before)
-    kept = apply_faults(table, judged).frame.set_index("path")["person"]
+    kept = apply_issues(table, judged).frame.set_index("path")["person"]
     assert kept["Ann/Ann_0002.jpg"] == "Ann"
     assert kept["Cyd/Cyd_0001.jpg"] == "Ann"
     assert not {"<script>/<script>_0001.jpg", "Bob/Bob_0002.jpg"} & set(kept.index)
@@ -162,21 +158,21 @@ CLASSES = "[...document.querySelectorAll('article')].map(each => each.className)
 
 @needs_browser
 def test_two_folders_of_one_person_are_decided_at_once_by_mouse(table: FaceTable, csv: Path, tmp_path: Path) -> None:
-    write_sheet(table, csv, tmp_path / "sheet.html")
-    with opened(tmp_path / "sheet.html") as page:
+    write_review_page(table, read_issues(csv, table), csv.name, tmp_path / "review.html")
+    with opened(tmp_path / "review.html") as page:
         page.locator("article", has_text="merge with person Ann").get_by_role("button", name="Reject").click()
-        judged = read_faults(save(page, tmp_path / "judged.csv"), table)
+        judged = read_issues(save(page, tmp_path / "judged.csv"), table)
     assert judged.loc[judged["decision"] == "reject", "path"].tolist() == ["Cyd/Cyd_0001.jpg", "Cyd/Cyd_0002.jpg"]
 
 
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_look_on_a_phone(table: FaceTable, csv: Path, tmp_path: Path, scheme: str) -> None:
-    write_sheet(table, csv, tmp_path / "sheet.html")
-    with opened(tmp_path / "sheet.html", scheme, width=390) as page:
+    write_review_page(table, read_issues(csv, table), csv.name, tmp_path / "review.html")
+    with opened(tmp_path / "review.html", scheme, width=390) as page:
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         page.keyboard.press("End")
         assert set(page.evaluate("[...document.images].map(each => each.naturalWidth)")) == {96}
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        page.screenshot(path=tmp_path / "sheet.png", full_page=True)
+        page.screenshot(path=tmp_path / "review.png", full_page=True)
     assert (sum(map(int, background[4:-1].split(","))) < 384) == (scheme == "dark")

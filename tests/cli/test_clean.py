@@ -1,5 +1,6 @@
 """``clean`` as a user runs it, and a training that follows its list."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,20 +26,21 @@ def dirty(make_people: Callable[..., Path]) -> Path:
 
 def listed(csv: Path) -> dict[str, str]:
     rows = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    return dict(zip(rows["path"].str.removeprefix("images/"), rows["fault"], strict=True))
+    return dict(zip(rows["path"].str.removeprefix("images/"), rows["issue"], strict=True))
 
 
 def test_without_a_model(say, dirty, tmp_path):
     before = {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()}
-    said = say("clean", dirty, "--out", tmp_path / "faults.csv", "--sheet", tmp_path / "sheet.html")
+    said = say("clean", dirty, "--files-only", "--out", tmp_path / "issues.csv", "--review", tmp_path / "review.html")
     assert said.code == 0, said.err
-    found = listed(tmp_path / "faults.csv")
+    found = listed(tmp_path / "issues.csv")
     certain = {"00000000/0.png": "unreadable", "00000001/1.png": "duplicate"}
     across = dict.fromkeys(["00000002/0.png", "00000003/0.png"], "duplicate_across")
     assert found.items() >= (certain | across).items()
     assert "63 images checked in " in said.err
     assert "1 unreadable" in said.err
-    assert (tmp_path / "sheet.html").stat().st_size > 10_000
+    assert "duplicates within a person: 1 photo (1 the same file, 0 re-encoded)" in said.err
+    assert (tmp_path / "review.html").stat().st_size > 10_000
     assert {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()} == before
 
 
@@ -55,10 +57,10 @@ def test_with_a_run_and_again_from_the_cache(say, run_folder, dirty, tmp_path):
 
 def test_against_a_test_set(say, make_people, make_pairs, tmp_path):
     people, pairs = make_people("people"), make_pairs("pairs", count=4)
-    said = say("clean", people, "--against", pairs, "--out", tmp_path / "faults.csv")
+    said = say("clean", people, "--files-only", "--against", pairs, "--out", tmp_path / "issues.csv")
     assert said.code == 0, said.err
-    rows = pd.read_csv(tmp_path / "faults.csv")
-    leaked = rows[rows["fault"] == "leak"]
+    rows = pd.read_csv(tmp_path / "issues.csv")
+    leaked = rows[rows["issue"] == "leak"]
     assert "images/00000000/0.png" in set(leaked["path"])
     assert leaked["evidence"].str.contains("of the test set").all()
 
@@ -72,27 +74,27 @@ def test_against_a_test_set(say, make_people, make_pairs, tmp_path):
     ],
 )
 def test_refusals_are_one_line(say, people, tmp_path, more, said):
-    heard = say("clean", people, "--out", tmp_path / "faults.csv", *more)
+    heard = say("clean", people, "--out", tmp_path / "issues.csv", *more)
     assert heard.code == 2
     assert len(heard.lines) == 1
     assert heard.lines[0].startswith(f"bonaface clean: {said}")
-    assert not (tmp_path / "faults.csv").exists()
+    assert not (tmp_path / "issues.csv").exists()
 
 
 def test_a_folder_that_is_not_there(say, tmp_path):
-    said = say("clean", tmp_path / "none", "--out", tmp_path / "faults.csv")
+    said = say("clean", tmp_path / "none", "--out", tmp_path / "issues.csv")
     assert (said.code, len(said.lines)) == (2, 1)
     assert "no such file or folder" in said.err
 
 
 def test_training_follows_the_list(say, words, dirty, tmp_path):
-    say("clean", dirty, "--out", tmp_path / "faults.csv")
-    rows = pd.read_csv(tmp_path / "faults.csv", dtype=str, keep_default_na=False)
+    say("clean", dirty, "--files-only", "--out", tmp_path / "issues.csv")
+    rows = pd.read_csv(tmp_path / "issues.csv", dtype=str, keep_default_na=False)
     rows.loc[rows["path"] == "images/00000002/0.png", "decision"] = "reject"
     moved = ["images/00000004/0.png", "mislabelled", "looks so", "move to person 00000005", "0.9", ""]
     rows.loc[len(rows)] = moved
-    rows.to_csv(tmp_path / "faults.csv", index=False)
-    settings = {"faces.train": dirty, "faces.faults": tmp_path / "faults.csv", "name": "cleaned"}
+    rows.to_csv(tmp_path / "issues.csv", index=False)
+    settings = {"faces.train": dirty, "faces.faults": tmp_path / "issues.csv", "name": "cleaned"}
     said = say("train", *words(**settings))
     assert said.code == 0, said.err
     assert f"{len(rows) - 1} suggestions followed, 1 rejected" in said.err.replace("\n", " ")
@@ -103,8 +105,8 @@ def test_training_follows_the_list(say, words, dirty, tmp_path):
 
 
 def test_training_refuses_a_list_of_another_folder(say, words, tmp_path):
-    (tmp_path / "faults.csv").write_text("path,suggestion\nelse.jpg,drop\n")
-    said = say("train", *words(**{"faces.faults": tmp_path / "faults.csv"}))
+    (tmp_path / "issues.csv").write_text("path,suggestion\nelse.jpg,drop\n")
+    said = say("train", *words(**{"faces.faults": tmp_path / "issues.csv"}))
     assert (said.code, len(said.lines)) == (2, 1)
     assert '"else.jpg" is not in' in said.err
 
@@ -122,11 +124,38 @@ def test_real_photos_in_the_wrong_folder(say, tmp_path):
     wrong = sorted((tmp_path / "faces" / first).iterdir())[0]
     wrong.rename(tmp_path / "faces" / second / "moved.jpg")
     said = say(
-        *("clean", tmp_path / "faces", "--out", tmp_path / "faults.csv", "--cache", tmp_path / "kept"),
+        *("clean", tmp_path / "faces", "--out", tmp_path / "issues.csv", "--cache", tmp_path / "kept"),
         *("--model", NETWORK, "--detector", DETECTOR, "--device", "cpu"),
     )
     assert said.code == 0, said.err
-    rows = pd.read_csv(tmp_path / "faults.csv").set_index("path")
-    assert rows.loc[f"{second}/moved.jpg", "fault"] == "mislabelled"
+    rows = pd.read_csv(tmp_path / "issues.csv").set_index("path")
+    assert rows.loc[f"{second}/moved.jpg", "issue"] == "mislabelled"
     assert rows.loc[f"{second}/moved.jpg", "suggestion"] == f"move to person {first}"
     assert rows["suggestion"].str.startswith("move to").sum() == 1
+
+
+def test_the_shipped_model_and_its_detector_are_the_defaults(say, dirty, tmp_path):
+    said = say("clean", dirty, "--cache", tmp_path / "kept", "--out", tmp_path / "issues.csv")
+    assert said.code == 0, said.err
+    assert list((tmp_path / "kept").rglob("*.npz"))
+    found = listed(tmp_path / "issues.csv")
+    assert found["00000000/0.png"] == "unreadable"
+
+
+def test_an_option_of_the_first_version_is_refused_with_its_new_name(say, people, tmp_path):
+    said = say("clean", people, "--out", tmp_path / "a.csv", "--sheet", tmp_path / "sheet.html")
+    assert (said.code, said.lines) == (2, ["bonaface clean: --sheet is called --review now"])
+
+
+def test_names_that_are_no_text_are_refused(say, dirty, tmp_path):
+    folder = dirty / "images" / "00000004"
+    (folder / "0.png").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    said = say("clean", dirty, "--files-only", "--out", tmp_path / "issues.csv")
+    assert (said.code, len(said.lines)) == (2, 1)
+    assert r"00000004: the name b'caf\xe9.png' is not UTF-8 text; rename the file" in said.err
+
+
+def test_the_list_is_written_through_a_device(say, dirty):
+    said = say("clean", dirty, "--files-only", "--out", "/dev/null")
+    assert said.code == 0, said.err
+    assert Path("/dev/null").is_char_device()

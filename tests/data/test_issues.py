@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bonaface.data.issues import COLUMNS, apply_faults, combined, read_faults, write_faults
+from bonaface.data.issues import COLUMNS, apply_issues, combined, read_issues, write_issues
 from bonaface.data.table import FaceTable, read_faces
 from bonaface.errors import DataError
 
@@ -18,8 +18,8 @@ def table(plain_tree: Maker) -> FaceTable:
     return read_faces(plain_tree({"001": 3, "Bob": 2, "O'Neill, Ann": 2}))
 
 
-def faults_of(*rows: tuple[str, ...], columns: list[str] | None = None) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=columns or ["path", "fault", "evidence", "suggestion", "confidence"])
+def issues_of(*rows: tuple[str, ...], columns: list[str] | None = None) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=columns or ["path", "issue", "evidence", "suggestion", "confidence"])
 
 
 def people_of(table: FaceTable) -> dict[str, str]:
@@ -27,9 +27,9 @@ def people_of(table: FaceTable) -> dict[str, str]:
 
 
 def test_dropped_moved_and_merged(table: FaceTable, tmp_path: Path) -> None:
-    csv = tmp_path / "faults.csv"
-    write_faults(
-        faults_of(
+    csv = tmp_path / "issues.csv"
+    write_issues(
+        issues_of(
             ("001/001_0001.jpg", "mislabelled", 'says "x", and y', "move to person O'Neill, Ann", 0.9),
             ("001/001_0002.jpg", "mislabelled", "", "drop", 0.9),
             ("Bob/Bob_0001.jpg", "merge", "", "merge with person 001", 0.9),
@@ -38,7 +38,7 @@ def test_dropped_moved_and_merged(table: FaceTable, tmp_path: Path) -> None:
         csv,
     )
     before = table.frame.copy()
-    applied = apply_faults(table, read_faults(csv, table))
+    applied = apply_issues(table, read_issues(csv, table))
     assert people_of(applied) == {
         "001/001_0001.jpg": "O'Neill, Ann",
         "001/001_0003.jpg": "001",
@@ -52,7 +52,7 @@ def test_dropped_moved_and_merged(table: FaceTable, tmp_path: Path) -> None:
 
 
 def test_decisions_of_a_person_count(table: FaceTable, tmp_path: Path) -> None:
-    csv = tmp_path / "faults.csv"
+    csv = tmp_path / "issues.csv"
     csv.write_text(
         "decision,path,my note,suggestion\n"
         "reject,001/001_0001.jpg,keep her,drop\n"
@@ -61,9 +61,9 @@ def test_decisions_of_a_person_count(table: FaceTable, tmp_path: Path) -> None:
         ",Bob/Bob_0002.jpg,,look\n",
         encoding="utf-8-sig",
     )
-    listed = read_faults(csv, table)
+    listed = read_issues(csv, table)
     assert listed["my note"].tolist() == ["keep her", "", "", ""]
-    left = set(people_of(apply_faults(table, listed)))
+    left = set(people_of(apply_issues(table, listed)))
     assert set(people_of(table)) - left == {"001/001_0002.jpg", "Bob/Bob_0001.jpg"}
 
 
@@ -85,48 +85,52 @@ def test_decisions_of_a_person_count(table: FaceTable, tmp_path: Path) -> None:
             r'unknown decision "perhaps"; expected accept, reject',
         ),
         ("path,suggestion\n001/001_0001.jpg,drop\n001/001_0001.jpg,look\n", "a second time"),
-        ("path;suggestion\n001/001_0001.jpg;drop\n", "expected the columns path and suggestion, got path;suggestion"),
-        ("", "is no CSV"),
-        ("path,suggestion\na,b,c,d\ne\n\x00", "faults.csv: "),
+        ("path|suggestion\n001/001_0001.jpg|drop\n", r"expected the columns path and suggestion, got path\|suggestion"),
+        ("path,suggestion,path\n001/001_0001.jpg,drop,x\n", "has the column path twice"),
+        ("", "isn't a list of issues"),
+        ("path,suggestion\na,b,c,d\ne\n\x00", "issues.csv: "),
     ],
 )
 def test_lists_that_do_not_fit(table: FaceTable, tmp_path: Path, text: str, said: str) -> None:
-    csv = tmp_path / "faults.csv"
+    csv = tmp_path / "issues.csv"
     csv.write_text(text)
     with pytest.raises(DataError, match=said):
-        read_faults(csv, table)
+        read_issues(csv, table)
 
 
 def test_lists_that_cannot_be_read(table: FaceTable, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.csv: can't be read \(no such file or directory\)"):
-        read_faults(tmp_path / "none.csv", table)
+    with pytest.raises(
+        DataError, match=r"none\.csv: isn't a list of issues that can be read \(no such file or directory\)"
+    ):
+        read_issues(tmp_path / "none.csv", table)
     (tmp_path / "latin.csv").write_bytes("path,suggestion\n001/é.jpg,drop\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"latin\.csv: is no CSV in UTF-8"):
-        read_faults(tmp_path / "latin.csv", table)
+    with pytest.raises(DataError, match=r"latin\.csv: isn't a list of issues as a CSV in UTF-8"):
+        read_issues(tmp_path / "latin.csv", table)
 
 
 def test_a_list_that_leaves_nothing(table: FaceTable, tmp_path: Path) -> None:
-    faults = faults_of(*((path, "x", "", "drop", 1.0) for path in table.frame["path"]))
+    issues = issues_of(*((path, "x", "", "drop", 1.0) for path in table.frame["path"]))
     with pytest.raises(DataError, match="leaves no photo of 7"):
-        apply_faults(table, faults)
+        apply_issues(table, issues)
 
 
 def test_a_second_list_keeps_decisions_and_columns(table: FaceTable, tmp_path: Path) -> None:
-    csv = tmp_path / "faults.csv"
-    first = faults_of(
+    csv = tmp_path / "issues.csv"
+    first = issues_of(
         ("001/001_0001.jpg", "mislabelled", "old", "drop", 0.9), ("Bob/Bob_0001.jpg", "near_duplicate", "", "drop", 0.9)
     )
-    assert write_faults(first, csv) == 0
+    assert (write_issues(first, csv)["decision"] == "").all()
     edited = pd.read_csv(csv, dtype=str, keep_default_na=False)
     edited["decision"], edited["by"] = ["reject", "accept"], ["me", "you"]
     edited.to_csv(csv, index=False)
-    second = faults_of(
+    second = issues_of(
         ("001/001_0001.jpg", "mislabelled", "new", "drop", 0.95),
         ("001/001_0002.jpg", "mislabelled", "new", "drop", 0.7),
         ("Bob/Bob_0001.jpg", "mislabelled", "", "drop", 0.9),
     )
-    assert write_faults(second, csv) == 1
-    listed = read_faults(csv, table)
+    written = write_issues(second, csv)
+    listed = read_issues(csv, table)
+    pd.testing.assert_frame_equal(written, listed)
     assert listed["decision"].tolist() == ["reject", "", ""]
     assert listed["by"].tolist() == ["me", "", ""]
     assert listed["evidence"].tolist() == ["new", "new", ""]
@@ -136,30 +140,47 @@ def test_a_second_list_keeps_decisions_and_columns(table: FaceTable, tmp_path: P
 def test_other_files_are_not_overwritten(tmp_path: Path, content: str) -> None:
     other = tmp_path / "results.csv"
     other.write_text(content)
-    with pytest.raises(DataError, match="is there and is no list of faults, so it isn't replaced"):
-        write_faults(faults_of(("a", "b", "c", "drop", 1.0)), other)
+    with pytest.raises(DataError, match="is there and is no list of issues, so it isn't replaced"):
+        write_issues(issues_of(("a", "b", "c", "drop", 1.0)), other)
     assert other.read_text() == content
 
 
-def test_a_list_without_faults_can_be_read(table: FaceTable, tmp_path: Path) -> None:
-    csv = tmp_path / "faults.csv"
-    write_faults(combined([]), csv)
-    assert csv.read_text() == "path,fault,evidence,suggestion,confidence,decision\n"
-    pd.testing.assert_frame_equal(apply_faults(table, read_faults(csv, table)).frame, table.frame)
+def test_a_list_without_issues_can_be_read(table: FaceTable, tmp_path: Path) -> None:
+    csv = tmp_path / "issues.csv"
+    write_issues(combined([]), csv)
+    assert csv.read_text() == "path,issue,evidence,suggestion,confidence,decision\n"
+    pd.testing.assert_frame_equal(apply_issues(table, read_issues(csv, table)).frame, table.frame)
 
 
 parts = st.lists(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("xyz")), max_size=6), max_size=4)
 
 
 @given(parts=parts)
-def test_the_first_fault_of_a_photo_counts(parts: list[list[tuple[str, str]]]) -> None:
-    frames = [faults_of(*((path, fault, "", "drop", 1.0) for path, fault in part)) for part in parts]
+def test_the_first_issue_of_a_photo_counts(parts: list[list[tuple[str, str]]]) -> None:
+    frames = [issues_of(*((path, issue, "", "drop", 1.0) for path, issue in part)) for part in parts]
     whole = combined(frames)
     expected: dict[str, str] = {}
     for part in parts:
-        for path, fault in part:
-            expected.setdefault(path, fault)
+        for path, issue in part:
+            expected.setdefault(path, issue)
     assert whole.columns.tolist() == COLUMNS
-    assert dict(zip(whole["path"], whole["fault"], strict=True)) == expected
+    assert dict(zip(whole["path"], whole["issue"], strict=True)) == expected
     assert whole["path"].is_monotonic_increasing
     assert whole["path"].is_unique
+
+
+def test_a_list_of_the_first_version_is_read_and_continued(table: FaceTable, tmp_path: Path) -> None:
+    csv = tmp_path / "faults.csv"
+    csv.write_text(
+        "path,fault,evidence,suggestion,confidence,decision\n001/001_0001.jpg,mislabelled,old,drop,0.900,reject\n"
+    )
+    assert read_issues(csv, table)["issue"].tolist() == ["mislabelled"]
+    write_issues(issues_of(("001/001_0001.jpg", "mislabelled", "new", "drop", 0.9)), csv)
+    assert csv.read_text().splitlines()[0] == "path,issue,evidence,suggestion,confidence,decision"
+    assert read_issues(csv, table)["decision"].tolist() == ["reject"]
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_device_is_written_to_and_never_read(device: str) -> None:
+    listed = issues_of(("a", "b", "c", "drop", 1.0))
+    assert write_issues(listed, Path(device))["path"].tolist() == ["a"]

@@ -28,10 +28,10 @@ from bonaface.data.pair_lists import read_pair_list
 from bonaface.data.table import read_faces
 from bonaface.errors import ConfigError, DataError
 from bonaface.forgery.donors import Donors
+from bonaface.forgery.evaluation_sets import with_forged_validation
 from bonaface.forgery.generate import forge_tree
 from bonaface.forgery.methods import METHODS, NEEDS_DONOR
 from bonaface.forgery.recipe import Recipe, seed_of
-from bonaface.forgery.validation import with_forged_validation
 from bonaface.images.decoding import decode
 
 SIDE = 64

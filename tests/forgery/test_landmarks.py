@@ -267,7 +267,7 @@ def test_the_command(table: FaceTable, tmp_path: Path, capsys: pytest.CaptureFix
     assert forged(table, tmp_path / "plain") == 0
     assert forged(table, tmp_path / "with", "--landmarks", given) == 0
     said = capsys.readouterr().err
-    assert "has the landmarks of 4 of 6 photos; in the others faces are taken to fill their images" in said
+    assert "has the landmarks of 4 of 6 photos; in the others the detector looks for a face" in said
     first, second = (
         {path.name: path.read_bytes() for path in (tmp_path / out / "images" / "person 0").iterdir()}
         for out in ("plain", "with")
