@@ -61,7 +61,7 @@ def test_a_single_photo_of_a_person_is_enough_beside_deepfakes(prepared, people,
         for spare in sorted(folder.iterdir())[1:]:
             spare.unlink()
     made, faces, faults = prepared([people, second])
-    assert "small_class" not in set(faults["fault"])
+    assert "small_class" not in set(faults["issue"])
     drawn = faces.train_rows[np.concatenate([faces.sampler(made.batch, 0).batch(step) for step in range(40)])]
     single = np.flatnonzero((faces.source == 1) & (faces.labels >= 0))
     assert set(single) <= set(drawn)
