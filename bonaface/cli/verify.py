@@ -33,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit code 0 whatever the answer, but with --check 3 unless it is the same person; 2 where a photo can't be judged: "
         "no face, two faces, one too small, unreadable.",
     )
-    parser.add_argument("first", type=Path, metavar="A", help="photo of one face")
-    parser.add_argument("second", type=Path, metavar="B", help="photo to compare it with")
+    parser.add_argument("first", type=Path, metavar="A", help="photo or video of one face")
+    parser.add_argument("second", type=Path, metavar="B", help="photo or video to compare it with")
     add_model(parser)
     parser.add_argument(
         "--fmr",
@@ -59,8 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     problems = [photo.problem for photo in photos if photo.problem is not None]
     if problems:
         raise DataError(problems[0])
-    embeddings = verifier.embed_photos(photos)
-    (verdict,) = verifier.compare(embeddings.row(0), embeddings.row(1), options.fmr)
+    verdict = verifier.compare_photos(photos[0], photos[1], options.fmr)
     said = (
         json.dumps(_measured(photos, verdict, verifier), indent=2)
         if options.json
@@ -92,6 +91,7 @@ def _measured(photos: Sequence[Photo], verdict: Verdict, verifier: Verifier) -> 
         {
             "file": photo.name,
             "genuine": p,
+            "frames": [len(photo.inputs), photo.frames],
             "faces": [asdict(face) for face in photo.faces],
             "quality": None if photo.quality is None else asdict(photo.quality),
         }

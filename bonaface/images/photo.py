@@ -33,14 +33,17 @@ class Photo:
             no detector.
         quality: of that face; None where there is none.
         problem: the reason why this photo cannot be judged, one sentence; None where it can.
-        inputs: what the networks see, by kind: the face crop and the aligned face, each ``(size, size, 3)``, uint8.
+        inputs: what the networks see of it, by kind: the face crop and the aligned face, each ``(size, size, 3)``, uint8. Of a
+            video each frame that can be judged gives one; of a photo there is one.
+        frames: how many were sampled of a video; 1 for a photo.
     """
 
     name: str
     faces: tuple[Face, ...]
     quality: FaceQuality | None
     problem: str | None
-    inputs: Mapping[str, NDArray[np.uint8]]
+    inputs: tuple[Mapping[str, NDArray[np.uint8]], ...]
+    frames: int = 1
 
 
 def read_photo(source: ImageSource, preprocess: Preprocessor, name: str = "") -> Photo:
@@ -57,11 +60,11 @@ def read_photo(source: ImageSource, preprocess: Preprocessor, name: str = "") ->
     name = name or name_of(source)
     image = load_image(source, name)
     if preprocess.detector is None:
-        return Photo(name, (), None, None, preprocess(image))
+        return Photo(name, (), None, None, (preprocess(image),))
     rows = preprocess.aligner.faces(image)  # (n, 15)
     faces = faces_of(rows)
     quality = assess(image, faces[0]) if faces else None
-    return Photo(name, faces, quality, problem_of(name, image.shape, faces), preprocess(image, rows))
+    return Photo(name, faces, quality, problem_of(name, image.shape, faces), (preprocess(image, rows),))
 
 
 def load_image(source: ImageSource, name: str = "") -> NDArray[np.uint8]:

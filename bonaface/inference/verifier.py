@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bonaface.errors import DataError, ModelError
 from bonaface.images.photo import ImageSource, Photo, load_image, name_of, read_photo
 from bonaface.images.quality import Face, FaceQuality
+from bonaface.images.video import is_video, read_video
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.verification import scoring
 from bonaface.verification.decision import Verdict, judge
@@ -21,6 +22,8 @@ from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.thresholds import Threshold, select_threshold
 
 __all__ = ["PhotoCheck", "Verifier", "load", "similarity"]
+
+Inputs = tuple[Mapping[str, NDArray[np.uint8]], ...]
 
 _CHUNK = 64
 _READERS = 2
@@ -121,7 +124,8 @@ class Verifier:
         """Says whether two photos are genuine photos of one person.
 
         Args:
-            a: a path, the bytes of an image file, a PIL image, or RGB pixels ``(h, w, 3)``, uint8.
+            a: a path, the bytes of an image file, a PIL image, or RGB pixels ``(h, w, 3)``, uint8; or the path of a video, of
+                which 16 frames are sampled and judged together.
             b: another.
             fmr: false match rate: the share of pairs of two people that may pass for one; it decides the threshold.
 
@@ -135,8 +139,7 @@ class Verifier:
         for photo in photos:
             if photo.problem is not None:
                 raise DataError(photo.problem)
-        embeddings = self.embed_photos(photos)
-        return self.compare(embeddings.row(0), embeddings.row(1), fmr)[0]
+        return self.compare_photos(photos[0], photos[1], fmr)
 
     def verify_many(self, pairs: Iterable[tuple[ImageSource, ImageSource]], fmr: float = 1e-3) -> list[Verdict]:
         """Verdicts on pairs, in their order; each distinct path is read and embedded once.
@@ -187,16 +190,12 @@ class Verifier:
             >>> photos.identity.shape, photos.called_fake.shape
             ((1, 512), (1,))
         """
-        preprocess, listed = self.embedder.preprocess, list(images)
-
-        def prepared(source: ImageSource) -> dict[str, NDArray[np.uint8]]:
-            return preprocess(load_image(source))
-
+        listed = list(images)
         parts: list[Embeddings] = []
         with ThreadPoolExecutor(_READERS) as pool:
             for start in range(0, len(listed), _CHUNK):
-                inputs = list(pool.map(prepared, listed[start : start + _CHUNK]))
-                parts.append(self.embedder.embed_inputs(inputs))
+                inputs = list(pool.map(self._inputs, listed[start : start + _CHUNK]))
+                parts.append(self._embed_groups(inputs))
         return Embeddings.joined(parts) if parts else self.embedder.embed_images([])
 
     def read(self, image: ImageSource, name: str = "") -> Photo:
@@ -209,7 +208,25 @@ class Verifier:
         Raises:
             DataError: if it cannot be decoded.
         """
+        if is_video(image):
+            return read_video(Path(image), self.embedder.preprocess, name)  # type: ignore[arg-type]  # is_video: a path
         return read_photo(image, self.embedder.preprocess, name)
+
+    def compare_photos(self, a: Photo, b: Photo, fmr: float = 1e-3) -> Verdict:
+        """The verdict on two photos that :meth:`read` returned and that can be judged.
+
+        Args:
+            a: one photo or video.
+            b: the other.
+            fmr: false match rate.
+
+        Raises:
+            ConfigError, ModelError: as :meth:`compare`.
+        """
+        embeddings = self.embed_photos([a, b])
+        verdict = self.compare(embeddings.row(0), embeddings.row(1), fmr)[0]
+        used = [f"{each.name}: {len(each.inputs)} of {each.frames} frames used" for each in (a, b) if each.frames > 1]
+        return replace(verdict, reason=" ".join([verdict.reason, *(f"({each})" for each in used)]))
 
     def check(self, image: ImageSource, name: str = "") -> PhotoCheck:
         """Judges one photo: its faces, their quality, and whether it is genuine.
@@ -235,8 +252,36 @@ class Verifier:
         return PhotoCheck(photo.name, photo.faces, photo.quality, photo.problem, genuine, called_fake)
 
     def embed_photos(self, photos: Sequence[Photo]) -> Embeddings:
-        """Embeddings of photos that :meth:`read` returned, in their order."""
-        return self.embedder.embed_inputs([photo.inputs for photo in photos])
+        """Embeddings of photos that :meth:`read` returned, in their order; of a video the mean over its frames.
+
+        Raises:
+            DataError: if a video has no frame that can be judged.
+        """
+        for photo in photos:
+            if not photo.inputs:
+                raise DataError(photo.problem or f"{photo.name}: shows nothing that can be judged")
+        return self._embed_groups([photo.inputs for photo in photos])
+
+    def _inputs(self, source: ImageSource) -> Inputs:
+        if is_video(source):
+            photo = self.read(source)
+            if not photo.inputs:
+                raise DataError(str(photo.problem))
+            return photo.inputs
+        return (self.embedder.preprocess(load_image(source)),)
+
+    def _embed_groups(self, groups: Sequence[Inputs]) -> Embeddings:
+        """One embedding a group of looks: the mean of their unit vectors, on the unit sphere, and of their log-odds."""
+        embeddings = self.embedder.embed_inputs([look for group in groups for look in group])
+        if all(len(group) == 1 for group in groups):
+            return embeddings
+        starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
+        counts = np.array([len(group) for group in groups])
+        identity = np.add.reduceat(embeddings.identity, starts, axis=0)  # (groups, d)
+        identity /= np.linalg.norm(identity, axis=1, keepdims=True)
+        odds = embeddings.authenticity
+        means = None if odds is None else (np.add.reduceat(odds, starts) / counts).astype(np.float32)
+        return replace(embeddings, identity=identity, authenticity=means)
 
     def compare(self, a: Embeddings, b: Embeddings, fmr: float = 1e-3) -> list[Verdict]:
         """Verdicts on embeddings, row by row.

@@ -1,0 +1,127 @@
+"""A video as a photo of several looks: frames sampled evenly, one face tracked through them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.errors import DataError
+from bonaface.images.decoding import MAX_PIXELS
+from bonaface.images.photo import Photo
+from bonaface.images.preprocessing import Preprocessor
+from bonaface.images.quality import assess, faces_of, problem_of
+
+__all__ = ["FRAMES", "is_video", "read_video", "sample_frames"]
+
+FRAMES = 16
+"""Frames that are sampled of a video where no number is given."""
+
+_SUFFIXES = frozenset([".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"])
+
+
+def is_video(source: object) -> bool:
+    """True for a path whose suffix is that of a video file.
+
+    Example:
+        >>> is_video("a.MP4"), is_video("a.jpg"), is_video(b"")
+        (True, False, False)
+    """
+    return isinstance(source, str | os.PathLike) and Path(os.fspath(source)).suffix.lower() in _SUFFIXES
+
+
+def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int = FRAMES) -> Photo:
+    """Reads a video: the most prominent face of the first frame that shows one, followed through the others.
+
+    Args:
+        path: of the video.
+        preprocess: of the model.
+        name: used in messages; the path where it is empty.
+        count: of frames to sample.
+
+    Returns:
+        A photo with the inputs of each frame that can be judged, and the faces and the quality of the sharpest of them.
+
+    Raises:
+        DataError: if it cannot be decoded.
+    """
+    name, frames = name or str(path), sample_frames(path, count)
+    if preprocess.detector is None:
+        return Photo(name, (), None, None, tuple(preprocess(frame) for frame in frames), len(frames))
+    looks: list[Photo] = []
+    problem, last = None, None
+    for frame in frames:
+        rows = _followed(preprocess.aligner.faces(frame), last)
+        faces = faces_of(rows)
+        # Only before a face is followed can it be unclear which one is meant.
+        why = problem_of(name, frame.shape, faces if last is None else faces[:1])
+        if why is not None:
+            problem = problem or why
+            continue
+        last = rows[0]
+        looks.append(Photo(name, faces, assess(frame, faces[0]), None, (preprocess(frame, rows),)))
+    if not looks:
+        return Photo(name, (), None, f"{problem} (in none of {len(frames)} frames)", (), len(frames))
+    best = max(looks, key=lambda look: 0.0 if look.quality is None else look.quality.sharpness)
+    inputs = tuple(look.inputs[0] for look in looks)
+    return Photo(name, best.faces, best.quality, None, inputs, len(frames))
+
+
+def _followed(rows: NDArray[np.float32], last: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Faces with the one nearest to the last frame's first, by the distance of the boxes' centres; shape ``(n, 15)``."""
+    if last is None or len(rows) < 2:
+        return rows
+    centres = rows[:, :2] + rows[:, 2:4] / 2
+    nearest = int(np.argmin(np.linalg.norm(centres - (last[:2] + last[2:4] / 2), axis=1)))
+    order = [nearest, *(row for row in range(len(rows)) if row != nearest)]
+    return rows[order]
+
+
+def sample_frames(path: Path, count: int = FRAMES) -> list[NDArray[np.uint8]]:
+    """Frames from the middle of each of ``count`` equal parts of a video, upright RGB, shape ``(h, w, 3)``, uint8.
+
+    Args:
+        path: a file that OpenCV's FFmpeg reads; its sound is not looked at.
+        count: of frames, at least 1; a shorter video gives each of its frames once.
+
+    Returns:
+        The frames that could be decoded, in their order, at least one.
+
+    Raises:
+        DataError: if the file is missing, is no video, or none of the sampled frames can be decoded.
+    """
+    if count < 1:
+        raise ValueError(f"count: expected at least 1, got {count}")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a video")
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        return _frames(video, path, count)
+    finally:
+        video.release()
+
+
+def _frames(video: Any, path: Path, count: int) -> list[NDArray[np.uint8]]:
+    if not video.isOpened():
+        raise DataError(f"{path}: is no video that OpenCV reads; expected MP4, MOV, AVI, MKV or WebM")
+    width, height = (int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{path}: has frames of {width} x {height} pixels; expected at most {MAX_PIXELS / 1e6:g} megapixels"
+        )
+    total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    if total < 1:
+        raise DataError(f"{path}: does not say how many frames it has; expected a whole video file")
+    frames = []
+    for position in np.unique(((np.arange(count) + 0.5) * total / count).astype(int)):
+        video.set(cv2.CAP_PROP_POS_FRAMES, float(position))
+        decoded, frame = video.read()
+        if decoded and frame is not None:
+            frames.append(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8))
+    if not frames:
+        raise DataError(f"{path}: none of its {total:,} frames can be decoded; expected a whole video file")
+    return frames

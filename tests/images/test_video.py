@@ -1,0 +1,115 @@
+"""Videos: frames are sampled evenly, one face is followed, and bad files get a sentence."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import bonaface
+from bonaface.assets import shipped_detector, unpack_demo
+from bonaface.errors import DataError
+from bonaface.images.decoding import decode
+from bonaface.images.preprocessing import Preprocessor
+from bonaface.images.video import is_video, read_video, sample_frames
+
+
+def write_video(path: Path, frames: list[np.ndarray]) -> Path:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (width, height))
+    for frame in frames:
+        writer.write(frame[:, :, ::-1])
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return unpack_demo(tmp_path_factory.mktemp("demo")) / "train" / "images"
+
+
+@pytest.fixture(scope="module")
+def face(people):
+    return decode(people / "0000" / "0.jpg")
+
+
+@pytest.fixture(scope="module")
+def preprocess():
+    return Preprocessor(("aligned", "frame"), 160, 112, shipped_detector())
+
+
+def grey(value: int) -> np.ndarray:
+    return np.full((64, 64, 3), value, np.uint8)
+
+
+def test_frames_come_from_the_middle_of_equal_parts(tmp_path):
+    video = write_video(tmp_path / "v.mp4", [grey(5 * n) for n in range(40)])
+    found = [frame.mean() / 5 for frame in sample_frames(video, 4)]
+    np.testing.assert_allclose(found, [5, 15, 25, 35], atol=1)
+
+
+def test_a_short_video_gives_each_frame_once(tmp_path):
+    assert len(sample_frames(write_video(tmp_path / "v.avi", [grey(90)] * 3))) == 3
+
+
+def test_frames_without_a_face_are_left_out(tmp_path, face, preprocess):
+    blank = np.zeros_like(face)
+    photo = read_video(write_video(tmp_path / "v.mp4", [face, blank] * 8), preprocess)
+    assert (len(photo.inputs), photo.frames, photo.problem) == (8, 16, None)
+    assert photo.quality is not None
+
+
+def test_one_face_is_followed(tmp_path, people, face, preprocess):
+    """A second person who appears later, larger, is not taken for the first."""
+    side = face.shape[0]
+    other = cv2.resize(decode(people / "0001" / "0.jpg"), (2 * side, 2 * side))
+    canvas = np.full((2 * side, 4 * side, 3), 128, np.uint8)
+    canvas[:side, :side] = face
+    both = canvas.copy()
+    both[:, 2 * side :] = other
+    photo = read_video(write_video(tmp_path / "v.mp4", [canvas] * 2 + [both] * 6), preprocess)
+    alone = preprocess(canvas)["aligned"].astype(float)
+    assert len(photo.inputs) == 8
+    assert all(np.abs(look["aligned"].astype(float) - alone).mean() < 12 for look in photo.inputs)
+
+
+def test_a_video_of_nobody_has_a_problem(tmp_path, preprocess):
+    photo = read_video(write_video(tmp_path / "v.mp4", [grey(0)] * 4), preprocess)
+    assert photo.inputs == ()
+    assert "no face found" in photo.problem
+    assert "in none of 4 frames" in photo.problem
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(None, "no such file"), (b"", "is no video"), (b"<html>" * 99, "is no video")]
+)
+def test_bad_files_are_refused(tmp_path, content, what):
+    path = tmp_path / "v.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=what):
+        sample_frames(path)
+
+
+def test_a_cut_video_is_refused_or_read(tmp_path, face):
+    video = write_video(tmp_path / "v.mp4", [face] * 20)
+    video.write_bytes(video.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"v\.mp4"):
+        sample_frames(video)
+
+
+def test_a_video_of_a_photo_is_judged_as_the_photo(tmp_path, people, face):
+    verifier = bonaface.load()
+    video = write_video(tmp_path / "v.mp4", [face] * 20)
+    other = people / "0001" / "0.jpg"
+    verdict = verifier.verify(video, other)
+    assert verdict.decision == verifier.verify(people / "0000" / "0.jpg", other).decision
+    assert verdict.reason.endswith("v.mp4: 16 of 16 frames used)")
+    photos = verifier.embed([video, people / "0000" / "0.jpg"])
+    assert float(photos.identity[0] @ photos.identity[1]) > 0.9
+    np.testing.assert_allclose(np.linalg.norm(photos.identity, axis=1), 1, atol=1e-4)
+
+
+def test_a_suffix_tells_a_video():
+    assert is_video(Path("x.MOV"))
+    assert not is_video("x.jpeg")
