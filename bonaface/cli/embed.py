@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bonaface.cli.options import ProgressConsole
 from bonaface.errors import ConfigError
+from bonaface.extras import require
 
 __all__ = ["main"]
 
@@ -19,8 +20,9 @@ _COLUMNS = (TextColumn("embedding"), BarColumn(bar_width=24), MofNCompleteColumn
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bonaface embed",
-        description="Embed any number of images into a Parquet data set: path, embedding, authenticity (the log-odds that the "
-        "photo is genuine, where the model judges it), fault (why there is no embedding). Stopped, the same command goes on.",
+        description="Embed images: path, embedding, authenticity (the log-odds that the photo is genuine, where the model judges "
+        "it), fault (why there is no embedding). A folder becomes one .npz file; any number of images, on many processors or "
+        "machines, a Parquet data set, which the same command resumes.",
         epilog="Exit code 1: some images can't be used; their fault says why.",
     )
     parser.add_argument(
@@ -32,8 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         required=True,
-        metavar="PARQUET",
-        help="folder of the data set, local or a URL; readers take it for one table",
+        metavar="OUT",
+        help="FILE.npz, which NumPy reads; or the folder of a Parquet data set, local or a URL, which readers take for one table",
     )
     parser.add_argument(
         "--model", metavar="X", help="folder of a run, or an ONNX face network (default: the model of the package)"
@@ -61,6 +63,29 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
+    return _into_file(options) if options.out.endswith(".npz") else _into_parquet(options)
+
+
+def _into_file(options: argparse.Namespace) -> int:
+    if options.workers is not None or options.ray_address is not None:
+        raise ConfigError(
+            f"--out {options.out}: one process writes it, without --workers and --ray-address; for many name a folder"
+        )
+    from bonaface.inference.embedder import load_embedder
+    from bonaface.inference.embedding_file import embed_folder
+
+    console = ProgressConsole()
+    embedder = load_embedder(options.model, options.detector, options.device)
+    with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
+        images, faults = embed_folder(embedder, Path(options.source), Path(options.out), progress)
+    said = f"{options.out}: {images:,} images embedded" + (f"; {faults:,} can't be used" if faults else "")
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    return 1 if faults else 0
+
+
+def _into_parquet(options: argparse.Namespace) -> int:
+    modules = ("ray", "pyarrow", "fsspec")
+    require("experiments", *modules, what=f"--out {options.out}", instead="name a file instead: --out FILE.npz")
     from bonaface.inference.bulk import BulkJob, begin, embed_shards, shards_left
     from bonaface.inference.ray_cluster import connected
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bonaface.cli.options import ProgressConsole, add_device
 from bonaface.errors import ConfigError
+from bonaface.extras import require
 
 if TYPE_CHECKING:
     from bonaface.gallery.gallery import Gallery
@@ -87,7 +88,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.new_key:
         _show_new_key(options, console)
         return 0
-    _refuse_without_extra()
+    if options.gallery != "none":
+        require("gallery", what=f"--gallery {options.gallery}", instead="serve without enrolled people: --gallery none")
     import uvicorn
 
     from bonaface.inference.verifier import load
@@ -143,17 +145,6 @@ def _refuse_nonsense(options: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} {getattr(options, name):g}: expected more than 0")
     if options.re_embed and (options.keep_photos is None or options.gallery == "none"):
         raise ConfigError("--re-embed: name the folder of kept images by --keep-photos DIR, and the --gallery")
-
-
-def _refuse_without_extra() -> None:
-    try:
-        import fastapi  # noqa: F401
-        import pymilvus  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"{error.name} is not installed; install what the service needs by pip install 'bonaface[serve]'"
-        ) from error
 
 
 def _show_new_key(options: argparse.Namespace, console: ProgressConsole) -> None:

@@ -1,16 +1,21 @@
 """The layouts in which face photos arrive, each read into rows: path, person, is_fake, split."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
+from bonaface.extras import require
 from bonaface.io import check_names
+
+if TYPE_CHECKING:
+    import pandas as pd  # for tables: folders are read without it
 
 __all__ = [
     "EXPECTED",
@@ -248,6 +253,9 @@ def _table_columns(file: Path) -> dict[str, list[str]]:
 
 
 def _parquet(file: Path) -> pd.DataFrame:
+    require("parquet", "pyarrow", what=str(file))
+    import pandas as pd
+
     try:
         return pd.read_parquet(file)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
@@ -257,7 +265,8 @@ def _parquet(file: Path) -> pd.DataFrame:
 
 def _text(value: object) -> str:
     """Turn a cell into text; empty where it is missing; whole numbers without the ``.0`` that missing neighbours give them."""
-    if value is None or value is pd.NA or value != value:
+    # Told by its name, since pandas' NA has no truth value and pandas may not be installed.
+    if value is None or type(value).__name__ == "NAType" or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

@@ -53,7 +53,7 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
         frame[column] = [
             _inside(path, csv.parent, f"{csv}: line {line}: {column}") for line, path in enumerate(frame[column], 2)
         ]
-    pairs = PairTable(csv.parent, frame[["pair_id", *_PATHS]])
+    pairs = PairTable.from_frame(csv.parent, frame)
     labels = labels_of(frame, csv)
     return pairs, labels.assign(fold=_folds(frame["fold"], csv)) if "fold" in frame else labels
 
@@ -109,7 +109,7 @@ def read_lfw_pairs(root: Path, pairs_txt: Path) -> tuple[PairTable, pd.DataFrame
         rows.append((f"{row:08d}", *paths, int(mated), "same" if mated else "impostor", *people, fold))
     columns = ["pair_id", *_PATHS, "label", "kind", "person_0", "person_1", "fold"]
     frame = pd.DataFrame(rows, columns=columns)
-    return PairTable(root, frame[columns[:3]]), frame[columns[3:]]
+    return PairTable.from_frame(root, frame), frame[columns[3:]]
 
 
 def _lfw_half(lines: list[list[str]], file: Path) -> int:

@@ -1,10 +1,14 @@
 """The challenge's test set: a folder of pairs, and the labels that say what each pair is."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.data.layouts import images_by_folder, is_pair, looks_like_pairs, unpadded
@@ -12,9 +16,13 @@ from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
 from bonaface.metrics import KINDS
 
+if TYPE_CHECKING:
+    import pandas as pd  # for labels: a folder of pairs is read without it
+
 __all__ = ["PairTable", "labels_of", "read_labels", "read_pairs"]
 
 _EXPECTED = "expected <pair_id>/0.jpg and <pair_id>/1.jpg, directly or under images/"
+_COLUMNS = ("pair_id", "path_0", "path_1")
 _DETAILS = ["kind", "person_0", "person_1", "method_0", "method_1"]
 
 
@@ -22,17 +30,32 @@ _DETAILS = ["kind", "person_0", "person_1", "method_0", "method_1"]
 class PairTable:
     """Pairs of photos.
 
-    Attributes:
+    Args:
         root: the folder that paths start from.
-        frame: one row per pair in the order of the folders' names, index 0 to n - 1, with the columns ``pair_id``
-            (the folder's name), ``path_0`` and ``path_1`` (posix, relative to ``root``).
+        pair_id: the folders' names, ``n`` of them, in their order.
+        path_0: the first photo of each pair, posix, relative to ``root``.
+        path_1: the second one.
     """
 
     root: Path
-    frame: pd.DataFrame
+    pair_id: Sequence[str]
+    path_0: Sequence[str]
+    path_1: Sequence[str]
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.pair_id)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row for each pair, index 0 to n - 1: ``pair_id``, ``path_0`` and ``path_1``."""
+        import pandas as pd
+
+        return pd.DataFrame({name: pd.Series(getattr(self, name), dtype=str) for name in _COLUMNS})
+
+    @classmethod
+    def from_frame(cls, root: Path, frame: pd.DataFrame) -> PairTable:
+        """The pairs of a table with the columns of ``frame``."""
+        return cls(root, *(frame[name].tolist() for name in _COLUMNS))
 
 
 def read_pairs(where: Path) -> PairTable:
@@ -62,7 +85,7 @@ def read_pairs(where: Path) -> PairTable:
     if wrong is not None:
         raise _no_pair(where / under, wrong, tree)
     rows = [(pair_id, f"{under}{pair_id}/{zero}", f"{under}{pair_id}/{one}") for pair_id, (zero, one) in tree.items()]
-    return PairTable(where, pd.DataFrame(rows, columns=["pair_id", "path_0", "path_1"]))
+    return PairTable(where, *map(list, zip(*rows, strict=True)))
 
 
 def _no_pair(folder: Path, wrong: str, tree: dict[str, list[str]]) -> DataError:

@@ -7,10 +7,12 @@ import io
 import stat
 import warnings
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bonaface.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["read_text_table"]
 
@@ -36,6 +38,8 @@ def read_text_table(file: Path, what: str, expected: str) -> pd.DataFrame:
         >>> read_text_table(file, "a table of labels", "expected pair_id and label").to_dict("list")
         {'pair_id': ['007'], 'label': ['1']}
     """
+    import pandas as pd
+
     try:
         if stat.S_ISCHR(file.stat().st_mode):  # it may have no end
             raise DataError(f"{file}: is a device; {expected}")

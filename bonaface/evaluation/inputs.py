@@ -57,7 +57,7 @@ def _read_any(pairs: Path | None, labels: Path | None, draw: int, seed: int) -> 
     if labels is None and pairs is not None and _holds_faces(pairs):
         frame = drawn_pairs(pairs, draw, seed)
         frame.insert(0, "pair_id", [f"{row:08d}" for row in range(len(frame))])
-        return PairTable(pairs, frame[["pair_id", "path_0", "path_1"]]), labels_of(frame.astype(str), pairs)
+        return PairTable.from_frame(pairs, frame), labels_of(frame.astype(str), pairs)
     if labels is None:
         raise ConfigError("--labels: expected the CSV that says what each pair is (pair_id,label), or LFW's pairs.txt")
     if pairs is None:

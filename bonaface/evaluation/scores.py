@@ -75,7 +75,7 @@ def pairs_of_labels(labels_csv: Path) -> tuple[PairTable, pd.DataFrame]:
         what = "has no rows" if "pair_id" in ids else "has no column pair_id"
         raise DataError(f"{labels_csv}: {what}; expected a CSV with pair_id and label")
     frame = pd.DataFrame({"pair_id": ids["pair_id"].str.strip().drop_duplicates(), "path_0": "", "path_1": ""})
-    pairs = PairTable(labels_csv.parent, frame.reset_index(drop=True))
+    pairs = PairTable.from_frame(labels_csv.parent, frame)
     return pairs, read_labels(labels_csv, pairs)
 
 

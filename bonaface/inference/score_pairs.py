@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import Progress
 
@@ -42,8 +43,7 @@ class ScoredPairs:
 
 def score_pairs(embedder: Embedder, pairs: PairTable, progress: Progress | None = None) -> ScoredPairs:
     """Similarity of every pair; each distinct image is embedded once."""
-    frame = pairs.frame
-    files = [*frame["path_0"], *frame["path_1"]]
+    files = [*pairs.path_0, *pairs.path_1]
     embedded = embedder.embed([pairs.root / file for file in files], progress)
     place = embedded.place.reshape(2, len(pairs))  # (2, n)
     spoiled = np.asarray((place < 0).any(axis=0))  # (n,)
@@ -74,6 +74,8 @@ def write_submission(scored: ScoredPairs, out: Path) -> None:
     Raises:
         DataError: if the file can't be written; nothing is left of it then.
     """
-    table = pd.DataFrame({"pair_id": scored.pairs.frame["pair_id"], "similarity": scored.similarity})
-    with atomic_write(out, private=True) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")
+    with atomic_write(out, private=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator=os.linesep)
+        table.writerow(("pair_id", "similarity"))
+        rows = zip(scored.pairs.pair_id, scored.similarity.tolist(), strict=True)
+        table.writerows((pair_id, f"{similarity:.9g}") for pair_id, similarity in rows)

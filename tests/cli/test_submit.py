@@ -190,7 +190,7 @@ def test_models_that_are_none(refused, make_pairs, tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"onnx")
     assert "net.onnx: how its images must be prepared is not known" in refused(model=tmp_path / "net.onnx")
     (tmp_path / "net.yaml").write_text("size: 32")
-    assert "net.onnx: can't be used as a network" in refused(model=tmp_path / "net.onnx")
+    assert "net.onnx: ONNX Runtime" in refused(model=tmp_path / "net.onnx")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from bonaface.data.pairs import PairTable
@@ -13,13 +12,7 @@ from bonaface.inference.embedder import Embedded
 from bonaface.inference.score_pairs import score_pairs, write_submission
 from bonaface.verification.embeddings import Embeddings
 
-PAIRS = PairTable(
-    Path("p"),
-    pd.DataFrame(
-        [("a", "a/0.jpg", "a/1.jpg"), ("b", "b/0.jpg", "b/1.jpg"), ("c", "c/0.jpg", "c/1.jpg")],
-        columns=["pair_id", "path_0", "path_1"],
-    ),
-)
+PAIRS = PairTable(Path("p"), *([f"{pair}{rest}" for pair in "abc"] for rest in ("", "/0.jpg", "/1.jpg")))
 
 
 class Planar:

@@ -1,0 +1,69 @@
+"""Embeddings of a folder of images in one file, by one process and with the core install alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from bonaface.data.layouts import is_image
+from bonaface.errors import DataError
+from bonaface.inference.embedder import Embedder
+from bonaface.io import atomic_write, check_names
+
+__all__ = ["embed_folder"]
+
+
+def embed_folder(embedder: Embedder, folder: Path, out: Path, progress: Progress | None = None) -> tuple[int, int]:
+    """Embeds the images of a folder, and of all folders below it, and writes them as NumPy's ``.npz``.
+
+    The file holds ``path`` (n,), relative to the folder and sorted; ``embedding`` (n, d), unit vectors in float32;
+    ``authenticity`` (n,), the log-odds that the photo is genuine, where the model judges it; ``fault`` (n,), why an image could not
+    be used, else empty: its embedding is NaN then; and ``model``, the model's fingerprint. ``numpy.load(out)`` reads it.
+
+    Args:
+        embedder: the model.
+        folder: of images; names that begin with a dot or an underscore are passed over.
+        out: the file.
+        progress: shows how far it is.
+
+    Returns:
+        How many images there are, and how many of them could not be used.
+
+    Raises:
+        DataError: if there is no such folder, it holds no images, or the file can't be written.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected a folder of images")
+    names = _below(folder)
+    if not names:
+        raise DataError(f"{folder}: holds no images; expected a folder of images")
+    embedded = embedder.embed([folder / name for name in names], progress)
+    good = embedded.place >= 0
+    vectors = np.full((len(names), embedder.network.dim), np.nan, np.float32)  # (n, d)
+    vectors[good] = embedded.distinct.identity[embedded.place[good]]
+    columns = {
+        "path": np.array(names),
+        "embedding": vectors,
+        "fault": np.array([embedded.faults.get(row, "") for row in range(len(names))]),
+        "model": np.array(embedder.fingerprint),
+    }
+    if embedded.distinct.authenticity is not None:
+        columns["authenticity"] = np.full(len(names), np.nan, np.float32)
+        columns["authenticity"][good] = embedded.distinct.authenticity[embedded.place[good]]
+    with atomic_write(out, private=True) as temporary:
+        np.savez(temporary, **columns)  # type: ignore[arg-type]  # numpy's stubs take the names for allow_pickle
+    return len(names), len(embedded.faults)
+
+
+def _below(folder: Path) -> list[str]:
+    """Images at any depth, relative to the folder, in posix form, sorted."""
+    found = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        images = [name for name in files if is_image(name)]
+        check_names(Path(where), images)
+        found += [(Path(where) / name).relative_to(folder).as_posix() for name in images]
+    return sorted(found)
