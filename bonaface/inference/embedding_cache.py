@@ -1,7 +1,8 @@
-"""Embeddings kept on disk by what was embedded and by what: a command that was interrupted goes on from there."""
+"""Embeddings cached on disk by what was embedded and by what: an interrupted command resumes from there."""
 
 from __future__ import annotations
 
+import re
 import secrets
 import zipfile
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddingCache", "embed_cached"]
 
 _SHARD = 256
+_NAME = re.compile(r"[0-9a-f]{16}\.npz")
 _DIGEST = 16
 
 
@@ -38,7 +40,7 @@ class EmbeddingCache:
         self.folder = folder / "embeddings" / fingerprint
         self._identity: dict[bytes, NDArray[np.float32]] = {}
         self._authenticity: dict[bytes, float] = {}
-        for shard in sorted(self.folder.glob("*.npz")):
+        for shard in self._shards():
             self._read(shard)
 
     def __contains__(self, digest: bytes) -> bool:
@@ -49,7 +51,9 @@ class EmbeddingCache:
 
         Raises:
             DataError: if the disk is full.
+            ValueError: if a number is not finite.
         """
+        _check_finite(embeddings)
         self._write(digests, embeddings)
         self._remember(digests, embeddings)
 
@@ -66,7 +70,7 @@ class EmbeddingCache:
 
     def compact(self) -> None:
         """Put all shards into one file."""
-        shards = sorted(self.folder.glob("*.npz"))
+        shards = self._shards()
         if len(shards) > 1:
             digests = list(self._identity)
             identity, authenticity = self.get(digests)
@@ -74,6 +78,10 @@ class EmbeddingCache:
             self._write(digests, Embeddings(identity, judged))
             for shard in shards:
                 shard.unlink(missing_ok=True)
+
+    def _shards(self) -> list[Path]:
+        """List the files of this cache: other files are neither read nor deleted."""
+        return sorted(path for path in self.folder.glob("*.npz") if _NAME.fullmatch(path.name) and path.is_file())
 
     def _write(self, digests: Sequence[bytes], embeddings: Embeddings) -> None:
         content: dict[str, NDArray[Any]] = {
@@ -89,15 +97,22 @@ class EmbeddingCache:
         try:
             with np.load(shard, allow_pickle=False) as content:
                 digests = [digest.tobytes() for digest in content["digest"]]
-                judged = content.get("authenticity")
-                self._remember(digests, Embeddings(content["identity"], judged))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                found = Embeddings(content["identity"], content.get("authenticity"))
+                _check_finite(found)
+                self._remember(digests, found)
+        except (EOFError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             shard.unlink(missing_ok=True)  # what it held is embedded again
 
     def _remember(self, digests: Sequence[bytes], embeddings: Embeddings) -> None:
         self._identity |= dict(zip(digests, embeddings.identity, strict=True))
         if embeddings.authenticity is not None:
             self._authenticity |= dict(zip(digests, embeddings.authenticity.tolist(), strict=True))
+
+
+def _check_finite(embeddings: Embeddings) -> None:
+    parts = [part for part in (embeddings.identity, embeddings.authenticity) if part is not None]
+    if not all(np.isfinite(part).all() for part in parts):
+        raise ValueError("an embedding is not finite")
 
 
 def embed_cached(

@@ -1,4 +1,4 @@
-"""How an ONNX face network wants its images, which its file does not state: a description beside it says it, or its name."""
+"""Input format of an ONNX face network, which its file does not state: a description beside it does, or its name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import Any, Literal
 
 from bonaface.errors import ModelError
 from bonaface.extras import require
+from bonaface.verification.calibration import finite
 
 __all__ = ["InputFormat", "input_format"]
 
 Triple = tuple[float, float, float]
+_LARGEST_SIDE = 4096
 
 
 @dataclass(frozen=True)
 class InputFormat:
-    """What a network expects of an image.
+    """Format of the images that a network takes.
 
     Args:
         size: side in pixels.
@@ -64,16 +66,22 @@ def _described(file: Path) -> InputFormat:
     try:
         values = _read(file)
         form = InputFormat(
-            size=int(values["size"]),
+            size=_side(values["size"]),
             channels=values.get("channels", "rgb"),
-            mean=_triple(values.get("mean", 0.0)),
-            std=_triple(values.get("std", 1.0)),
+            mean=_triple("mean", values.get("mean", 0.0)),
+            std=_triple("std", values.get("std", 1.0)),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ModelError(f"{file}: expected size, channels (rgb or bgr), mean and std, but: {error!r}") from error
-    if form.channels not in {"rgb", "bgr"} or form.size < 1 or 0.0 in form.std:
-        raise ModelError(f"{file}: expected a positive size, channels rgb or bgr, and a std without zeros")
+    if form.channels not in ("rgb", "bgr") or min(form.std) <= 0:
+        raise ModelError(f"{file}: expected channels rgb or bgr, and a positive std")
     return form
+
+
+def _side(value: Any) -> int:
+    if isinstance(value, bool) or value != int(value) or not 1 <= value <= _LARGEST_SIDE:
+        raise ValueError(f"size: expected a whole number of pixels from 1 to {_LARGEST_SIDE}, got {value}")
+    return int(value)
 
 
 def _read(file: Path) -> Mapping[str, Any]:
@@ -92,8 +100,9 @@ def _read(file: Path) -> Mapping[str, Any]:
     return found
 
 
-def _triple(value: Any) -> Triple:
+def _triple(name: str, value: Any) -> Triple:
     values = (value,) * 3 if isinstance(value, int | float) else tuple(value)
     if len(values) != 3:
-        raise ValueError(f"{len(values)} numbers where 1 or 3 are expected")
-    return (float(values[0]), float(values[1]), float(values[2]))
+        raise ValueError(f"{name}: {len(values)} numbers where 1 or 3 are expected")
+    first, second, third = (finite(name, each) for each in values)
+    return first, second, third

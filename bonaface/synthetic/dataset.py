@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bonaface.data.splits import SHARES
 from bonaface.errors import ConfigError
 from bonaface.forgery.methods import NEEDS_DONOR, forge
 from bonaface.images.alignment import Aligner
+from bonaface.io import atomic_write
 from bonaface.synthetic.generator import FaceGenerator, find_networks
 from bonaface.synthetic.identities import Photo, Recogniser, SyntheticPeople, yaw
 
 __all__ = ["FORGERIES", "SyntheticImage", "draw_test_pairs", "finish", "frame", "make_people", "pack_folder"]
 
 FORGERIES = ("swap_alpha", "swap_poisson", "swap_multiband", "self_blend", "rerender")
-# Shares of the test pairs, as in the challenge's public benchmarks: same, impostor, own_fake, other_fake.
-_KIND_SHARES = {"same": 0.40, "impostor": 0.25, "own_fake": 0.25, "other_fake": 0.10}
 _DONORS_LOOKED_AT = 200
 _DONORS_KEPT = 4
 _LABEL_COLUMNS = ["pair_id", "label", "kind", "person_0", "person_1", "method_0", "method_1"]
@@ -60,10 +60,10 @@ def make_people(
     size: int = 128,
     console: Console | None = None,
 ) -> None:
-    """Writes ``out/train`` (meta.json, images/person/n.jpg) and ``out/test`` (images/pair/0.jpg and 1.jpg, labels.csv).
+    """Write ``out/train`` (meta.json, images/person/n.jpg) and ``out/test`` (images/pair/0.jpg and 1.jpg, labels.csv).
 
     Train and test have no person in common. About 0.35 s a rendering on two cores; renderings are kept in
-    ``out/.renderings``, so that a run that was stopped goes on there. The same settings give the same files.
+    ``out/.renderings``, from which an interrupted run resumes. The same settings give the same files.
 
     Args:
         out: folder to write into.
@@ -120,7 +120,7 @@ def _find_people(source: SyntheticPeople, people: int, photos: int, console: Con
 def _make_images(
     albums: Sequence[list[Photo]], side: int, fakes: int, seed: int, size: int
 ) -> Iterator[SyntheticImage]:
-    """Every person's real photos and deepfakes, encoded, person by person: few of them need to be in memory at a time."""
+    """Make every person's real photos and deepfakes, encoded, person by person: few of them need to be in memory at a time."""
     for index, album in enumerate(albums):
         random = np.random.default_rng([seed, 2, side, index])
         person = f"{index:04d}"
@@ -139,7 +139,7 @@ def _make_images(
 
 
 def _donor(photo: Photo, albums: Sequence[list[Photo]], own: int, random: np.random.Generator) -> Photo:
-    """Another person's photo of about the same pose and skin colour."""
+    """Draw another person's photo of about the same pose and skin colour."""
     others = [index for index in range(len(albums)) if index != own]
     picks = random.choice(others, size=_DONORS_LOOKED_AT)
     candidates = [albums[pick][int(random.integers(len(albums[pick])))] for pick in picks]
@@ -154,7 +154,7 @@ def _donor(photo: Photo, albums: Sequence[list[Photo]], own: int, random: np.ran
 
 
 def frame(photo: Photo, random: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The photo as a camera might have framed it: a crop with the whole head, ``(size, size, 3)``, and its five points."""
+    """Frame the photo as a camera might have framed it: a crop with the whole head, ``(size, size, 3)``, and its five points."""
     image = photo.read()
     side = image.shape[0] * random.uniform(0.80, 0.92)
     centre = image.shape[0] * (np.array([0.5, 0.53]) + random.uniform(-0.025, 0.025, 2))
@@ -196,7 +196,7 @@ def _write_test(out: Path, images: Sequence[SyntheticImage], count: int, random:
 
 
 def draw_test_pairs(images: Sequence[SyntheticImage], count: int, random: np.random.Generator) -> pd.DataFrame:
-    """Pairs of the four kinds, none twice, in random order and with random sides.
+    """Draw pairs of the four kinds, none twice, in random order and with random sides.
 
     Returns:
         Columns pair_id, label, kind, person_0, person_1, method_0, method_1, and position_0, position_1 in ``images``.
@@ -207,7 +207,7 @@ def draw_test_pairs(images: Sequence[SyntheticImage], count: int, random: np.ran
     rows = []
     positions = {kind: _pairs_of_kind(images, test) for kind, test in _KIND_TESTS.items()}
     has_fakes = any(image.method for image in images)
-    shares = _KIND_SHARES if has_fakes else {"same": 0.5, "impostor": 0.5}
+    shares = SHARES if has_fakes else {"same": 0.5, "impostor": 0.5}
     for kind, share in shares.items():
         wanted = round(count * share)
         if len(positions[kind]) < wanted:
@@ -241,19 +241,15 @@ def _pairs_of_kind(
 
 
 def pack_folder(folder: Path, file: Path) -> None:
-    """``folder``'s train and test as one .tar.xz, the same bytes each time; equal images cost their space once."""
-    temporary = file.with_name(f".{file.name}.part")
-    with tarfile.open(temporary, "w:xz", preset=9) as archive:
+    """Pack ``folder``'s train and test as one .tar.xz, the same bytes each time; equal images cost their space once."""
+    with atomic_write(file) as temporary, tarfile.open(temporary, "w:xz", preset=9) as archive:
         for path in sorted(p for side in ("train", "test") for p in (folder / side).rglob("*") if p.is_file()):
             member = tarfile.TarInfo(path.relative_to(folder).as_posix())
             member.size = path.stat().st_size
             with path.open("rb") as stream:
                 archive.addfile(member, stream)
-    temporary.replace(file)
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)

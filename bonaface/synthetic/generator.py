@@ -8,8 +8,6 @@ Only its two .xml/.bin pairs are used, none of its code.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.data.download import pip_download
 from bonaface.errors import ModelError
 from bonaface.extras import require
 from bonaface.images.alignment import shrink
+from bonaface.io import atomic_write
 
 __all__ = ["FaceGenerator", "find_networks"]
 
@@ -34,20 +34,21 @@ _MEAN_DRAWS = 4096
 
 
 def find_networks(where: Path | None, cache: Path) -> Path:
-    """The folder that holds random-face's two networks as .xml and .bin.
+    """Find the folder that holds random-face's two networks as .xml and .bin.
 
     Args:
         where: a folder or a wheel file of random-face; None fetches the wheel with ``pip download`` into ``cache``.
         cache: where a wheel's networks are unpacked, and where they are looked for first.
 
     Raises:
-        ModelError: if they are not there, or can't be fetched.
+        DataError: if the wheel can't be fetched.
+        ModelError: if they are not there.
     """
     unpacked = cache / "random-face"
     if where is None and all((unpacked / name).is_file() for name in _FILES):
         return unpacked
     if where is None:
-        where = _download(cache)
+        where = pip_download("random-face", "random_face-*.whl", cache)
     if where.is_file():
         _unpack(where, unpacked)
         return unpacked
@@ -61,27 +62,13 @@ def find_networks(where: Path | None, cache: Path) -> Path:
     return unpacked
 
 
-def _download(cache: Path) -> Path:
-    cache.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(cache), "random-face"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = sorted(cache.glob("random_face-*.whl"))
-    if result.returncode or not wheels:
-        raise ModelError(
-            f"random-face could not be downloaded: put its wheel (from PyPI) into {cache}, or name it in the setting network"
-        )
-    return wheels[-1]
-
-
 def _unpack(wheel: Path, target: Path) -> None:
-    """Writes the four files of the wheel into ``target``; their names are ours, never the archive's."""
-    target.mkdir(parents=True, exist_ok=True)
+    """Write the four files of the wheel into ``target``; their names are ours, never the archive's."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             for name in _FILES:
-                temporary = target / f".{name}.part"
-                temporary.write_bytes(archive.read(f"random_face/data/{name}"))
-                temporary.replace(target / name)
+                with atomic_write(target / name) as temporary:
+                    temporary.write_bytes(archive.read(f"random_face/data/{name}"))
     except (zipfile.BadZipFile, KeyError) as error:
         raise ModelError(f"{wheel}: not random-face's wheel, expected random_face/data/{_FILES[0]} and more") from error
 
@@ -129,14 +116,14 @@ class FaceGenerator:
     def render(
         self, coarse: NDArray[np.float32], middle: NDArray[np.float32], fine: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
-        """The image of three styles, each shape ``(512,)``: RGB uint8 of shape ``(192, 192, 3)``."""
+        """Render the image of three styles, each shape ``(512,)``: RGB uint8 of shape ``(192, 192, 3)``."""
         inputs: dict[str, Any] = {"coarse": coarse[None], "middle": middle[None], "fine": fine[None]}
         image = self._synthesis(inputs)[0][0].transpose(1, 2, 0)  # (1024, 1024, 3) in [-1, 1]
         return shrink(((image.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8), _RENDER_SIZE, _RENDER_SIZE)
 
 
 def _split_styles(model: Any) -> None:
-    """Gives the network's one style input three: for its coarse, middle and fine layers."""
+    """Give the network's one style input three: for its coarse, middle and fine layers."""
     from openvino import opset13
 
     parts = [opset13.parameter([1, _STYLE_DIM], np.float32, name=name) for name in ("coarse", "middle", "fine")]

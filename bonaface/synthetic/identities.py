@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, ModelError
 from bonaface.images.alignment import Aligner
+from bonaface.io import atomic_write
 from bonaface.synthetic.generator import FaceGenerator
 
 __all__ = ["Photo", "Recogniser", "SyntheticPeople", "yaw", "yaw_direction"]
@@ -122,7 +123,7 @@ class SyntheticPeople:
     """Yields people who are unlike one another, each with photos that are like the person.
 
     The same seed gives the same people in the same order, however many are asked for. Renderings are kept in ``cache``, so
-    that a run that was stopped goes on where it was.
+    that an interrupted run resumes where it was.
 
     Args:
         generator: draws and renders styles.
@@ -227,14 +228,12 @@ def _tone(face: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())
 
 
 def _read_png(path: Path) -> NDArray[np.uint8]:
     stored = cv2.imread(str(path))
     if stored is None:
-        raise DataError(f"{path}: the rendering can't be read, delete it and run again")
+        raise DataError(f"{path}: the rendering can't be read; delete it and run the command again")
     return np.ascontiguousarray(stored[:, :, ::-1], dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,9 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Calibration", "Logistic"]
+__all__ = ["Calibration", "Logistic", "finite"]
 
 Floats = NDArray[np.float64]
+
+
+def finite(name: str, value: Any) -> float:
+    """Take a number from a file.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value}")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -20,6 +35,15 @@ class Logistic:
 
     slope: float
     bias: float
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Logistic:
+        """Read slope and bias.
+
+        Raises:
+            KeyError, TypeError, ValueError: if one is missing, or is no number or not finite.
+        """
+        return cls(finite("slope", values["slope"]), finite("bias", values["bias"]))
 
     def log_odds(self, score: NDArray[Any]) -> Floats:
         """Calibrated log-odds of scores."""
@@ -73,7 +97,13 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """The inverse of ``as_dict``."""
+        """Read what ``as_dict`` returns.
+
+        Raises:
+            KeyError, TypeError, ValueError: if a number is missing, or is none or not finite.
+        """
         genuine = values.get("genuine")
-        numbers = {name: values[name] for name in ("mislabelled", "forged_below", "prior", "doubt") if name in values}
-        return cls(Logistic(**values["same"]), None if genuine is None else Logistic(**genuine), **numbers)
+        names = ("mislabelled", "forged_below", "prior", "doubt")
+        numbers = {name: finite(name, values[name]) for name in names if name in values}
+        same = Logistic.from_dict(values["same"])
+        return cls(same, None if genuine is None else Logistic.from_dict(genuine), **numbers)

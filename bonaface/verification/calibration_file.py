@@ -28,7 +28,7 @@ def read_calibration(run: Path) -> tuple[Calibration | None, Validation | None]:
         values = json.loads(file.read_text(encoding="utf-8"))
         stored = values.get("validation")
         return Calibration.from_dict(values), None if stored is None else Validation.from_dict(stored)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ModelError(f"{file}: not a calibration as training writes it ({error!r})") from error
 
 

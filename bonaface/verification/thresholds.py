@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bonaface.errors import ConfigError
-from bonaface.verification.calibration import Logistic
+from bonaface.verification.calibration import Logistic, finite
 
 __all__ = ["Threshold", "Validation", "select_threshold"]
 
@@ -58,14 +58,20 @@ class Validation:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Validation:
-        """The inverse of ``as_dict``.
+        """Read what ``as_dict`` returns.
 
         Raises:
-            KeyError, TypeError: if they are of another form.
+            KeyError, TypeError, ValueError: if they are of another form, or a number is not finite.
         """
         llr = values["llr"]
-        thresholds = tuple(Threshold(**each) for each in values["thresholds"])
-        return cls(thresholds, None if llr is None else Logistic(**llr), int(values["impostor_pairs"]))
+        thresholds = tuple(
+            Threshold(
+                *(finite(name, each[name]) for name in ("fmr", "threshold", "low", "high")),
+                impostor_pairs=int(each["impostor_pairs"]),
+            )
+            for each in values["thresholds"]
+        )
+        return cls(thresholds, None if llr is None else Logistic.from_dict(llr), int(values["impostor_pairs"]))
 
 
 def select_threshold(validation: Validation | None, fmr: float) -> Threshold:

@@ -99,3 +99,12 @@ def test_a_fingerprint_knows_weights_and_preparation(embedder):
 
     assert another(0, 32) == embedder.fingerprint
     assert len({another(0, 32), another(1, 32), another(0, 64)}) == 3
+
+
+def test_an_embedding_that_is_not_finite_is_refused(photos):
+    model = build_model(ModelConfig(BranchConfig(backbone="timm:test_resnet", weights="none", size=32))).eval()
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    broken = Embedder(TorchNetwork(model, "broken"), Preprocessor.of(model.views, 32, None))
+    with pytest.raises(ModelError, match="broken: gave an embedding that is not finite"):
+        broken.embed(photos[:1])

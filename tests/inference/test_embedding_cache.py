@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,30 @@ def test_the_same_image_twice_is_embedded_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(vectors[:3], vectors[3:])
 
 
-def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
+def cut(shard: Path) -> None:
+    shard.write_bytes(shard.read_bytes()[:-40])
+
+
+def emptied(shard: Path) -> None:
+    shard.write_bytes(b"")
+
+
+def without_numbers(shard: Path) -> None:
+    content = dict(np.load(shard))
+    content["identity"][1, 0] = np.nan
+    np.savez(shard, **content)
+
+
+def of_another_form(shard: Path) -> None:
+    np.savez(shard, digest=np.zeros((2, 16), np.uint8), identity=np.zeros(3, np.float32))
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, without_numbers, of_another_form])
+def test_a_damaged_shard_is_made_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     embed(Counting(), range(3), tmp_path)
     (shard,) = tmp_path.rglob("*.npz")
-    shard.write_bytes(shard.read_bytes()[:-40])
+    assert shard.stat().st_mode & 0o777 == 0o600
+    damage(shard)
     network = Counting()
     embed(network, range(3), tmp_path)
     assert network.seen == [0, 1, 2]
@@ -83,3 +103,18 @@ def test_what_is_not_there_is_nan(tmp_path: Path) -> None:
     assert np.isnan(cache.get([b"x" * 16])[0]).all()
     cache.add([b"y" * 16], Embeddings(np.ones((1, 2), np.float32)))
     assert np.isnan(cache.get([b"x" * 16, b"y" * 16])[0]).tolist() == [[True, True], [False, False]]
+
+
+def test_files_of_others_in_the_folder_are_neither_read_nor_deleted(tmp_path: Path) -> None:
+    embed(Counting(), range(300), tmp_path)
+    other = next(tmp_path.rglob("*.npz")).with_name("mine.npz")
+    other.write_bytes(b"my own")
+    embed(Counting(), range(600), tmp_path)
+    assert other.read_bytes() == b"my own"
+
+
+def test_what_is_not_finite_is_not_kept(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, "one")
+    with pytest.raises(ValueError, match="not finite"):
+        cache.add([bytes(16)], Embeddings(np.array([[np.nan, 1]], np.float32), None))
+    assert not list(tmp_path.rglob("*.npz"))

@@ -22,7 +22,25 @@ def test_a_calibration_without_thresholds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"same": {}, "validation": 3}', '{"same": {"slope": 1, "bias": 0}, "validation": {}}']
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"same": {}, "validation": 3}',
+        '{"same": {"slope": 1, "bias": 0}, "validation": {}}',
+        '{"same": {"slope": NaN, "bias": 0}}',
+        '{"same": {"slope": 1, "bias": 1e999}}',
+        '{"same": {"slope": "1", "bias": 0}}',
+        '{"same": {"slope": 1, "bias": 0}, "genuine": {"slope": Infinity, "bias": 0}}',
+        '{"same": {"slope": 1, "bias": 0}, "prior": NaN}',
+        (
+            '{"same": {"slope": 1, "bias": 0}, "validation": {"llr": null, "impostor_pairs": 5, "thresholds": '
+            '[{"fmr": 0.1, "threshold": NaN, "low": 0, "high": 1, "impostor_pairs": 5}]}}'
+        ),
+        "[" * 100_000,
+    ],
+    ids=lambda content: content[:70],
 )
 def test_a_damaged_file_is_refused(tmp_path, content):
     (tmp_path / CALIBRATION_FILE).write_text(content)
