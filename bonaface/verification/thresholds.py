@@ -66,8 +66,11 @@ class Validation:
         llr = values["llr"]
         thresholds = tuple(
             Threshold(
-                *(finite(name, each[name]) for name in ("fmr", "threshold", "low", "high")),
-                impostor_pairs=int(each["impostor_pairs"]),
+                finite("fmr", each["fmr"]),
+                finite("threshold", each["threshold"]),
+                finite("low", each["low"]),
+                finite("high", each["high"]),
+                int(each["impostor_pairs"]),
             )
             for each in values["thresholds"]
         )
