@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.progress import Progress
 
-from bonaface.cli.options import add_model
-from bonaface.errors import DataError
+from bonaface.cli.options import ProgressConsole, add_model
+from bonaface.errors import ConfigError, DataError
+from bonaface.io import atomic_write
 
 if TYPE_CHECKING:
     from bonaface.images.photo import Photo
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_COLUMNS = (
+    *("pair_id", "first", "second", "decision", "score", "similarity", "probability", "threshold", "fmr"),
+    *("genuine_first", "genuine_second", "reason"),
+)
 _OTHER = 3
 """Exit code of ``--check`` for every decision but the same person."""
 
@@ -33,8 +42,21 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit code 0 whatever the answer, but with --check 3 unless it is the same person; 2 where a photo can't be judged: "
         "no face, two faces, one too small, unreadable.",
     )
-    parser.add_argument("first", type=Path, metavar="A", help="photo or video of one face")
-    parser.add_argument("second", type=Path, metavar="B", help="photo or video to compare it with")
+    parser.add_argument("first", type=Path, nargs="?", metavar="A", help="photo or video of one face")
+    parser.add_argument("second", type=Path, nargs="?", metavar="B", help="photo or video to compare it with")
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        metavar="PAIRS",
+        help="verify many pairs instead: a folder of <pair_id>/0.jpg and 1.jpg, or a CSV with the columns path_0 and path_1",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("verdicts.csv"),
+        metavar="CSV",
+        help="verdicts of --pairs (default: %(default)s)",
+    )
     add_model(parser)
     parser.add_argument(
         "--fmr",
@@ -51,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Prints the verdict on two photos; returns 0, and with ``--check`` 3 unless they show the same person."""
     options = _parser().parse_args(arguments)
+    if options.pairs is not None:
+        return _many(options)
+    if options.second is None:
+        raise ConfigError("expected two photos, or --pairs with a folder or a CSV of pairs")
     from bonaface.inference.verifier import load
 
     verifier = load(options.model, options.device, options.detector)
@@ -67,6 +93,43 @@ def main(arguments: Sequence[str]) -> int:
     )
     Console().print(said, markup=False, highlight=False, soft_wrap=True)
     return _OTHER if options.check and verdict.decision != "same person" else 0
+
+
+def _many(options: argparse.Namespace) -> int:
+    """Writes the verdicts on many pairs; returns 1 where some could not be judged."""
+    from bonaface.data.path_pairs import read_path_pairs
+    from bonaface.inference.verifier import load
+
+    if options.first is not None or options.json or options.check:
+        raise ConfigError("--pairs: goes without single photos, --json and --check")
+    pairs = read_path_pairs(options.pairs)
+    verifier = load(options.model, options.device, options.detector)
+    console = ProgressConsole()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        listed = ((pairs.root / a, pairs.root / b) for a, b in zip(pairs.path_0, pairs.path_1, strict=True))
+        verdicts = verifier.verify_many(listed, options.fmr, progress)
+    with (
+        atomic_write(options.out, private=True) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.writer(stream)
+        writer.writerow(_COLUMNS)
+        for pair_id, a, b, verdict in zip(pairs.pair_id, pairs.path_0, pairs.path_1, verdicts, strict=True):
+            writer.writerow([pair_id, a, b, *_row(verdict)])
+    unjudged = sum(math.isnan(verdict.similarity) for verdict in verdicts)
+    counts = Counter(verdict.decision for verdict in verdicts)
+    said = f"{options.out}: {len(verdicts):,} pairs: " + ", ".join(
+        f"{count:,} {name}" for name, count in counts.most_common()
+    )
+    said += f"; {unjudged:,} can't be judged" if unjudged else ""
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    return 1 if unjudged else 0
+
+
+def _row(verdict: Verdict) -> list[str]:
+    genuine = verdict.genuine or (None, None)
+    numbers = (verdict.score, verdict.similarity, verdict.probability, verdict.threshold, verdict.fmr, *genuine)
+    return [verdict.decision, *("" if x is None or math.isnan(x) else f"{x:.6g}" for x in numbers), verdict.reason]
 
 
 def _told(photos: Sequence[Photo], verdict: Verdict) -> list[str]:

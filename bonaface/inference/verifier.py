@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import Progress
 
 from bonaface.errors import DataError, ModelError
 from bonaface.images.photo import ImageSource, Photo, load_image, name_of, read_photo
@@ -141,7 +142,9 @@ class Verifier:
                 raise DataError(photo.problem)
         return self.compare_photos(photos[0], photos[1], fmr)
 
-    def verify_many(self, pairs: Iterable[tuple[ImageSource, ImageSource]], fmr: float = 1e-3) -> list[Verdict]:
+    def verify_many(
+        self, pairs: Iterable[tuple[ImageSource, ImageSource]], fmr: float = 1e-3, progress: Progress | None = None
+    ) -> list[Verdict]:
         """Verdicts on pairs, in their order; each distinct path is read and embedded once.
 
         A pair with a photo that cannot be judged has the decision "cannot tell", the reason, and NaN for its numbers.
@@ -149,6 +152,7 @@ class Verifier:
         Args:
             pairs: of images, as :meth:`verify` takes them.
             fmr: false match rate.
+            progress: shows how many photos have been read.
 
         Raises:
             ConfigError: if the model has no threshold for ``fmr``.
@@ -156,7 +160,7 @@ class Verifier:
         """
         threshold, listed = self.threshold(fmr), [(_keyed(a), _keyed(b)) for a, b in pairs]
         sources = {key: source for pair in listed for key, source in pair}
-        row, problems, embeddings = self._embed_judgeable(sources)
+        row, problems, embeddings = self._embed_judgeable(sources, progress)
         keys = [(a, b) for (a, _), (b, _) in listed]
         good = [place for place, (a, b) in enumerate(keys) if a in row and b in row]
         verdicts: list[Verdict] = []
@@ -301,9 +305,10 @@ class Verifier:
         return judge(a, b, self.embedder.calibration, self.embedder.validation, fmr)
 
     def _embed_judgeable(
-        self, sources: dict[object, ImageSource]
+        self, sources: dict[object, ImageSource], progress: Progress | None
     ) -> tuple[dict[object, int], dict[object, str], Embeddings]:
         """Rows of the photos that can be judged, the problems of the others, and the embeddings."""
+        task = None if progress is None else progress.add_task("verifying", total=len(sources))
         row: dict[object, int] = {}
         problems: dict[object, str] = {}
         parts = [self.embedder.embed_images([])]
@@ -322,6 +327,8 @@ class Verifier:
                     good.append(photo)
                 if good:
                     parts.append(self.embed_photos(good))
+                if progress is not None and task is not None:
+                    progress.advance(task, len(chunk))
         return row, problems, Embeddings.joined(parts)
 
     def _read_or_problem(self, source: ImageSource) -> Photo | str:

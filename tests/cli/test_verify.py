@@ -1,5 +1,6 @@
 """``bonaface verify`` as a user runs it."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -67,3 +68,42 @@ def test_check_says_by_the_exit_code_whether_it_is_the_same_person(pair, tiny_ex
     code = main([*pair, *words])
     assert code in (0, 3)
     assert (main([pair[0], pair[0], *words]) == 0) or code == 3
+
+
+def test_many_pairs_become_a_table(pair, tiny_exported, tmp_path, capsys):
+    listed = tmp_path / "pairs.csv"
+    listed.write_text(f"first;second\n{pair[0]};{pair[1]}\n{pair[0]};gone.png\n", encoding="utf-8-sig")
+    out = tmp_path / "verdicts.csv"
+    assert main(["--pairs", str(listed), "--out", str(out), "--model", str(tiny_exported)]) == 1
+    assert "2 pairs" in capsys.readouterr().err
+    rows = list(csv.DictReader(out.open()))
+    main([*pair, "--model", str(tiny_exported), "--json"])
+    alone = json.loads(capsys.readouterr().out)
+    assert rows[0]["decision"] == alone["decision"]
+    assert float(rows[0]["similarity"]) == pytest.approx(alone["similarity"], abs=1e-4)
+    assert rows[1]["decision"] == "cannot tell"
+    assert "gone.png: can't be read" in rows[1]["reason"]
+    assert rows[1]["similarity"] == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("", "of no name"),
+        ("x,y\n1,2\n", "has the columns x, y"),
+        ("path_0,path_1\n", "has no rows"),
+        ("path_0,path_1\na.png\n", "line 2: expected two paths"),
+        ("pair_id,path_0,path_1\n1,a,b\n1,a,b\n", "line 3: pair 1 occurs twice"),
+    ],
+)
+def test_bad_lists_of_pairs_are_refused(tmp_path, content, what):
+    listed = tmp_path / "pairs.csv"
+    listed.write_text(content)
+    with pytest.raises(DataError, match=what):
+        main(["--pairs", str(listed)])
+
+
+@pytest.mark.parametrize("words", [[], ["a.jpg"], ["a.jpg", "--pairs", "x"], ["--pairs", "x", "--json"]])
+def test_two_photos_or_many_pairs(words):
+    with pytest.raises(ConfigError):
+        main(words)
