@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/bonaface get demo demo
-	$(BIN)/bonaface train --config experiments/demo.yaml
+	$(BIN)/bonaface train --config configs/demo.yaml
 	$(BIN)/bonaface evaluate --model demo/runs/demo --pairs demo/test --labels demo/test/labels.csv --out demo/evaluation
 	$(BIN)/bonaface submit --model demo/runs/demo --pairs demo/test --out demo/submission.csv
 	@echo "run: demo/runs/demo   figures: demo/evaluation/metrics.json   submission: demo/submission.csv"

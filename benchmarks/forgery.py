@@ -22,9 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import FaceStore
+from bonaface.data.dataset import LabelledImages
+from bonaface.data.image_cache import FaceStore
 from bonaface.data.table import read_faces
-from bonaface.forgery.batches import BesideForgeriesSampler, ForgingBatches, forged_classes
+from bonaface.forgery.batches import Forging, ForgingBatches, PairedForgeriesSampler, forged_classes
 from bonaface.forgery.methods import METHODS, forge
 from bonaface.images.alignment import ARCFACE_TEMPLATE, Aligner
 from bonaface.images.crops import InputSpec
@@ -82,11 +83,10 @@ def batches(kind: str, side: int) -> Iterable:
     who = np.repeat(np.arange(12), 4)
     real = np.zeros(len(who), bool)
     store = FaceStore({kind: np.stack([smooth(k, side) for k in range(len(who))])})
-    classes = forged_classes(who, who, real, shared=False)
-    made = ForgingBatches(
-        store, who, real, np.arange(len(who)), BesideForgeriesSampler(who, real, 12, 2, 2, 0.5, 0), Augmentation(),
-        {"identity": InputSpec(kind, side)}, 0, 0, 10**9, (2, 2), tuple(METHODS), 1.0, classes,
-    )  # fmt: skip
+    images = LabelledImages(store, who, real, np.arange(len(who)))
+    forging = Forging(2, 2, tuple(METHODS), 1.0, forged_classes(who, who, real, shared=False))
+    sampler, views = PairedForgeriesSampler(who, real, 12, 2, 2, 0.5, 0), {"identity": InputSpec(kind, side)}
+    made = ForgingBatches(images, sampler, Augmentation(), views, range(10**9), 0, forging)
     return (made[step] for step in range(10**9))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.training.datamodule import TrainingFaces, clean_faces, prepare
+from bonaface.training.datamodule import TrainingFaces, clean, prepare, read_sources
 from bonaface.training.module import val_embeddings
 from bonaface.training.run import Run, load_run
 from bonaface.verification.embeddings import Embeddings
@@ -26,8 +26,9 @@ RATES = (1e-2, 1e-3)
 def validation(run: Run, console: Console) -> tuple[TrainingFaces, Embeddings]:
     """The run's validation photos and what its best weights say of them."""
     with Progress(console=console, transient=True) as progress:
-        tables, _ = clean_faces(run.config, console, progress)
-        faces = prepare(run.config, tables, run.model, console, progress)
+        settings, batch = run.config.faces, run.config.batch
+        tables, _ = clean(read_sources(settings), settings, batch, console, progress)
+        faces = prepare(tables, run.model.views, settings, batch, run.config.seed, console, progress)
     return faces, val_embeddings(run.model, faces)
 
 
@@ -42,13 +43,13 @@ def main() -> None:
     if run.calibration is None:
         parser.error(f"{options.run}: was stopped before its end and has no calibration")
     faces, photos = validation(run, Console(stderr=True))
-    a, b = (photos.take(faces.pairs[side].to_numpy()) for side in ("a", "b"))
-    kind, shown = faces.pairs["kind"].to_numpy(dtype=str), faces.table.frame.iloc[faces.val_rows]
+    pairs = faces.pairs
+    a, b, kind, shown = photos.take(pairs.first), photos.take(pairs.second), pairs.kind, pairs.photos
     for prior in options.priors:
         for doubt in options.doubts:
             calibration = replace(run.calibration, prior=prior, doubt=doubt)
             scores, rng = similarity(a, b, calibration), np.random.default_rng(0)
-            errors = faces.errors(scores)
+            errors = pairs.errors(scores)
             row = f"prior {prior:g}, doubt {doubt:g}: EER {errors['challenge_eer']:.4f}, impostor {errors['sv_eer']:.4f}, "
             row += f"own deepfake {errors['spf_eer']:.4f}"
             for each in val_thresholds(photos, shown["person"], shown["is_fake"], calibration, rng, RATES):

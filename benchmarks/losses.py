@@ -29,7 +29,7 @@ import torch
 from results import Row, record, rounded, say
 from torch import Tensor
 
-from bonaface.losses.triplet import LOSSES
+from bonaface.losses import LOSSES
 
 BATCHES = ((25, 4), (25, 7))
 DIMENSIONS = 512

@@ -17,7 +17,8 @@ from rich.console import Console
 from bonaface.config import BatchConfig, BranchConfig, FacesConfig, ModelConfig, OptimizerConfig, TrainConfig
 from bonaface.data.splits import split_by_person
 from bonaface.data.table import FaceTable, read_faces
-from bonaface.training.run import keep_untrained, load_run, train
+from bonaface.training.run import load_run
+from bonaface.training.train import train
 
 __all__ = ["FEW", "FORMATS", "NETWORKS", "Made", "Maker"]
 
@@ -83,7 +84,7 @@ class Maker:
         config = self._config(arch, size, str(weights))
         run = Path(config.out) / config.name
         if not (run / "metrics.json").exists():
-            keep_untrained(config, Console(quiet=True))
+            train(replace(config, steps=0), Console(quiet=True), resume=(run / "config.yaml").exists())
         forms, refused = {"run": run}, {}
         for form in self.formats if formats is None else formats:
             file = self.out / f"{arch}-{size}-{FORMATS[form]}"
@@ -105,7 +106,8 @@ class Maker:
         if not file.exists():
             config = replace(self._config(arch, _TRAINED_AT, "none"), name=f"{arch}-trained")
             print(f"training {arch} for {self.steps} steps", flush=True)
-            run = load_run(train(config, Console(quiet=True), resume=True))
+            begun = Path(config.out, config.name, "config.yaml").exists()
+            run = load_run(train(config, Console(quiet=True), resume=begun))
             torch.save(run.model.identity.backbone.net.state_dict(), file)
         return file
 
@@ -115,7 +117,7 @@ class Maker:
             train=str(self.demo / "train"),
             val_fraction=_VAL_FRACTION,
             val_pairs=400,
-            frame_size=size,
+            crop_size=size,
             cache=str(self.out / "cache"),
         )
         return TrainConfig(

@@ -25,14 +25,14 @@ from bonaface.verification.embeddings import Embeddings
 
 def identities(file: Path, detector: Path | None, faces: TrainingFaces) -> NDArray[np.float32]:
     """Unit vectors ``(n, dim)`` of the validation photos by an ONNX recogniser."""
-    said = load_embedder(str(file), detector).embed([faces.table.path(int(row)) for row in faces.val_rows])
+    said = load_embedder(str(file), detector).embed([faces.table.path(int(row)) for row in faces.pairs.rows])
     return said.distinct.take(said.place).identity
 
 
 def row(name: str, photos: Embeddings, faces: TrainingFaces) -> str:
     """One line of figures."""
-    errors = faces.errors(faces.judged(photos)[0])
-    is_fake = faces.table.frame["is_fake"].to_numpy(dtype=bool)[faces.val_rows]
+    errors = faces.pairs.errors(faces.pairs.score(photos)[0])
+    is_fake = faces.pairs.is_fake
     kinds = "challenge_eer", "challenge_eer_rocch", "sv_eer", "sv_eer_rocch", "spf_eer", "spf_eer_rocch"
     return f"{name}: AUC {auc(photos.authenticity[~is_fake], photos.authenticity[is_fake]):.4f}; " + ", ".join(
         f"{kind} {errors[kind]:.4f}" for kind in kinds

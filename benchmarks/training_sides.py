@@ -75,10 +75,13 @@ def bonaface_steps(job: Job) -> Timed:
     from rich.console import Console
     from rich.progress import Progress
 
-    from bonaface.config import parse_config
+    from bonaface.config_io import parse_config
     from bonaface.models.face_model import build_model
-    from bonaface.training.datamodule import clean_faces, prepare
-    from bonaface.training.trainer import fit
+    from bonaface.training.datamodule import clean, prepare, read_sources
+    from bonaface.training.module import FaceTraining
+    from bonaface.training.optim import Length
+    from bonaface.training.run import RunFolder
+    from bonaface.training.trainer import Compute, fit
 
     class Clock(Callback):
         def __init__(self) -> None:
@@ -93,10 +96,11 @@ def bonaface_steps(job: Job) -> Timed:
     started = time.perf_counter()
     model = build_model(config.model)
     with Progress(disable=True) as progress:
-        tables, _ = clean_faces(config, console, progress)
-        faces = prepare(config, tables, model, console, progress)
+        tables, _ = clean(read_sources(config.faces), config.faces, config.batch, console, progress)
+        faces = prepare(tables, model.views, config.faces, config.batch, config.seed, console, progress)
     once = time.perf_counter() - started
-    fit(model, faces, config, run, False, console, watching=[clock])
+    training = FaceTraining(model, faces, faces.sampler(), Length(steps, steps), config.loss, config.optimizer)
+    fit(training, RunFolder(run), Compute("cpu", config.precision), console, trackers=[clock])
     return Timed(_between(clock.ends), peak_mb(), _chosen(run), once)
 
 
@@ -108,7 +112,7 @@ def _settings(job: Job, steps: int) -> dict[str, object]:
         "out": folder / "runs",
         "faces.train": folder / "faces.csv",
         "faces.cache": folder / "cache" / name,
-        "faces.frame_size": job.size,
+        "faces.crop_size": job.size,
         "faces.flip": 0.5,  # as OML's transform
         "faces.val_pairs": 8,
         "model.identity.backbone": f"{job.backbone}_imagenet1k_v1",
@@ -127,12 +131,12 @@ def _settings(job: Job, steps: int) -> dict[str, object]:
 
 def _chosen(run: Path) -> str:
     """The precision and layout that a run measured to be the fastest; nothing where one was set."""
-    from bonaface.training.precision import Numerics
+    from bonaface.training.precision import Precision
 
     note = run / "precision.json"
     if not note.exists():
         return ""
-    return str(Numerics(**json.loads(note.read_text(encoding="utf-8"))))
+    return str(Precision(**json.loads(note.read_text(encoding="utf-8"))))
 
 
 def oml_steps(job: Job) -> Timed:
@@ -176,7 +180,7 @@ def depthwise_steps(job: Job) -> Timed:
     import torch
 
     from bonaface.models.depthwise import FastDepthwise
-    from bonaface.training.memory import keep_freed_memory
+    from bonaface.training.trainer import keep_freed_memory
 
     kept = keep_freed_memory() if "memory" in job.how else True
     torch.manual_seed(0)

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bonaface.cli.settings import settings_help
 from bonaface.config import (
     BatchConfig,
     BranchConfig,
@@ -19,10 +20,15 @@ from bonaface.config import (
     OptimizerConfig,
     TrainConfig,
     TransformConfig,
+)
+from bonaface.config_io import (
+    RENAMED,
+    known_settings,
     load_config,
     parse_config,
-    parser,
+    read_run_config,
     save_config,
+    settings_by_name,
 )
 from bonaface.errors import ConfigError
 
@@ -39,9 +45,14 @@ def leaves(config: type, before: str = "") -> Iterator[tuple[str, type, str]]:
             yield f"{before}{each.name}", config, each.name
 
 
+def arguments(config: type) -> str:
+    """The part of the docstring that describes the fields."""
+    return config.__doc__.partition("Args:")[2].split("\n\n")[0]
+
+
 def sentence_of(config: type, field: str) -> str:
     """What the docstring says of a field."""
-    found = re.search(rf"^ {{8}}{field}: (.*?)(?=^ {{8}}\w+: |\Z)", config.__doc__, re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^ {{8}}{field}: (.*?)(?=^ {{8}}\w+: |\Z)", arguments(config), re.DOTALL | re.MULTILINE)
     return " ".join(found[1].split()) if found else ""
 
 
@@ -49,20 +60,19 @@ def sentence_of(config: type, field: str) -> str:
 def test_every_field_is_documented(config):
     undocumented = [each.name for each in dataclasses.fields(config) if len(sentence_of(config, each.name)) < 10]
     assert undocumented == []
-    described = re.findall(r"^ {8}(\w+): ", config.__doc__, re.MULTILINE)
+    described = re.findall(r"^ {8}(\w+): ", arguments(config), re.MULTILINE)
     assert described == [each.name for each in dataclasses.fields(config)], "in another order, or of no field"
 
 
 def test_every_setting_is_in_the_help(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "10000")
-    parts = (" ".join(part.split()) for part in re.split(r"^ +--", parser().format_help(), flags=re.MULTILINE)[1:])
-    options = {name: text for name, _, text in (part.partition(" ") for part in parts)}
+    monkeypatch.setenv("COLUMNS", "120")
+    help_ = " ".join(settings_help().split())
     names = list(leaves(TrainConfig))
     assert len(names) > 35
     for name, config, field in names:
-        assert name in options, name
-        assert sentence_of(config, field).rstrip(".") in options[name], name
-        assert "type: " in options[name] or "default: " in options[name], name
+        option = f"--{name} " if name != "model.authenticity" else "--model.authenticity.* "
+        assert option in help_, name
+        assert sentence_of(config, field).rstrip(".") in help_[help_.index(option) :][:600], name
 
 
 WORD = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=8)
@@ -72,7 +82,7 @@ BRANCHES = st.builds(
     BranchConfig,
     backbone=WORD | st.just("onnx:a b.onnx"),
     weights=WORD,
-    view=st.sampled_from(["aligned", "frame"]),
+    view=st.sampled_from(["aligned", "face_crop"]),
     size=st.none() | COUNT,
     crop=st.booleans(),
     dim=st.none() | COUNT,
@@ -89,7 +99,7 @@ CONFIGS = st.builds(
         fake_classes=st.sampled_from(["own", "shared", "dropped"]),
         val_fraction=SHARE,
         val_pairs=st.integers(4, 10**6),
-        frame_size=st.integers(16, 1000),
+        crop_size=st.integers(16, 1000),
         detector=st.none() | WORD,
         cache=WORD,
         flip=SHARE,
@@ -104,9 +114,9 @@ CONFIGS = st.builds(
         ).map(tuple),
         workers=st.integers(0, 9),
     ),
-    model=st.builds(ModelConfig, identity=BRANCHES, authenticity=st.none() | BRANCHES, mirror=st.booleans()),
+    model=st.builds(ModelConfig, identity=BRANCHES, authenticity=st.none() | BRANCHES, flip_tta=st.booleans()),
     batch=st.builds(
-        BatchConfig, sampler=st.sampled_from(["balance", "beside_fakes"]), n_labels=COUNT, n_instances=COUNT
+        BatchConfig, sampler=st.sampled_from(["balanced", "paired_fakes"]), n_labels=COUNT, n_instances=COUNT
     ),
     loss=st.builds(
         LossConfig,
@@ -190,7 +200,7 @@ def test_a_branch_that_was_none_takes_single_settings():
         (["--batch.n_labels", "2.5"], "n_labels"),
         (["--faces.fake_classes", "none"], "fake_classes"),
         (["--loss.name", "sphereface"], "loss.name"),
-        (["--model.mirror", "perhaps"], "mirror"),
+        (["--model.flip_tta", "perhaps"], "flip_tta"),
         (["--optimizer.lr", "fast"], "lr"),
         (["--model.authenticity.size", "big"], "authenticity"),
         (["word"], "word"),
@@ -204,7 +214,7 @@ def test_a_branch_that_was_none_takes_single_settings():
         (["--optimizer.warmup=2"], "optimizer.warmup"),
         (["--optimizer.accumulate=0"], "optimizer.accumulate: expected at least 1, got 0"),
         (["--faces.val_pairs=3"], "faces.val_pairs"),
-        (["--faces.frame_size=8"], "faces.frame_size"),
+        (["--faces.crop_size=8"], "faces.crop_size"),
         (["--batch.n_labels=1"], "batch.n_labels: expected at least 2, got 1"),
         (["--batch.n_instances=0"], "batch.n_instances"),
         (["--epochs=0"], "epochs"),
@@ -236,3 +246,58 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path, text):
 def test_settings_can_not_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().seed = 3
+
+
+def test_a_config_of_0_1_is_translated(tmp_path):
+    """As 0.1 wrote it, with the settings that have other names now."""
+    old = {
+        "start": "runs/first",
+        "faces": {"train": ["a", "b"], "faults": [None, "faults.csv"], "frame_size": 128},
+        "model": {
+            "identity": {"backbone": "onnx:x.onnx", "view": "aligned", "sees": "picture"},
+            "authenticity": {"backbone": "timm:resnet18", "view": "frame", "crop": True, "sees": "both"},
+            "mirror": True,
+            "corners": True,
+        },
+        "batch": {"sampler": "beside_fakes"},
+        "optimizer": {"average": 0.99},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
+    config = read_run_config(tmp_path / "config.yaml")
+    wanted = {
+        "init_from": "runs/first",
+        "faces.issues": (None, "faults.csv"),
+        "faces.crop_size": 128,
+        "model.identity.sees": "image",
+        "model.authenticity.view": "face_crop",
+        "model.flip_tta": True,
+        "model.five_crop": True,
+        "batch.sampler": "paired_fakes",
+        "optimizer.ema": 0.99,
+    }
+    assert wanted.items() <= settings_by_name(config).items()
+    with pytest.raises(ConfigError, match=r"config\.yaml: .* is called .* now"):
+        load_config(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(RENAMED))
+def test_renamed_settings_are_refused_by_their_new_name(name):
+    assert RENAMED[name] in known_settings()[0]
+    with pytest.raises(ConfigError, match=f"^{name}: is called {RENAMED[name]} now$"):
+        parse_config([f"--{name}=1"])
+
+
+@given(
+    st.dictionaries(WORD | st.sampled_from(sorted(known_settings()[0])), WORD | st.integers() | st.floats(), max_size=4)
+)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+def test_any_file_is_settings_or_one_sentence(tmp_path, content):
+    (tmp_path / "any.yaml").write_text(yaml.safe_dump(content))
+    said = ""
+    try:
+        load_config(tmp_path / "any.yaml")
+    except ConfigError as error:
+        said = str(error)
+    assert "\n" not in said

@@ -30,7 +30,7 @@ def tiny_embedder() -> Embedder:
     torch.manual_seed(0)
     identity = BranchConfig("timm:test_resnet", "none", size=32, dim=8)
     authenticity = BranchConfig("timm:test_resnet", "none", size=32, crop=True)
-    model = build_model(ModelConfig(identity, authenticity, mirror=True, corners=True)).eval()
+    model = build_model(ModelConfig(identity, authenticity, flip_tta=True, five_crop=True)).eval()
     prepare = Preprocessor.of(model.views, 40, None)
     return Embedder(TorchNetwork(model, "tiny"), prepare, CALIBRATION, VALIDATION)
 

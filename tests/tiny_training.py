@@ -6,7 +6,7 @@ from typing import Any
 TINY = {
     "faces.val_fraction": 0.34,
     "faces.val_pairs": 24,
-    "faces.frame_size": 32,
+    "faces.crop_size": 32,
     "faces.workers": 0,
     "model.identity.backbone": "timm:test_resnet",
     "model.identity.weights": "none",

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bonaface.cli.options import ProgressConsole
-from bonaface.cli.settings import read_settings
 from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
     console = ProgressConsole()
-    plan = read_plan(options.file, read_settings)
+    plan = read_plan(options.file)
     trials = plan.trials(options.only)
     for trial in trials:
         refuse_changed(trial)
@@ -126,7 +125,7 @@ def _report(options: argparse.Namespace) -> int:
     from bonaface.experiments.page import write_tables
     from bonaface.experiments.parsing import read_plan
 
-    plan = read_plan(options.file, read_settings)
+    plan = read_plan(options.file)
     for file in write_tables(plan, options.out or plan.folder):
         _say(Console(stderr=True), str(file))
     return 0
@@ -157,7 +156,7 @@ def _store_of(file: Path | None) -> str:
         return "sqlite:///runs/mlflow.db"
     from bonaface.experiments.parsing import read_plan
 
-    stores = [config.tracking.mlflow for config in read_plan(file, read_settings).configs.values()]
+    stores = [config.tracking.mlflow for config in read_plan(file).configs.values()]
     named = next((store for store in stores if store), None)
     if named is None:
         raise ConfigError(f"{file}: its rows are not recorded in MLflow: tracking.mlflow is null")

@@ -1,97 +1,103 @@
-"""Settings as users write them: a YAML file and options, and one sentence where they are wrong."""
+"""The help of ``bonaface train``: every setting with its type, its default and a sentence, from TrainConfig itself."""
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
+import inspect
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import shutil
+import textwrap
+import types
+from collections.abc import Iterator
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
+from bonaface.config import TrainConfig
 
-from bonaface.config import TrainConfig, parse_config, parser
-from bonaface.errors import ConfigError
+__all__ = ["settings_help"]
 
-__all__ = ["read_settings", "settings_help"]
+_HEAD = """usage: bonaface train --config FILE [--any.setting VALUE ...] [--resume]
 
-_EXPECTED = "expected a YAML file of settings such as batch: {n_labels: 25}"
-# The parser's words for a value of the wrong type, in its three forms, and for names that it doesn't know.
-_WRONG_CHOICE = re.compile(r"Expected a typing\.Literal\[(.+?)\]\. Got value: (.*)")
-_WRONG_TYPE = re.compile(r"Expected an? <class '([\w.]+)'>\. Got value: (.*)")
-_WRONG_UNION = re.compile(
-    r"Does not validate against any of the Union subtypes Subtypes: \[(.+?)\] .*Given value: (.*)"
-)
-_UNKNOWN = re.compile(
-    r"(?:Group '(?P<group>.+)' does not accept option|unrecognized arguments:|Option) '?(?P<name>[^'=]+)'?.*"
-)
+Train a face verifier that deepfakes do not pass.
 
-
-def read_settings(words: Sequence[str]) -> TrainConfig:
-    """Settings of a training from command-line words.
-
-    Raises:
-        ConfigError: naming the file where it is at fault, the setting, and what would be right.
-    """
-    files = _config_files(words)
-    for file in files:
-        _check_file(file)
-    try:
-        return parse_config(words)
-    except ConfigError as error:
-        said = _said(str(error))
-        named = said.partition(":")[0]
-        in_file = bool(files) and not any(word.startswith(f"--{named}") for word in words)
-        raise ConfigError(f"{files[-1]}: {said}" if in_file else said) from error
+options:
+"""
+_OPTIONS = {
+    "-h, --help": "show this help and exit",
+    "--config FILE": "YAML file of settings, as in configs/; options win over it",
+    "--resume": "resume the run of this name where it was stopped",
+}
+_KINDS: dict[Any, str] = {str: "TEXT", int: "N", float: "X", bool: "BOOL"}
+_WIDEST, _COLUMN = 120, 36
 
 
 def settings_help() -> str:
-    """The help of ``bonaface train``: every setting with its type, default and a sentence."""
-    made = parser()
-    made.usage = "bonaface train --config FILE [--any.setting VALUE ...] [--resume]"
-    made.add_argument("--resume", action="store_true", help="go on with the run of this name where it was stopped")
-    text: str = made.format_help()
-    return text
+    """The whole help, as wide as the terminal and at most 120 columns."""
+    width = min(_WIDEST, max(60, shutil.get_terminal_size((_WIDEST, 24)).columns))
+    lines = [line for option, said in _OPTIONS.items() for line in _entry(option, said, width)]
+    for title, settings in _groups():
+        lines += ["", f"{title}:", *(line for option, said in settings for line in _entry(option, said, width))]
+    return _HEAD + "\n".join(lines) + "\n"
 
 
-def _config_files(words: Sequence[str]) -> list[Path]:
-    after = [following for word, following in itertools.pairwise(words) if word == "--config"]
-    joined = [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-    return [Path(name) for name in (*after, *joined)]
+def _entry(option: str, said: str, width: int) -> list[str]:
+    """One option: its text stands beside it, or below it where it is long."""
+    indent = " " * _COLUMN
+    head = f"  {option}"
+    text = textwrap.wrap(said, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    if len(head) < _COLUMN - 1:
+        return [head.ljust(_COLUMN) + text[0][_COLUMN:], *text[1:]]
+    return [head, *text]
 
 
-def _check_file(file: Path) -> None:
-    """The parser's own messages don't name the file."""
-    try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"{file}: can't be read ({reason}); {_EXPECTED}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: is no UTF-8 text; {_EXPECTED}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or "characters that no text has"
-        raise ConfigError(f"{file}: {where}is no YAML ({problem}); {_EXPECTED}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{file}: holds {'nothing' if content is None else 'no settings by name'}; {_EXPECTED}")
+def _groups() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Title and settings of each group, a group inside another after it."""
+    waiting: list[tuple[type, str, str]] = [(TrainConfig, "", "run")]
+    described: dict[type, str] = {}
+    while waiting:
+        config, prefix, title = waiting.pop(0)
+        documented, hints = _documented(config), get_type_hints(config)
+        settings: list[tuple[str, str]] = []
+        inner: list[tuple[type, str, str]] = []
+        for each in dataclasses.fields(config):
+            name, said = f"{prefix}{each.name}", documented[each.name]
+            group = _group_of(hints[each.name])
+            if group is None:
+                settings.append((f"--{name} {_type(hints[each.name])}", f"{said}{_default(each)}"))
+            elif group in described:
+                settings.append(
+                    (f"--{name}.*", f"{said}; its settings are those of {described[group]} ({name}.backbone ...)")
+                )
+            else:
+                described[group] = name
+                inner.append((group, f"{name}.", said))
+        waiting = inner + waiting
+        yield title, settings
 
 
-def _said(message: str) -> str:
-    """The parser's message in the words of the project."""
-    unknown = _UNKNOWN.fullmatch(message)
-    if unknown:
-        name = unknown["name"].removeprefix("--")
-        whole = f"{unknown['group']}.{name}" if unknown["group"] else name
-        return f"{whole}: there is no such setting; bonaface train --help lists them"
-    key = re.match(r'Parser key "(.+?)": ', message)
-    text = message[key.end() :] if key else message
-    for pattern in (_WRONG_CHOICE, _WRONG_TYPE, _WRONG_UNION):
-        found = pattern.match(text)
-        if found:
-            wanted = (
-                re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", found[1]).replace("NoneType", "null").replace("'", "")
-            )
-            text = f'expected {wanted.replace(", ", " or ")}, got "{found[2]}"'
-    return f"{key[1]}: {text}" if key else text
+def _documented(config: type) -> dict[str, str]:
+    """What the docstring says of each field."""
+    text = inspect.cleandoc(config.__doc__ or "").partition("Args:\n")[2].split("\n\n")[0]
+    found = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", f"{text}\n", re.DOTALL | re.MULTILINE)
+    return {name: " ".join(said.split()).rstrip(".") for name, said in found}
+
+
+def _group_of(hint: Any) -> type | None:
+    """The dataclass of a setting that is a group of others."""
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return next((each for each in choices if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
+
+
+def _type(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "|".join(get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        return _type(get_args(hint)[0])
+    return "LIST" if get_origin(hint) is tuple else _KINDS[hint]
+
+
+def _default(each: Any) -> str:
+    value = each.default
+    if value is None or value in ("", ()):
+        return ""
+    said = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
+    return f" (default: {said})"

@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bonaface.cli.options import ProgressConsole
-from bonaface.cli.settings import read_settings, settings_help
+from bonaface.cli.settings import settings_help
+from bonaface.config_io import parse_config
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains a model; ``--resume`` goes on with a run that was stopped."""
+    """Trains a model; ``--resume`` resumes a run that was stopped."""
     if {"-h", "--help"} & set(arguments):
         print(settings_help(), end="")  # noqa: T201
         return 0
     resume = "--resume" in arguments
-    config = read_settings([word for word in arguments if word != "--resume"])
-    from bonaface.training.distributed import Ranks
-    from bonaface.training.run import train
+    config = parse_config([word for word in arguments if word != "--resume"])
+    from bonaface.training.distributed import Distributed
+    from bonaface.training.train import train
 
     console = ProgressConsole()
     try:
@@ -30,10 +31,10 @@ def main(arguments: Sequence[str]) -> int:
         settings = Path(config.out) / config.name / "config.yaml"
         if not settings.exists():
             raise
-        said = f"bonaface train: interrupted; go on by bonaface train --config {shlex.quote(str(settings))} --resume"
+        said = f"bonaface train: interrupted; resume by bonaface train --config {shlex.quote(str(settings))} --resume"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
         return 130
-    if not Ranks.of_launch().leads:
+    if not Distributed.from_environment().is_main:
         return 0
     figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     error, steps = figures["val"]["challenge_eer"], figures["steps"]

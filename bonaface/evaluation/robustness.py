@@ -21,8 +21,7 @@ from bonaface.evaluation.figures import groups_of
 from bonaface.images.decoding import decode
 from bonaface.images.preprocessing import Preprocessor, test_images
 from bonaface.metrics.scores import checked_two, count_scores, roc_errors
-from bonaface.models.face_model import FaceModel
-from bonaface.training.module import gathered
+from bonaface.models.face_model import FaceModel, joined_embeddings
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.scoring import similarity
@@ -263,7 +262,7 @@ def _moved(
         inputs = attack(network, inputs, aim, subject.calibration, epsilon, steps)
         with torch.no_grad():
             parts.append(network.embed(inputs))
-    return gathered(parts)
+    return joined_embeddings(parts)
 
 
 def _advance(progress: Progress | None, task: TaskID | None) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.config_io import settings_by_name
 from bonaface.evaluation.charts import round_ticks
 from bonaface.evaluation.svg import SERIES, Axis, Chart
 from bonaface.experiments.results import RowResult, TableResult
-from bonaface.training.provenance import settings_by_name
 
 __all__ = ["THIRDS", "learning_chart", "parallel_chart", "series_of"]
 

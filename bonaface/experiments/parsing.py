@@ -22,33 +22,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import yaml
 
-from bonaface.config import TrainConfig, parse_config
+from bonaface.config import TrainConfig
+from bonaface.config_io import nearest, parse_config
 from bonaface.errors import ConfigError
-from bonaface.experiments.settings import SET_ELSEWHERE, Settings, expand, flatten, merged, nearest, words_of
+from bonaface.experiments.settings import SET_ELSEWHERE, Settings, expand, flatten, merged, words_of
 from bonaface.experiments.spec import Plan, Resources, Row, Table, TestPairs, Way
 
 __all__ = ["read_plan"]
-
-Parse = Callable[[Sequence[str]], TrainConfig]
 
 _TABLE_KEYS = ("title", "note", "settings", "rows", "grid")
 _HEAD_KEYS = ("name", "out", "config", "seeds", "resources", "test", "tables", *_TABLE_KEYS)
 _ROW_KEYS = ("name", "run", "settings", "seeds", "same", "reported", "note")
 
 
-def read_plan(file: Path, parse: Parse = parse_config) -> Plan:
+def read_plan(file: Path) -> Plan:
     """A file of experiments.
 
     Args:
         file: YAML as the module describes it.
-        parse: from words of the command line to settings.
 
     Raises:
         ConfigError: if the file is none, a key or a setting is unknown, a value is of the wrong type, or two rows have one name.
@@ -71,10 +69,7 @@ def read_plan(file: Path, parse: Parse = parse_config) -> Plan:
     _refuse_equal(tables, file)
     tables = _with_shared_runs(tables, file)
     configs = {
-        row.name: _config(row, out / name, parse, file)
-        for table in tables
-        for row in table.rows
-        if row.way != "reported"
+        row.name: _config(row, out / name, file) for table in tables for row in table.rows if row.way != "reported"
     }
     return Plan(file, name, out / name, tables, configs, _resources(head, file), _test(head, file))
 
@@ -216,10 +211,11 @@ def _refuse_equal(tables: Sequence[Table], file: Path) -> None:
             seen[row.slug] = row.name, table.title
 
 
-def _config(row: Row, folder: Path, parse: Parse, file: Path) -> TrainConfig:
+def _config(row: Row, folder: Path, file: Path) -> TrainConfig:
     place = {"out": folder.as_posix(), "name": row.slug}
+    length = {"steps": 0} if row.way == "untrained" else {}
     try:
-        return parse(words_of(place | row.given))
+        return parse_config(words_of(place | row.given | length))
     except ConfigError as error:
         raise ConfigError(f'{file}: row "{row.name}": {error}') from error
 

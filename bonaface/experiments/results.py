@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bonaface.config import TrainConfig, load_config
+from bonaface.config import TrainConfig
+from bonaface.config_io import read_run_config, settings_by_name
 from bonaface.errors import ConfigError
 from bonaface.experiments.spec import Plan, Row, Table, Trial
 from bonaface.io import atomic_write
-from bonaface.training.provenance import settings_by_name
 
 __all__ = [
     "FIGURES",
@@ -80,7 +80,7 @@ def refuse_changed(trial: Trial) -> None:
     """
     if not (trial.folder / "config.yaml").exists():
         return
-    saved, wanted = (settings_by_name(each) for each in (load_config(trial.folder / "config.yaml"), trial.config))
+    saved, wanted = (settings_by_name(each) for each in (read_run_config(trial.folder / "config.yaml"), trial.config))
     names = [name for name in saved | wanted if not name.startswith("tracking.")]
     changed = [name for name in names if name not in saved or name not in wanted or saved[name] != wanted[name]]
     if changed:
@@ -185,7 +185,7 @@ def _training(row: Row, config: TrainConfig) -> str:
     size = f" at {identity.size} px" if identity.size else ""
     start = {"pretrained": "pretrained", "none": "random weights"}.get(identity.weights, identity.weights)
     network = f"{identity.backbone}{size}, {start}"
-    if row.way == "untrained" or config.steps == 0:
+    if config.steps == 0:
         return f"{network}; as it comes"
     batch, loss, optimizer = config.batch, config.loss, config.optimizer
     margin = "" if loss.name == "soft_triplet" or loss.margin is None else f" margin {loss.margin:g}"

@@ -22,8 +22,8 @@ from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.score_pairs import score_pairs, write_submission
 from bonaface.metrics import eers_by_kind
 from bonaface.training.provenance import machine, source_commit
-from bonaface.training.run import keep_untrained, train
 from bonaface.training.tracking import send_figures
+from bonaface.training.train import train
 
 __all__ = ["refuse_missing", "run_trial"]
 
@@ -62,10 +62,7 @@ def run_trial(trial: Trial, test: TestPairs | None, threads: int | None = None) 
 
 def _figures(trial: Trial, test: TestPairs | None, console: Console) -> Record:
     if not (trial.folder / "metrics.json").exists():
-        if trial.row.way == "untrained":
-            keep_untrained(trial.config, console)
-        else:
-            train(trial.config, console, resume=(trial.folder / "config.yaml").exists())
+        train(trial.config, console, resume=(trial.folder / "config.yaml").exists())
     metrics = json.loads((trial.folder / "metrics.json").read_text(encoding="utf-8"))
     embedder = load_embedder(str(trial.folder), device=trial.config.device)
     judged = _on_test(trial, embedder, test)
@@ -110,8 +107,8 @@ def refuse_missing(plan: Plan, trials: Sequence[Trial]) -> None:
         DataError, ConfigError: naming what is missing, or what is wrong with the test pairs.
     """
     for trial in trials:
-        for where, faults in trial.config.faces.sources:
-            for setting, named in (("train", where), ("faults", faults)):
+        for where, issues in trial.config.faces.sources:
+            for setting, named in (("train", where), ("issues", issues)):
                 if named is not None and not (named and Path(named).exists()):
                     told = f"{named}: no such file or folder" if named else "none is named"
                     raise DataError(f'row "{trial.row.name}": faces.{setting}: {told}')
@@ -130,7 +127,7 @@ def _read_test(test: TestPairs) -> tuple[PairTable, pd.DataFrame | None]:
 
 def _inference_ms(embedder: Embedder, config: TrainConfig) -> float:
     """Milliseconds in which a decoded image becomes an embedding, 32 at once: the median of five."""
-    side = config.faces.frame_size
+    side = config.faces.crop_size
     images = list(np.random.default_rng(0).integers(0, 256, (_BATCH, side, side, 3), dtype=np.uint8))
     embedder.embed_images(images)
     times = []

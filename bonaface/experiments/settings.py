@@ -1,19 +1,16 @@
-"""Settings of TrainConfig as a file of experiments gives them: nested, dotted or both, several values where a grid is meant."""
+"""Settings of TrainConfig in a file of experiments: nested, dotted or both, with several values in a grid."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import itertools
 import json
-import types
 from collections.abc import Collection, Mapping
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from bonaface.config import TrainConfig
+from bonaface.config_io import known_settings, no_such_setting
 from bonaface.errors import ConfigError
 
-__all__ = ["SET_ELSEWHERE", "Settings", "expand", "flatten", "merged", "nearest", "words_of"]
+__all__ = ["SET_ELSEWHERE", "Settings", "expand", "flatten", "merged", "words_of"]
 
 Settings = dict[str, Any]
 """Values by dotted name, as in ``{"batch.n_labels": 25}``."""
@@ -42,36 +39,16 @@ def flatten(given: Any, where: str) -> Settings:
     """
     if not isinstance(given, Mapping):
         raise ConfigError(f"{where}: expected settings by name such as batch: {{n_labels: 25}}, got {given!r}")
-    leaves, groups = _known()
+    leaves, groups = known_settings()
     flat: Settings = {}
     for name, value in _walked(given, "", groups):
         if name in SET_ELSEWHERE:
             raise ConfigError(f"{where}: {name} can't be set here: {SET_ELSEWHERE[name]}")
         if name not in leaves:
-            told = "expected its settings by name" if name in groups else _suggestion(name, leaves)
+            told = "expected its settings by name" if name in groups else no_such_setting(name)
             raise ConfigError(f"{where}: {name}: {told}")
         flat[name] = value
     return flat
-
-
-def _suggestion(name: str, leaves: Collection[str]) -> str:
-    near = nearest(name, leaves)
-    return "there is no such setting" + (f"; did you mean {near}?" if near else "; bonaface train --help lists them")
-
-
-def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that is most like this one, as a whole or by its last part; None where none is.
-
-    Example:
-        >>> nearest("batch.n_lables", {"batch.n_labels", "loss.name"}), nearest("n_labels", {"batch.n_labels"})
-        ('batch.n_labels', 'batch.n_labels')
-    """
-    whole = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.7)
-    if whole:
-        return whole[0]
-    lasts = {each.rpartition(".")[2]: each for each in sorted(known, reverse=True)}
-    last = difflib.get_close_matches(name.rpartition(".")[2], sorted(lasts), 1, cutoff=0.7)
-    return lasts[last[0]] if last else None
 
 
 def _walked(given: Mapping[Any, Any], prefix: str, groups: Collection[str]) -> list[tuple[str, Any]]:
@@ -83,33 +60,6 @@ def _walked(given: Mapping[Any, Any], prefix: str, groups: Collection[str]) -> l
         else:
             found.append((name, value))
     return found
-
-
-def _known() -> tuple[set[str], set[str]]:
-    """Dotted names of all settings, and of the groups that they stand in; an optional branch is both."""
-    leaves: set[str] = set()
-    groups: set[str] = set()
-
-    def visit(kind: type, prefix: str) -> None:
-        hints = get_type_hints(kind)
-        for each in dataclasses.fields(kind):
-            name = f"{prefix}{each.name}"
-            inner, optional = _dataclass_of(hints[each.name])
-            if inner is not None:
-                groups.add(name)
-                visit(inner, f"{name}.")
-            if inner is None or optional:
-                leaves.add(name)
-
-    visit(TrainConfig, "")
-    return leaves, groups
-
-
-def _dataclass_of(hint: Any) -> tuple[type | None, bool]:
-    """The dataclass that a setting holds, if any, and whether it may be null."""
-    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    held = [each for each in choices if isinstance(each, type) and dataclasses.is_dataclass(each)]
-    return (held[0] if held else None), type(None) in choices
 
 
 def merged(*parts: Settings) -> Settings:

@@ -71,7 +71,7 @@ class _Folded(nn.Module):
         super().__init__()
         branches = [branch for branch in (model.identity, model.authenticity) if branch is not None]
         self.branches = nn.ModuleList(
-            _FoldedBranch(branch, side, model.mirror) for branch, side in zip(branches, sides, strict=True)
+            _FoldedBranch(branch, side, model.flip_tta) for branch, side in zip(branches, sides, strict=True)
         )
 
     def forward(self, *images: Tensor) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ is forged, all are coded as JPEG and read back.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import Batch, FaceStore, TrainingBatches, stacked
+from bonaface.data.dataset import Batch, LabelledImages, TrainingBatches, stacked
 from bonaface.data.samplers import PairedFakesSampler, StepSampler
 from bonaface.errors import ConfigError
 from bonaface.forgery.blending import MEAN_POINTS
@@ -25,7 +26,7 @@ from bonaface.forgery.methods import METHODS, NEEDS_DONOR, forge
 from bonaface.images.alignment import ARCFACE_TEMPLATE
 from bonaface.images.crops import InputSpec
 
-__all__ = ["BesideForgeriesSampler", "ForgingBatches", "check_methods", "forged_classes"]
+__all__ = ["Forging", "ForgingBatches", "PairedForgeriesSampler", "check_methods", "forged_classes"]
 
 _QUALITY = (60, 98)
 _DONORS_LOOKED_AT = 6
@@ -72,7 +73,7 @@ def forged_classes(
     return np.where(trained, classes[who], -1)
 
 
-class BesideForgeriesSampler:
+class PairedForgeriesSampler:
     """Batches of people beside deepfakes of them, forged where the data has none: a StepSampler.
 
     As :class:`~bonaface.data.samplers.PairedFakesSampler`, but every person with a photo is drawn; the rows of places
@@ -139,57 +140,68 @@ class BesideForgeriesSampler:
         return rows
 
 
+@dataclass(frozen=True)
+class Forging:
+    """How the deepfakes of a batch are made.
+
+    Args:
+        n_real: photos of a person in a batch.
+        n_fake: places for deepfakes after them.
+        methods: names of ``METHODS``, each as likely as the others; one that is named twice is twice as likely.
+        camera: fraction of the people whose face crops are framed anew before anything is forged, in [0, 1].
+        classes: class of a forgery of each row of the store, see :func:`forged_classes`, shape ``(n,)``.
+
+    Raises:
+        ConfigError: if a method has another name.
+    """
+
+    n_real: int
+    n_fake: int
+    methods: tuple[str, ...]
+    camera: float
+    classes: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuses unknown methods."""
+        check_methods(self.methods)
+
+    @property
+    def group(self) -> int:
+        """Places of a person in a batch."""
+        return self.n_real + self.n_fake
+
+
 class ForgingBatches(TrainingBatches):
     """Training batches whose missing deepfakes are forged: a pure function of the seed and the step, as TrainingBatches.
 
     Args:
-        store: the images.
-        labels: class of each row of the store, shape ``(n,)``.
-        is_fake: shape ``(n,)``.
-        rows: row of the store of each position that the sampler knows.
-        sampler: positions of each step.
-        augmentation: what each image goes through in the end.
-        views: what each trained branch looks at.
+        images: as TrainingBatches, and so are sampler, augmentation, views and steps.
+        sampler: a :class:`PairedForgeriesSampler`, or several of them in turn.
+        augmentation: of each image after forging.
+        views: input of each trained branch.
+        steps: the step of each item.
         seed: of forgeries and augmentation.
-        first: step of the first item.
-        count: number of items.
-        group: photos of a person in a batch, and places for deepfakes after them.
-        methods: names of forgery.METHODS, each as likely as the others; one that is named twice is twice as likely.
-        camera: share of the people whose images are framed anew before anything is forged, in [0, 1].
-        forged: class of a forgery of each row of the store, see :func:`forged_classes`.
+        forging: how deepfakes are made.
     """
 
     def __init__(
         self,
-        store: FaceStore,
-        labels: NDArray[np.int64],
-        is_fake: NDArray[np.bool_],
-        rows: NDArray[np.int64],
+        images: LabelledImages,
         sampler: StepSampler,
         augmentation: Augmentation,
         views: Mapping[str, InputSpec],
+        steps: range,
         seed: int,
-        first: int,
-        count: int,
-        group: tuple[int, int],
-        methods: tuple[str, ...],
-        camera: float,
-        forged: NDArray[np.int64],
+        forging: Forging,
     ) -> None:
-        super().__init__(store, labels, is_fake, rows, sampler, augmentation, views, seed, first, count)
-        check_methods(methods)
-        self.n_real, self.group = group[0], sum(group)
-        self.methods = methods
-        self.camera = camera
-        self.forged = forged
+        super().__init__(images, sampler, augmentation, views, steps, seed)
+        self.forging = forging
 
     def __getitem__(self, item: int) -> Batch:
-        if not 0 <= item < self.count:
-            raise IndexError(item)
-        step = self.first + item
-        rows = self.rows[self.sampler.batch(step)]
-        forging = (np.arange(len(rows)) % self.group >= self.n_real) & ~self.is_fake[rows]  # (n,)
-        developed = np.repeat(forging.reshape(-1, self.group).any(axis=1), self.group)  # (n,)
+        step, group = self._step(item), self.forging.group
+        known, rows = self.images, self._rows(step)
+        forging = (np.arange(len(rows)) % group >= self.forging.n_real) & ~known.is_fake[rows]  # (n,)
+        developed = np.repeat(forging.reshape(-1, group).any(axis=1), group)  # (n,)
         donors: NDArray[np.int64] | None = None
         images = {}
         for name, view in self.views.items():
@@ -203,27 +215,24 @@ class ForgingBatches(TrainingBatches):
             images[name] = stacked(
                 self.augmentation(image, view, self._random(step, place)) for place, image in enumerate(made)
             )
-        labels = np.where(forging, self.forged[rows], self.labels[rows])
-        return Batch(images, torch.from_numpy(labels), torch.from_numpy(self.is_fake[rows] | forging))
-
-    def _random(self, step: int, place: int, *stream: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, step, place, *stream])
+        labels = np.where(forging, self.forging.classes[rows], known.labels[rows])
+        return Batch(images, torch.from_numpy(labels), torch.from_numpy(known.is_fake[rows] | forging))
 
     def _framed(self, row: int, view: InputSpec, step: int, place: int) -> Framed:
-        image = self.store.image(row, view)
+        image = self.images.store.image(row, view)
         size = len(image)
         if view.kind == "aligned":  # the warp onto the template has resampled it already
             return Framed(np.asarray(image), ARCFACE_TEMPLATE * np.float32(size / _TEMPLATE_SIZE))
         points = MEAN_POINTS * np.float32(size)
-        if self._random(step, place // self.group, _CAMERA).random() >= self.camera:
+        if self._random(step, place // self.forging.group, _CAMERA).random() >= self.forging.camera:
             return Framed(np.asarray(image), points)
         return Camera(size, _QUALITY).frame(np.asarray(image), points, self._random(step, place, _FRAMING))
 
     def _donors(self, framed: list[Framed], step: int) -> NDArray[np.int64]:
         """For each place that of a photo of another person, the most alike in colour of a few."""
         places = np.arange(len(framed))
-        group = self.group
-        photos = places[places % group < self.n_real]
+        group = self.forging.group
+        photos = places[places % group < self.forging.n_real]
         tones = np.array([_middle(each.image) for each in framed])  # (n, 3)
         donors = np.empty(len(framed), np.int64)
         for place in places:
@@ -239,7 +248,8 @@ class ForgingBatches(TrainingBatches):
         image = face.image
         if forging:
             random = self._random(step, place, _FORGING)
-            method = self.methods[int(random.integers(len(self.methods)))]
+            methods = self.forging.methods
+            method = methods[int(random.integers(len(methods)))]
             if method in NEEDS_DONOR:
                 other = framed[donor]
                 image = forge(image, other.image, method, random, face.points, other.points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError
 
-__all__ = ["InputSpec", "centre_crop", "random_crop", "square"]
+__all__ = ["InputSpec", "centre_crop", "kinds_of", "random_crop", "square"]
 
 ImageArray = NDArray[np.uint8]
 
@@ -36,12 +37,17 @@ class InputSpec:
         """Raises ConfigError where a crop would be larger than the frame it is cut from."""
         if self.kind == "frame" and self.crop and self.size > frame_size:
             raise ConfigError(
-                f"a crop of {self.size} pixels does not fit a frame of {frame_size}: set faces.frame_size to at least it"
+                f"a crop of {self.size} pixels does not fit a face crop of {frame_size}: set faces.crop_size to at least it"
             )
 
     def at_test(self, image: ImageArray) -> ImageArray:
         """What a model is given of a frame or an aligned face, shape ``(h, w, 3)``, at test time; it cuts out corners itself."""
         return centre_crop(image, self.size) if self.crop and not self.corners else image
+
+
+def kinds_of(views: Mapping[str, InputSpec]) -> tuple[str, ...]:
+    """The kinds of images that some views are cut from, each once, sorted."""
+    return tuple(sorted({view.kind for view in views.values()}))
 
 
 def square(image: ImageArray, size: int) -> ImageArray:

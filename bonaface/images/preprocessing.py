@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.images.alignment import Aligner
-from bonaface.images.crops import InputSpec
+from bonaface.images.crops import InputSpec, kinds_of
 from bonaface.images.framing import frame
 
 __all__ = ["Preprocessor", "test_images"]
@@ -50,7 +50,7 @@ class Preprocessor:
         for view in views.values():
             view.check(frame_size)
         sizes = [view.size for view in views.values() if view.kind == "aligned"]
-        kinds = tuple(sorted({view.kind for view in views.values()}))
+        kinds = kinds_of(views)
         return cls(kinds, frame_size, max(sizes, default=112), detector)
 
     def size(self, kind: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bonaface import __version__
 from bonaface.errors import ModelError
-from bonaface.images.crops import InputSpec
+from bonaface.images.crops import InputSpec, kinds_of
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.thresholds import Validation
@@ -64,7 +64,7 @@ class Description:
         Raises:
             ModelError: if the detector is none that OpenCV reads.
         """
-        kinds = tuple(sorted({view.kind for view in self.views.values()}))
+        kinds = kinds_of(self.views)
         return Preprocessor(kinds, self.frame_size, self.aligned_size, self.detector)
 
     def side(self, branch: str) -> int:

@@ -1,4 +1,4 @@
-"""A memory of earlier batches, so that a small batch is compared with many images."""
+"""Cross-batch memory: a small batch is compared with many earlier images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from bonaface.errors import ConfigError
-from bonaface.losses.triplet import LossValue, TripletLoss
+from bonaface.losses.base import LossValue
+from bonaface.losses.triplet import TripletLoss
 
 __all__ = ["CrossBatchMemory"]
 
@@ -15,7 +16,7 @@ class CrossBatchMemory(nn.Module):
     """A triplet loss that looks for positives and negatives among the images of earlier batches too.
 
     The vectors are kept as they were when their batch was trained on: weights move slowly, so that they drift little. They are part
-    of a checkpoint, so that a run that goes on has the same memory.
+    of a checkpoint, so that a resumed run has the same memory.
 
     Args:
         loss: compares the batch with itself and the memory.

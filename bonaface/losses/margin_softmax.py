@@ -1,7 +1,6 @@
-"""Losses with a learned centre for each class, by name: ``HEADS["arcface"](n_classes=20_000, dim=512)``.
+"""Margin-softmax losses: cross-entropy over the cosines to learned class prototypes, as in ``arcface(n_classes=20_000, dim=512)``.
 
-Each image is compared with the centres of all classes, of which a person has one and their deepfakes another. The centres
-serve training alone: they are in no exported model and in no run that is loaded.
+A person is a class, and so are their deepfakes. Prototypes serve training alone: no exported model and no loaded run has them.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from pytorch_metric_learning.losses import ArcFaceLoss, CosFaceLoss, LargeMargin
 from torch import Tensor, nn
 
 from bonaface.errors import ConfigError
-from bonaface.losses.triplet import LossValue
+from bonaface.losses.base import LossValue
 
-__all__ = ["HEADS", "ClassLoss", "adaface", "arcface", "cosface", "subcenter_arcface"]
+__all__ = ["MarginSoftmaxLoss", "adaface", "arcface", "cosface", "subcenter_arcface"]
 
 _FROM_ONE = 1e-6  # the slope of the arc cosine is infinite at 1
 
 
-class ClassLoss(nn.Module):
-    """Cross-entropy over the cosines to the classes' centres, times ``scale``, with a margin on the own class's.
+class MarginSoftmaxLoss(nn.Module):
+    """Cross-entropy over the cosines to class prototypes, times ``scale``, with a margin on the own class's.
 
     Args:
-        loss: of pytorch-metric-learning, noting the nearest centres: the centres, the margin and the scale.
+        loss: of pytorch-metric-learning, noting the nearest prototypes: prototypes, margin and scale.
 
     Source: Wang et al., "NormFace", ACM Multimedia 2017 (why the cosines are scaled).
     """
@@ -43,7 +42,7 @@ class ClassLoss(nn.Module):
             labels: shape ``(n,)``, integers from 0 to the number of classes less one.
 
         Returns:
-            The mean loss, and the share of images that another class's centre is nearest to.
+            The mean loss, and the share of images whose nearest prototype is another class's.
         """
         # In half precision the arc cosine of a cosine near 1 says nothing, and autocast would take it there.
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -54,7 +53,7 @@ class ClassLoss(nn.Module):
 
 
 class _Noted:
-    """Notes which class's centre was nearest, and keeps the gradient of an angle finite where an image lies on its centre."""
+    """Notes the nearest prototype, and keeps the gradient of an angle finite where an image lies on its own."""
 
     nearest: Tensor
 
@@ -103,11 +102,11 @@ class _AdaFace(_CosFace):
         return moved
 
 
-def arcface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> ClassLoss:
+def arcface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> MarginSoftmaxLoss:
     """The own class's angle is made larger by ``margin`` radians, 0.5 where it is None.
 
     Args:
-        n_classes: number of centres, at least 2.
+        n_classes: number of prototypes, at least 2.
         dim: length of the vectors.
         margin: above 0.
         scale: factor of the cosines, above 0.
@@ -125,8 +124,8 @@ def arcface(n_classes: int, dim: int, margin: float | None = None, scale: float 
     return _made(_ArcFace, n_classes, dim, _checked(margin, 0.5, scale), scale, degrees=True)
 
 
-def subcenter_arcface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> ClassLoss:
-    """ArcFace with three centres a class, of which the nearest counts, so that a wrong label need not pull a person apart.
+def subcenter_arcface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> MarginSoftmaxLoss:
+    """ArcFace with three prototypes a class, of which the nearest counts, so that a wrong label need not pull a person apart.
 
     Arguments and errors: as :func:`arcface`.
 
@@ -135,7 +134,7 @@ def subcenter_arcface(n_classes: int, dim: int, margin: float | None = None, sca
     return _made(_SubCenterArcFace, n_classes, dim, _checked(margin, 0.5, scale), scale, degrees=True)
 
 
-def cosface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> ClassLoss:
+def cosface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> MarginSoftmaxLoss:
     """The own class's cosine is made smaller by ``margin``, 0.35 where it is None.
 
     Arguments and errors: as :func:`arcface`.
@@ -145,7 +144,7 @@ def cosface(n_classes: int, dim: int, margin: float | None = None, scale: float 
     return _made(_CosFace, n_classes, dim, _checked(margin, 0.35, scale), scale)
 
 
-def adaface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> ClassLoss:
+def adaface(n_classes: int, dim: int, margin: float | None = None, scale: float = 64.0) -> MarginSoftmaxLoss:
     """A margin (0.4 where it is None) that asks more of hard images of good quality, and of easy ones of bad quality.
 
     Quality is the length of the vector, in standard deviations from its running mean. Arguments and errors: as :func:`arcface`.
@@ -164,14 +163,6 @@ def _checked(margin: float | None, usual: float, scale: float) -> float:
 
 def _made(
     loss: Callable[..., Any], n_classes: int, dim: int, margin: float, scale: float, degrees: bool = False
-) -> ClassLoss:
+) -> MarginSoftmaxLoss:
     given = math.degrees(margin) if degrees else margin
-    return ClassLoss(loss(num_classes=n_classes, embedding_size=dim, margin=given, scale=scale))
-
-
-HEADS: dict[str, Callable[..., ClassLoss]] = {
-    "adaface": adaface,
-    "arcface": arcface,
-    "cosface": cosface,
-    "subcenter_arcface": subcenter_arcface,
-}
+    return MarginSoftmaxLoss(loss(num_classes=n_classes, embedding_size=dim, margin=given, scale=scale))

@@ -1,12 +1,11 @@
-"""The losses an embedding learns by, by name: ``LOSSES["triplet"](margin=0.5)``.
+"""Triplet losses over every triplet of a batch, in O(n^2) memory.
 
-The triplet losses use every triplet of the batch: each (anchor, positive, negative) where anchor and positive are two
-images of one label and the negative is of another. None of them builds the triplets. With d(a, b) a distance, the sum
+A triplet is (anchor, positive, negative): anchor and positive are two images of one label, the negative is of another. No loss here
+builds the triplets. With d(a, b) a distance, the sum
 over all triplets depends on the batch only through the (n, n) matrix D of distances, so each loss returns its value and
 its derivative by D, W (n, n), and W alone is kept for the backward pass. With a memory of m earlier images both are (n, n + m).
 """
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -16,37 +15,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from bonaface.errors import ConfigError
+from bonaface.losses.base import LossValue
 
-__all__ = [
-    "LOSSES",
-    "AuthenticityLoss",
-    "LossValue",
-    "Reduction",
-    "TripletLoss",
-    "authenticity",
-    "cosine_triplet",
-    "soft_triplet",
-    "triplet",
-]
+__all__ = ["Reduction", "TripletLoss", "cosine_triplet", "soft_triplet", "triplet"]
 
 Reduction = Literal["mean", "sum", "mean_active"]
 
 # Elements of the (rows, k, n) block that the soft loss works on at once: 32 MiB of float64.
 _BLOCK = 2**22
-
-
-class LossValue(NamedTuple):
-    """What a loss returns.
-
-    Attributes:
-        value: the loss, a scalar with a graph. Zero, with zero gradients, where the batch has nothing to compare.
-        active: a detached scalar in [0, 1], the share that is still wrong. With a margin: of triplets whose loss is
-            above zero. Soft, where every loss is above zero: of triplets whose positive is farther than the negative.
-            Authenticity: of images on the wrong side of zero.
-    """
-
-    value: Tensor
-    active: Tensor
 
 
 class _Triplets(NamedTuple):
@@ -195,48 +171,6 @@ def _soft(distances: Tensor, same: Tensor) -> _Triplets:
     return _Triplets(total, active, weights)
 
 
-class AuthenticityLoss(nn.Module):
-    """Binary cross-entropy of the log-odds that an image is genuine.
-
-    Args:
-        smoothing: in [0, 1): the truth counts as 1 - smoothing / 2 and smoothing / 2, so that log-odds stay finite.
-
-    Raises:
-        ConfigError: the smoothing lies outside [0, 1).
-
-    Sources: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception Architecture for Computer Vision",
-    CVPR 2016 (label smoothing).
-    """
-
-    def __init__(self, smoothing: float = 0.02) -> None:
-        super().__init__()
-        if not 0 <= smoothing < 1:
-            raise ConfigError(f"smoothing: expected a number in [0, 1), got {smoothing}")
-        self.smoothing = smoothing
-
-    def forward(self, logits: Tensor, is_fake: Tensor) -> LossValue:
-        """Judge a batch.
-
-        Args:
-            logits: log-odds that the image is genuine, shape ``(n,)``.
-            is_fake: shape ``(n,)``, bool.
-
-        Returns:
-            The mean loss, and the share of images on the wrong side of zero.
-        """
-        log_odds = logits.to(torch.promote_types(logits.dtype, torch.float32))  # (n,)
-        genuine = 1 - is_fake.to(log_odds.dtype)  # (n,)
-        target = genuine * (1 - self.smoothing) + self.smoothing / 2  # (n,)
-        total = functional.binary_cross_entropy_with_logits(log_odds, target, reduction="sum")
-        wrong = ((log_odds.detach() > 0) != (genuine > 0)).float()  # (n,)
-        n = max(1, len(logits))
-        return LossValue(total / n, wrong.sum() / n)
-
-    def extra_repr(self) -> str:
-        """The settings, as ``print(module)`` shows them."""
-        return f"smoothing={self.smoothing}"
-
-
 def soft_triplet(reduction: Reduction = "mean") -> TripletLoss:
     """Log(1 + exp(d(a, p) - d(a, n))) of Euclidean distances: OML's ``TripletLoss(margin=None)``, finite on far points.
 
@@ -277,22 +211,3 @@ def cosine_triplet(margin: float | None = None, reduction: Reduction = "mean") -
         0.0
     """
     return TripletLoss(CosineSimilarity(), margin, reduction)
-
-
-def authenticity(smoothing: float = 0.02) -> AuthenticityLoss:
-    """Binary cross-entropy of the log-odds that an image is genuine: :class:`AuthenticityLoss`.
-
-    Example:
-        >>> value, active = authenticity(smoothing=0.0)(torch.tensor([0.0, 5.0]), torch.tensor([True, True]))
-        >>> round(value.item(), 2), active.item()  # of log 2 and 5.007
-        (2.85, 0.5)
-    """
-    return AuthenticityLoss(smoothing)
-
-
-LOSSES: dict[str, Callable[..., TripletLoss | AuthenticityLoss]] = {
-    "authenticity": authenticity,
-    "cosine_triplet": cosine_triplet,
-    "soft_triplet": soft_triplet,
-    "triplet": triplet,
-}

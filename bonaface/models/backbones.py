@@ -1,8 +1,4 @@
-"""A name to a network: OML's names, timm's names (``timm:...``) and ONNX files (``onnx:...``), each with its own input.
-
->>> list_backbones("resnet*v1")
-['resnet18_imagenet1k_v1', 'resnet34_imagenet1k_v1']
-"""
+"""Backbones by name: OML's names, timm's (``timm:...``) and ONNX files (``onnx:...``), each with its own preprocessing."""
 
 from __future__ import annotations
 
@@ -48,7 +44,7 @@ OML_NAMES: dict[str, _OmlName] = {
 
 
 class Residual(nn.Module):
-    """What an image has beside its blurred self, four times as strong: noise, edges and the traces of resampling and codecs."""
+    """An image minus its blurred self, four times as strong: noise, edges and the traces of resampling and codecs."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Of ``(n, 3, h, w)``, as large."""
@@ -56,10 +52,10 @@ class Residual(nn.Module):
 
 
 class SideBySide(nn.Module):
-    """A network that sees the image beside one that sees its residual.
+    """A network that sees the image beside one that sees its residual; their features are concatenated.
 
     Args:
-        net: both begin with its weights.
+        net: initialises both.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -69,7 +65,7 @@ class SideBySide(nn.Module):
         self.residual = copy.deepcopy(net)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of both, one behind the other, of ``(n, 3, h, w)``."""
+        """Features ``(n, 2 * features)`` of images ``(n, 3, h, w)``."""
         return torch.cat([self.image(x), self.residual(self.residual_of(x))], dim=1)
 
 
@@ -83,7 +79,7 @@ class Backbone(nn.Module):
         form: channel order, mean and standard deviation that the network was trained with.
 
     Attributes:
-        seen: what of a normalised image the network is given: all of it, or its residual alone.
+        seen: what the network is given of a normalised image: the image or its residual.
     """
 
     mean: Tensor
@@ -125,7 +121,20 @@ class Backbone(nn.Module):
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
-    """Names that ``build_backbone`` knows and that fit a shell pattern; ONNX files (``onnx:FILE``) come beside them."""
+    """Names of backbones that match a shell pattern: OML's, and timm's after ``timm:``.
+
+    Args:
+        pattern: as in ``fnmatch``: ``*`` for any text, ``?`` for one character.
+
+    Returns:
+        Names that ``model.identity.backbone`` takes, sorted; ``onnx:FILE`` is taken besides.
+
+    Example:
+        >>> list_backbones("vit*_dino*")
+        ['vitb14_dinov2', 'vits16_dino']
+        >>> list_backbones("timm:mobilenetv4_conv_s*")
+        ['timm:mobilenetv4_conv_small', 'timm:mobilenetv4_conv_small_035', 'timm:mobilenetv4_conv_small_050']
+    """
     names = [*OML_NAMES, *(f"timm:{name}" for name in timm.list_models())]
     return sorted(fnmatch.filter(names, pattern))
 
@@ -142,7 +151,7 @@ def build_backbone(
         name: ``resnet34_imagenet1k_v1``, ``timm:resnet50``, ``onnx:path/to/file.onnx``.
         weights: ``pretrained``, ``none`` (random), or the path of a checkpoint (safetensors, a state dict, or OML's own).
         size: side of the input in pixels; the network's own where it is None.
-        sees: the image, its residual, or both: a network for each then, whose features are put side by side.
+        sees: the image, its residual, or both: a network for each, features concatenated.
 
     Raises:
         ConfigError: if no backbone has this name.
@@ -187,7 +196,7 @@ def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Ba
     if not timm.is_model(timm_name):
         near = ", ".join(timm.list_models(f"*{timm_name.split('.')[0][:8]}*")[:5])
         raise ConfigError(f'timm has no model "{timm_name}"{f": did you mean one of {near}" if near else ""}')
-    cfg = _weights_of(timm_name)
+    cfg = _pretrained_cfg(timm_name)
     if weights == "pretrained" and not (cfg.has_weights or _given_weights(timm_name)):
         raise ModelError(
             f"{label}: timm has no pretrained weights for it: set weights to none or to the path of a checkpoint"
@@ -204,8 +213,8 @@ def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Ba
     return Backbone(net, form.size, int(getattr(net, "head_hidden_size", net.num_features)), form)
 
 
-def _weights_of(timm_name: str) -> Any:
-    """What timm knows of the weights of a name: architecture, or architecture.tag."""
+def _pretrained_cfg(timm_name: str) -> Any:
+    """Timm's description of the weights of a name: architecture, or architecture.tag."""
     try:
         cfg = timm.models.get_pretrained_cfg(timm_name)
     except RuntimeError as error:

@@ -1,9 +1,11 @@
-"""The networks of a run, put together: an identity branch, and an authenticity branch beside it where there is one."""
+"""The model of a run: an identity branch and, if there is one, an authenticity branch."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +16,9 @@ from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError
 from bonaface.images.crops import InputSpec
 from bonaface.models.backbones import Backbone, build_backbone
+from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["Branch", "FaceModel", "build_model"]
+__all__ = ["Branch", "FaceModel", "build_model", "joined_embeddings"]
 
 
 class Branch(nn.Module):
@@ -23,9 +26,9 @@ class Branch(nn.Module):
 
     Args:
         backbone: images to features.
-        dim: length of the output; the backbone's own where it is None.
-        view: what of a photo the branch looks at.
-        frozen: weights stay as they are, and so do running statistics.
+        dim: length of the output; the backbone's own if it is None.
+        view: the branch's input.
+        frozen: neither weights nor running statistics are trained.
     """
 
     def __init__(self, backbone: Backbone, dim: int | None, view: InputSpec, frozen: bool) -> None:
@@ -55,26 +58,29 @@ class FaceModel(nn.Module):
     Args:
         identity: photos to vectors.
         authenticity: photos to log-odds ``(n, 1)``, positive for a genuine photo.
-        mirror: ``embed`` sees each image as it is and mirrored, and averages.
+        flip_tta: average over each image and its horizontal flip.
     """
 
-    def __init__(self, identity: Branch, authenticity: Branch | None = None, mirror: bool = False) -> None:
+    def __init__(self, identity: Branch, authenticity: Branch | None = None, flip_tta: bool = False) -> None:
         super().__init__()
-        self.mirror = mirror
+        self.flip_tta = flip_tta
         self.identity = identity
         self.authenticity = authenticity
 
     @property
-    def views(self) -> dict[str, InputSpec]:
-        """What each branch looks at, by the branch's name."""
+    def _branches(self) -> dict[str, Branch]:
         branches = {"identity": self.identity, "authenticity": self.authenticity}
-        return {name: branch.view for name, branch in branches.items() if branch is not None}
+        return {name: branch for name, branch in branches.items() if branch is not None}
+
+    @property
+    def views(self) -> dict[str, InputSpec]:
+        """The input of each branch, by the branch's name."""
+        return {name: branch.view for name, branch in self._branches.items()}
 
     @property
     def trained(self) -> dict[str, Branch]:
-        """The branches whose weights move, by name."""
-        branches = {"identity": self.identity, "authenticity": self.authenticity}
-        return {name: branch for name, branch in branches.items() if branch is not None and not branch.frozen}
+        """The branches that are not frozen, by name."""
+        return {name: branch for name, branch in self._branches.items() if not branch.frozen}
 
     def embed(self, images: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Unit identity vectors ``(n, dim)`` and log-odds ``(n,)``, of the images of each branch ``(n, 3, h, w)``."""
@@ -88,38 +94,45 @@ class FaceModel(nn.Module):
         """Log-odds ``(n,)`` that each photo is genuine; None where the model does not judge it."""
         if self.authenticity is None:
             return None
-        frames, view = images["authenticity"], self.authenticity.view
-        places = five_crop(frames, [view.size, view.size]) if view.corners else (frames,)
-        return torch.stack([self._averaged(self.authenticity, place).squeeze(1) for place in places]).mean(0)
+        whole, view = images["authenticity"], self.authenticity.view
+        crops = five_crop(whole, [view.size, view.size]) if view.corners else (whole,)
+        return torch.stack([self._averaged(self.authenticity, crop).squeeze(1) for crop in crops]).mean(0)
 
     def _averaged(self, branch: Branch, images: Tensor) -> Tensor:
         vectors: Tensor = branch(images).float()
-        return (vectors + branch(images.flip(-1)).float()) / 2 if self.mirror else vectors
+        return (vectors + branch(images.flip(-1)).float()) / 2 if self.flip_tta else vectors
 
 
 def build_model(config: ModelConfig, files: Path | None = None) -> FaceModel:
     """The model that a configuration describes.
 
     Args:
-        config: its two branches.
-        files: folder of a run: ONNX files are then taken from it, and no pretrained weights are loaded, since a checkpoint follows.
+        config: its branches and test-time augmentation.
+        files: folder ``files`` of a run: ONNX files are taken from it, and no pretrained weights are loaded, since a checkpoint
+            follows.
 
     Raises:
         ConfigError, ModelError: as ``build_backbone``.
     """
     identity = _branch(config.identity, config.identity.dim, files)
-    if config.corners and not (config.authenticity and config.authenticity.crop):
-        raise ConfigError("model.corners: needs model.authenticity with crop: true, whose crops it adds to")
-    authenticity = None if config.authenticity is None else _branch(config.authenticity, 1, files, config.corners)
-    return FaceModel(identity, authenticity, config.mirror)
+    if config.five_crop and not (config.authenticity and config.authenticity.crop):
+        raise ConfigError("model.five_crop: needs model.authenticity with crop: true")
+    authenticity = None if config.authenticity is None else _branch(config.authenticity, 1, files, config.five_crop)
+    return FaceModel(identity, authenticity, config.flip_tta)
 
 
-def _branch(config: BranchConfig, dim: int | None, files: Path | None, corners: bool = False) -> Branch:
+def _branch(config: BranchConfig, dim: int | None, files: Path | None, five_crop: bool = False) -> Branch:
     if files is not None:
-        kind, _, rest = config.backbone.partition(":")
-        kept = files / Path(rest).name
-        config = dataclasses.replace(
-            config, weights="none", backbone=f"onnx:{kept}" if kind == "onnx" else config.backbone
-        )
-    backbone = build_backbone(config.backbone, config.weights, config.size, config.sees)
-    return Branch(backbone, dim, InputSpec(config.view, backbone.size, config.crop, corners), config.frozen)
+        family, _, rest = config.backbone.partition(":")
+        backbone = f"onnx:{files / Path(rest).name}" if family == "onnx" else config.backbone
+        config = dataclasses.replace(config, weights="none", backbone=backbone)
+    network = build_backbone(config.backbone, config.weights, config.size, config.sees)
+    kind: Literal["aligned", "frame"] = "aligned" if config.view == "aligned" else "frame"
+    return Branch(network, dim, InputSpec(kind, network.size, config.crop, five_crop), config.frozen)
+
+
+def joined_embeddings(parts: Sequence[tuple[Tensor, Tensor | None]]) -> Embeddings:
+    """One Embeddings of what ``FaceModel.embed`` returned for several batches, on the host."""
+    identity = torch.cat([vectors for vectors, _ in parts]).float().cpu().numpy()
+    odds = [log_odds for _, log_odds in parts if log_odds is not None]
+    return Embeddings(identity, torch.cat(odds).float().cpu().numpy() if odds else None)

@@ -1,8 +1,10 @@
-"""State dicts from files: read without running code, stripped of their trainers' prefixes, fitted key for key."""
+"""Weights from files: read without running code, stripped of their trainers' prefixes, fitted key for key."""
 
 from __future__ import annotations
 
 import pickle
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ from torch import Tensor, nn
 
 from bonaface.errors import ModelError
 
-__all__ = ["fit_state_dict", "read_state_dict"]
+__all__ = ["current_names", "fit_state_dict", "load_weights", "read_model_weights", "read_state_dict"]
 
+_NETWORKS = "model."
+"""Before the names of a model's weights in a run's checkpoint, where those that a loss learned stand beside them."""
+_PICTURE = re.compile(r"(backbone\.net\.)picture\.")
+"""Of a branch that sees both the image and its residual, as 0.1 called it."""
 _CLASSIFIER = ("fc.", "head.", "classifier.")
 
 
@@ -77,3 +83,49 @@ def _prefix(have: list[str], wanted: list[str]) -> str:
     probe = next((name for name in wanted if name.count(".") >= 1), wanted[0])
     ends = sorted((name for name in have if name == probe or name.endswith(f".{probe}")), key=len)
     return ends[0][: -len(probe)] if ends else ""
+
+
+def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a run's checkpoint under the names of today's modules, where 0.1 wrote it.
+
+    Example:
+        >>> list(current_names({"model.authenticity.backbone.net.picture.fc.bias": torch.zeros(1)}))
+        ['model.authenticity.backbone.net.image.fc.bias']
+    """
+    return {_PICTURE.sub(r"\1image.", key): value for key, value in state.items()}
+
+
+def read_model_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The weights of the networks in a run's checkpoint, without those that a loss learned.
+
+    Raises:
+        ModelError: as ``read_state_dict``.
+    """
+    named = current_names(read_state_dict(checkpoint)).items()
+    return {key.removeprefix(_NETWORKS): value for key, value in named if key.startswith(_NETWORKS)}
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Path, settings: str = "") -> None:
+    """Loads the weights of a whole model.
+
+    Args:
+        model: as its settings describe it.
+        weights: by name.
+        checkpoint: where they are from.
+        settings: where the model is described; the config.yaml beside the checkpoint by default.
+
+    Raises:
+        ModelError: if they are another model's.
+    """
+    wanted = model.state_dict()
+    odd = [
+        key
+        for key in sorted({*weights, *wanted})
+        if key not in weights or key not in wanted or weights[key].shape != wanted[key].shape
+    ]
+    if odd:
+        raise ModelError(
+            f"{checkpoint}: made with another backbone than {settings or checkpoint.with_name('config.yaml')} says: "
+            f"{len(odd)} of {len(wanted)} tensors differ, the first is {odd[0]}"
+        )
+    model.load_state_dict(dict(weights))

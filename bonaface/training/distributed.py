@@ -13,17 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ALONE", "Ranks"]
+__all__ = ["ALONE", "Distributed"]
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """Which of the processes this one is.
+class Distributed:
+    """This process among those that train together.
 
     Args:
-        rank: its number, from 0; number 0 leads: it writes the run's folder and says how far the training is.
-        world_size: how many there are, on all machines.
-        local_world_size: how many there are on this machine.
+        rank: its number, from 0; the main process, number 0, writes the run's folder and shows progress.
+        world_size: processes on all machines.
+        local_world_size: processes on this machine.
     """
 
     rank: int = 0
@@ -31,41 +31,41 @@ class Ranks:
     local_world_size: int = 1
 
     @classmethod
-    def of_launch(cls) -> Ranks:
+    def from_environment(cls) -> Distributed:
         """As torchrun says; one process alone where this one was started otherwise."""
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             return cls()
         return cls(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")))
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is the main process, or the only one."""
         return self.rank == 0
 
     @property
-    def machines(self) -> int:
-        """How many machines take part."""
+    def nodes(self) -> int:
+        """Number of machines."""
         return self.world_size // self.local_world_size
 
     def seed(self, seed: int) -> int:
-        """A seed of this process's own, so that no two flip or drop out alike; the leader's is the run's.
+        """A seed of this process's own, so that no two augment or drop out alike; the main process has the run's.
 
         Example:
-            >>> Ranks(0, 2, 2).seed(7), Ranks(1, 2, 2).seed(7) != 7
+            >>> Distributed(0, 2, 2).seed(7), Distributed(1, 2, 2).seed(7) != 7
             (7, True)
         """
-        return seed if self.leads else int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0])
+        return seed if self.is_main else int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0])
 
     def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """This process's part of some rows, as long as any other's: the last ones repeat the first rows to fill up.
 
         Example:
-            >>> [Ranks(rank, 2, 2).share(np.array([5, 6, 7])).tolist() for rank in (0, 1)]
+            >>> [Distributed(rank, 2, 2).share(np.array([5, 6, 7])).tolist() for rank in (0, 1)]
             [[5, 6], [7, 5]]
         """
         length = -(-len(rows) // self.world_size)
         return np.resize(rows, length * self.world_size)[self.rank * length :][:length]
 
 
-ALONE = Ranks()
+ALONE = Distributed()
 """One process by itself."""

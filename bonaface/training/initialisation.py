@@ -1,95 +1,69 @@
-"""The model as training begins, and as a checkpoint keeps it."""
+"""Initial weights of a run: its own if it is resumed, those of one or two earlier runs, or what the settings name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bonaface.config import TrainConfig, load_config
-from bonaface.errors import ConfigError, ModelError
+from bonaface.config import ModelConfig
+from bonaface.config_io import read_run_config
+from bonaface.errors import ConfigError
 from bonaface.models.face_model import FaceModel, build_model
-from bonaface.models.state_dicts import read_state_dict
+from bonaface.models.state_dicts import load_weights, read_model_weights
+from bonaface.training.run import RunFolder
 
-__all__ = ["beginning", "weights_of", "with_weights"]
+__all__ = ["initial_model"]
 
 _NET = "authenticity.backbone.net."
 _HEAD = "authenticity.head."
 
 
-def beginning(config: TrainConfig, run: Path) -> FaceModel:
-    """Of the run itself where it is gone on with, of one or two earlier runs, or as the settings say.
+def initial_model(settings: ModelConfig, init_from: str | Sequence[str] | None, run: RunFolder) -> FaceModel:
+    """The model that training begins with.
+
+    Args:
+        settings: its branches.
+        init_from: folders of earlier runs.
+        run: whose last checkpoint comes first, if it has one.
 
     Raises:
-        ConfigError: if what it is to start with is no run.
+        ConfigError: if ``init_from`` is no run.
         ModelError: if the weights don't fit.
     """
-    last = run / "last.ckpt"
-    if last.exists():
-        return with_weights(build_model(config.model, run / "files"), weights_of(last), last)
-    if config.start is None:
-        return build_model(config.model)
-    starts = [Path(each) for each in ((config.start,) if isinstance(config.start, str) else config.start)]
-    for start in starts:
-        if not (start / "best.ckpt").is_file():
-            raise ConfigError(f"start: {start}: not the folder of a run: expected config.yaml and best.ckpt in it")
-    sees = config.model.authenticity.sees if config.model.authenticity else ""
-    if len(starts) != 1 and not (len(starts) == 2 and sees == "both"):
-        raise ConfigError(
-            f"start: expected one folder, or two where model.authenticity.sees is both, got {len(starts)}"
-        )
-    found = [weights_of(start / "best.ckpt") for start in starts]
-    weights = found[0] if len(found) == 1 else _side_by_side(found, starts)
-    return with_weights(build_model(config.model, starts[0] / "files"), weights, starts[0] / "best.ckpt", "model")
+    if run.last.exists():
+        model = build_model(settings, run.files)
+        load_weights(model, read_model_weights(run.last), run.last)
+        return model
+    if init_from is None:
+        return build_model(settings)
+    runs = [RunFolder(Path(each)) for each in ((init_from,) if isinstance(init_from, str) else init_from)]
+    for each in runs:
+        if not each.best.is_file():
+            raise ConfigError(f"init_from: {each}: not the folder of a run: expected config.yaml and best.ckpt in it")
+    sees = settings.authenticity.sees if settings.authenticity else ""
+    if len(runs) != 1 and not (len(runs) == 2 and sees == "both"):
+        raise ConfigError(f"init_from: expected one folder, or two if model.authenticity.sees is both, got {len(runs)}")
+    weights = read_model_weights(runs[0].best) if len(runs) == 1 else _joined(runs)
+    model = build_model(settings, runs[0].files)
+    load_weights(model, weights, runs[0].best, "model")
+    return model
 
 
-def _side_by_side(found: list[dict[str, Tensor]], starts: list[Path]) -> dict[str, Tensor]:
+def _joined(runs: Sequence[RunFolder]) -> dict[str, Tensor]:
     """The weights of a network for the image and one for its residual, whose log-odds are averaged; all else is the first's."""
-    for start, part in zip(starts, ("image", "residual"), strict=True):
-        judge = load_config(start / "config.yaml").model.authenticity
-        if judge is None or judge.sees != part:
-            has = f"one that sees {judge.sees}" if judge else "none"
+    for run, part in zip(runs, ("image", "residual"), strict=True):
+        branch = read_run_config(run.config).model.authenticity
+        if branch is None or branch.sees != part:
+            has = f"one that sees {branch.sees}" if branch else "none"
             raise ConfigError(
-                f"start: {start}: expected a network that judges authenticity by the {part}, and it has {has}"
+                f"init_from: {run}: expected an authenticity network that sees the {part}, and it has {has}"
             )
+    found = [read_model_weights(run.best) for run in runs]
     joined = {key: value for key, value in found[0].items() if not key.startswith(_NET)}
     for part, weights in zip(("image", "residual"), found, strict=True):
         joined |= {f"{_NET}{part}.{key.removeprefix(_NET)}": weights[key] for key in weights if key.startswith(_NET)}
     slopes, biases = ([weights[f"{_HEAD}{name}"] for weights in found] for name in ("weight", "bias"))
     return joined | {f"{_HEAD}weight": torch.cat(slopes, dim=1) / 2, f"{_HEAD}bias": (biases[0] + biases[1]) / 2}
-
-
-def weights_of(checkpoint: Path) -> dict[str, Tensor]:
-    """The networks' weights; those that a loss learned beside them are left."""
-    named = read_state_dict(checkpoint).items()
-    return {key.removeprefix("model."): value for key, value in named if key.startswith("model.")}
-
-
-def with_weights(
-    model: FaceModel, weights: dict[str, Tensor], checkpoint: Path, settings: str | None = None
-) -> FaceModel:
-    """The model with a checkpoint's weights.
-
-    Args:
-        model: as its settings describe it.
-        weights: by name.
-        checkpoint: where they are from.
-        settings: where the model is described; the config.yaml beside the checkpoint where it is left out.
-
-    Raises:
-        ModelError: if they are another model's.
-    """
-    wanted = model.state_dict()
-    odd = [
-        key
-        for key in sorted({*weights, *wanted})
-        if key not in weights or key not in wanted or weights[key].shape != wanted[key].shape
-    ]
-    if odd:
-        raise ModelError(
-            f"{checkpoint}: made with another backbone than {settings or checkpoint.with_name('config.yaml')} says: "
-            f"{len(odd)} of {len(wanted)} tensors differ, the first is {odd[0]}"
-        )
-    model.load_state_dict(weights)
-    return model

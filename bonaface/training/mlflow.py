@@ -16,10 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bonaface.config import TrainConfig
 from bonaface.errors import ConfigError
 from bonaface.io import atomic_write
-from bonaface.training.provenance import installed_packages, machine, settings_by_name, source_commit
+from bonaface.training.provenance import installed_packages, machine, source_commit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -156,18 +155,20 @@ def _brief(error: Exception) -> str:
 
 
 class MlflowEntry:
-    """A run's entry in a store; a run that goes on goes on with its entry.
+    """A run's entry in a store; a resumed run resumes its entry.
 
     Args:
-        config: every setting; ``tracking`` says which store and which of its experiments, made where it is new.
+        uri: of the store.
+        experiment: of the store, made if it is new.
+        settings: every setting of the run by its dotted name: the entry's parameters.
         run: the run's folder; ``mlflow.json`` in it names the entry.
     """
 
-    def __init__(self, config: TrainConfig, run: Path) -> None:
-        self.config = config
+    def __init__(self, uri: str, experiment: str, settings: Mapping[str, Any], run: Path) -> None:
+        self.uri = uri
+        self.experiment = experiment
+        self.settings = settings
         self.run = run
-        self.uri = str(config.tracking.mlflow)
-        self.experiment = config.tracking.experiment
         self.client = _quiet_client()(self.uri)
 
     def begin(self) -> None:
@@ -182,7 +183,7 @@ class MlflowEntry:
         entry = str(
             self.client.create_run(self._experiment_id(), run_name=self.run.name, tags=self._tags()).info.run_id
         )
-        for name, value in settings_by_name(self.config).items():
+        for name, value in self.settings.items():
             self.client.log_param(entry, name, str(value)[:_LONGEST])
         self.client.log_text(entry, "\n".join(installed_packages()) + "\n", "environment.txt")
         self._keep(entry, -1)

@@ -1,4 +1,4 @@
-"""In which precision and memory layout networks are trained: what a short measurement finds the fastest on this machine."""
+"""Precision and memory format of training: the fastest on this CPU, by a short measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bonaface.io import atomic_write
 from bonaface.models.depthwise import FastDepthwise
 from bonaface.models.face_model import Branch
 
-__all__ = ["Numerics", "chosen_numerics", "fastest", "precision_of"]
+__all__ = ["Precision", "choose_precision", "fastest", "lightning_precision"]
 
 _IMAGES = 16
 _LONG = 2.0
@@ -26,19 +26,19 @@ _LONG = 2.0
 
 
 @dataclass(frozen=True)
-class Numerics:
-    """How training computes.
+class Precision:
+    """Precision and memory format.
 
     Args:
         precision: Lightning's name: 32-true, bf16-mixed or 16-mixed.
-        channels_last: whether the colours of a pixel lie side by side.
+        channels_last: whether the channels of a pixel lie side by side in memory.
     """
 
     precision: str
     channels_last: bool = True
 
     @property
-    def layout(self) -> torch.memory_format:
+    def memory_format(self) -> torch.memory_format:
         """Of weights and images."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
@@ -47,26 +47,26 @@ class Numerics:
         return f"{self.precision.split('-')[0]} with channels {'last' if self.channels_last else 'first'}"
 
 
-def chosen_numerics(
+def choose_precision(
     trained: Mapping[str, Branch], setting: str, device: str, file: Path | None, console: Console
-) -> Numerics:
-    """What to train in: the setting, or for ``auto`` on a CPU the fastest by measurement, which is noted for when the run goes on.
+) -> Precision:
+    """The precision that the setting names, or for ``auto`` on a CPU the fastest by measurement, noted for when the run resumes.
 
     Args:
         trained: the branches that are trained.
         setting: auto, 32, bf16 or 16.
         device: cpu or cuda.
-        file: where a measured choice is noted and read back; None: nothing is measured, as several processes must agree.
-        console: told of a measured choice.
+        file: note of a measured choice; None measures nothing, since several processes must agree.
+        console: where a measured choice is shown.
 
     Raises:
         ConfigError: if the note is not as it was written.
     """
     if setting != "auto" or device != "cpu" or file is None:
-        return Numerics(precision_of(setting, device))
+        return Precision(lightning_precision(setting, device))
     if file.exists():
         try:
-            return Numerics(**json.loads(file.read_text(encoding="utf-8")))
+            return Precision(**json.loads(file.read_text(encoding="utf-8")))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{file}: not the note of a precision ({error}): delete it to measure again") from error
     speeds = fastest(trained)
@@ -79,7 +79,7 @@ def chosen_numerics(
     return best
 
 
-def fastest(trained: Mapping[str, Branch]) -> dict[Numerics, float]:
+def fastest(trained: Mapping[str, Branch]) -> dict[Precision, float]:
     """Images a second of training steps on this CPU, forward and backward of all branches, by how they compute; fastest first.
 
     Copies are measured: weights, running statistics and random numbers stay as they are.
@@ -88,15 +88,15 @@ def fastest(trained: Mapping[str, Branch]) -> dict[Numerics, float]:
     speeds = {}
     with torch.random.fork_rng(devices=[]):
         for precision, channels_last in product(precisions, (True, False)):
-            how = Numerics(precision, channels_last)
+            how = Precision(precision, channels_last)
             speeds[how] = _IMAGES / sum(_seconds(branch, how) for branch in trained.values())
     return dict(sorted(speeds.items(), key=lambda item: -item[1]))
 
 
-def _seconds(branch: Branch, how: Numerics) -> float:
+def _seconds(branch: Branch, how: Precision) -> float:
     """Of a training step of one branch, after a first one that is not counted unless it is long."""
     net = copy.deepcopy(branch).train()
-    net.backbone.lay_out(how.layout)
+    net.backbone.lay_out(how.memory_format)
     images = torch.randint(0, 256, (_IMAGES, 3, branch.view.size, branch.view.size), dtype=torch.uint8)
     least = float("inf")
     for _ in range(3):
@@ -110,7 +110,7 @@ def _seconds(branch: Branch, how: Numerics) -> float:
     return least
 
 
-def precision_of(setting: str, device: str) -> str:
+def lightning_precision(setting: str, device: str) -> str:
     """Lightning's name of a precision; ``auto`` takes bf16 where the device computes it natively."""
     named = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
     if setting in named:

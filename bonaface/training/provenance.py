@@ -1,37 +1,16 @@
-"""Where figures come from: the settings, the commit, the packages and the machine."""
+"""Where figures come from: the commit, the packages and the machine."""
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import subprocess
-from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 from bonaface import __version__
-from bonaface.config import TrainConfig
 
-__all__ = ["installed_packages", "machine", "settings_by_name", "source_commit"]
-
-
-def settings_by_name(config: TrainConfig) -> dict[str, Any]:
-    """Every setting by its dotted name.
-
-    Example:
-        >>> settings_by_name(TrainConfig())["batch.n_labels"]
-        25
-    """
-    return _flat(dataclasses.asdict(config), "")
-
-
-def _flat(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+__all__ = ["installed_packages", "machine", "source_commit"]
 
 
 @cache

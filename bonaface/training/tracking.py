@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from bonaface.config import TrackingConfig, TrainConfig
+from bonaface.config_io import settings_by_name
 from bonaface.errors import ConfigError
 from bonaface.training.mlflow import MlflowEntry, check_store
 
@@ -31,11 +32,14 @@ def check_tracking(settings: TrackingConfig) -> None:
 
 
 @contextmanager
-def tracked(config: TrainConfig, run: Path, console: Console) -> Iterator[list[Callback]]:
+def tracked(
+    tracking: TrackingConfig, settings: Mapping[str, Any], run: Path, console: Console
+) -> Iterator[list[Callback]]:
     """Records the training that the block does.
 
     Args:
-        config: every setting.
+        tracking: which trackers.
+        settings: every setting of the run by its dotted name.
         run: the run's folder, which holds config.yaml by now.
         console: where a store that fails meanwhile is named, once.
 
@@ -43,12 +47,12 @@ def tracked(config: TrainConfig, run: Path, console: Console) -> Iterator[list[C
         Lightning callbacks that record it.
     """
     callbacks: list[Callback] = []
-    if config.tracking.tensorboard:
+    if tracking.tensorboard:
         callbacks.append(TensorBoardCurves(run / "tensorboard"))
-    if not config.tracking.mlflow:
+    if not tracking.mlflow:
         yield callbacks
         return
-    curves = MlflowCurves(MlflowEntry(config, run), console)
+    curves = MlflowCurves(MlflowEntry(tracking.mlflow, tracking.experiment, settings, run), console)
     curves.attempt(curves.entry.begin)
     status = "FAILED"
     try:
@@ -63,8 +67,9 @@ def tracked(config: TrainConfig, run: Path, console: Console) -> Iterator[list[C
 
 def send_figures(config: TrainConfig, run: Path, values: dict[str, float], console: Console) -> None:
     """Adds figures that came after training to the run's MLflow entry, where it has one."""
-    if config.tracking.mlflow:
-        entry = MlflowEntry(config, run)
+    tracking = config.tracking
+    if tracking.mlflow:
+        entry = MlflowEntry(tracking.mlflow, tracking.experiment, settings_by_name(config), run)
         MlflowCurves(entry, console).attempt(lambda: entry.last(values))
 
 

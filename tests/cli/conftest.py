@@ -16,7 +16,7 @@ from rich.console import Console
 from tiny_training import tiny_words
 
 from bonaface.cli import main
-from bonaface.config import parse_config
+from bonaface.config_io import parse_config
 
 PEOPLE = 9
 KINDS = ["same", "impostor", "own_fake", "other_fake"]
@@ -128,7 +128,7 @@ def words(people: Path, cache: Path, tmp_path: Path) -> Callable[..., list[str]]
 @pytest.fixture(scope="session")
 def run_folder(people: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was trained once for all tests; none of them writes to it."""
-    from bonaface.training.run import train
+    from bonaface.training.train import train
 
     config = parse_config(tiny_words(people, tmp_path_factory.mktemp("runs"), cache, name="shared"))
     return train(config, Console(file=io.StringIO()))

@@ -94,11 +94,11 @@ def test_training_follows_the_list(say, words, dirty, tmp_path):
     moved = ["images/00000004/0.png", "mislabelled", "looks so", "move to person 00000005", "0.9", ""]
     rows.loc[len(rows)] = moved
     rows.to_csv(tmp_path / "issues.csv", index=False)
-    settings = {"faces.train": dirty, "faces.faults": tmp_path / "issues.csv", "name": "cleaned"}
+    settings = {"faces.train": dirty, "faces.issues": tmp_path / "issues.csv", "name": "cleaned"}
     said = say("train", *words(**settings))
     assert said.code == 0, said.err
     assert f"{len(rows) - 1} suggestions followed, 1 rejected" in said.err.replace("\n", " ")
-    kept = listed(tmp_path / "runs" / "cleaned" / "faults.csv")
+    kept = listed(tmp_path / "runs" / "cleaned" / "issues.csv")
     assert "00000002/0.png" not in kept
     assert kept["00000003/0.png"] == "duplicate_across"
     assert kept["00000004/0.png"] == "mislabelled"
@@ -106,7 +106,7 @@ def test_training_follows_the_list(say, words, dirty, tmp_path):
 
 def test_training_refuses_a_list_of_another_folder(say, words, tmp_path):
     (tmp_path / "issues.csv").write_text("path,suggestion\nelse.jpg,drop\n")
-    said = say("train", *words(**{"faces.faults": tmp_path / "issues.csv"}))
+    said = say("train", *words(**{"faces.issues": tmp_path / "issues.csv"}))
     assert (said.code, len(said.lines)) == (2, 1)
     assert '"else.jpg" is not in' in said.err
 

@@ -15,7 +15,8 @@ import pytest
 import torch
 import yaml
 
-from bonaface.config import TrainConfig, load_config
+from bonaface.config import TrainConfig
+from bonaface.config_io import load_config
 
 ROOT = Path(__file__).parent.parent.parent
 SCORER = ROOT.parent / "shared" / "score.py"
@@ -30,7 +31,7 @@ def test_from_people_to_a_submission(say, words, make_people, make_pairs, tmp_pa
     assert said.lines[-1].startswith(f"{run}: best val EER ")
     assert any("63 images read from" in line and "left out: 1 unreadable" in line for line in said.lines)
     check_run(run)
-    faults = pd.read_csv(run / "faults.csv")
+    faults = pd.read_csv(run / "issues.csv")
     assert faults["path"].tolist() == ["images/00000003/2.png"]
     assert faults["evidence"].tolist() == ["is a web page; expected a JPEG, PNG, WebP, BMP or GIF image"]
 
@@ -65,7 +66,7 @@ def test_networks_are_judged_and_kept_as_they_come(say, words, tmp_path):
 
 def check_run(run: Path) -> None:
     """All that the issue names is there and belongs together."""
-    assert {"config.yaml", "best.ckpt", "last.ckpt", "metrics.csv", "metrics.json", "faults.csv"} <= {
+    assert {"config.yaml", "best.ckpt", "last.ckpt", "metrics.csv", "metrics.json", "issues.csv"} <= {
         file.name for file in run.iterdir()
     }
     settings = yaml.safe_load((run / "config.yaml").read_text())
@@ -87,16 +88,22 @@ def test_the_config_alone_repeats_the_run(say, run_folder, tmp_path):
     pd.testing.assert_frame_equal(first.drop(columns="images_per_second"), again.drop(columns="images_per_second"))
 
 
-def test_help_says_every_setting_with_type_and_default(say):
+def test_the_help_fits_three_screens(say):
     said = say("train", "--help")
     assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == "usage: bonaface train --config FILE [--any.setting VALUE ...] [--resume]"
+    assert len(lines) < 130
+    assert max(map(len, lines)) <= 120
     text = " ".join(said.out.split())
-    assert text.startswith("usage: bonaface train --config FILE [--any.setting VALUE ...] [--resume]")
-    assert "--resume go on with the run of this name where it was stopped" in text
-    assert (
-        "--batch.n_labels N_LABELS classes (balance) or people (beside_fakes) in a batch. (type: int, default: 25)"
-        in text
-    )
+    assert "--resume resume the run of this name where it was stopped" in text
+    assert "--batch.n_labels N classes (balanced) or people (paired_fakes) in a batch (default: 25)" in text
+
+
+def test_baseline_needs_no_batch(say, words):
+    """With no steps the people need not fill a batch."""
+    said = say("train", *words(name="few", steps=0, **{"batch.n_labels": 500}))
+    assert said.code == 0, said.err
 
 
 def test_a_log_file_has_one_line_an_event(run_folder, say, words):
@@ -108,7 +115,7 @@ def test_a_log_file_has_one_line_an_event(run_folder, say, words):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("file", ["config.yaml", "faults.csv"])
+@pytest.mark.parametrize("file", ["config.yaml", "issues.csv"])
 def test_a_full_disk_before_training_leaves_nothing(say, words, tmp_path, monkeypatch, code, file):
     whole = Path.replace
 
@@ -162,14 +169,14 @@ def interrupted(words: list[str], when: str, tmp_path: Path) -> subprocess.Compl
     return subprocess.CompletedProcess(words, code, "", log.read_text())
 
 
-def test_ctrl_c_says_how_to_go_on(say, words, tmp_path):
+def test_ctrl_c_says_how_to_resume(say, words, tmp_path):
     # A worker process gets the signal too, as in a terminal; between two rounds it is being ended.
     endless = words(steps=100_000, val_every=2, **{"faces.workers": 1})
     done = interrupted(endless, "step 4: ", tmp_path)  # the checkpoint of step 2 is whole by then
     settings = tmp_path / "runs" / "run" / "config.yaml"
     assert done.returncode == 130, done.stderr
     assert done.stderr.splitlines()[-1] == (
-        f"bonaface train: interrupted; go on by bonaface train --config {settings} --resume"
+        f"bonaface train: interrupted; resume by bonaface train --config {settings} --resume"
     )
     assert "Traceback" not in done.stderr
     assert done.stderr.count("interrupted") == 1

@@ -66,6 +66,15 @@ def test_a_folder_that_is_not_there(refused, tmp_path):
     assert f"{tmp_path / 'gone'}: no such file or folder; expected meta.json beside images/" in said
 
 
+def test_a_missing_folder_is_found_before_weights_are_looked_for(refused, tmp_path):
+    said = refused(**{"faces.train": tmp_path / "gone", "model.identity.weights": tmp_path / "gone.pt"})
+    assert f"{tmp_path / 'gone'}: no such file or folder" in said
+
+
+def test_nothing_to_resume(refused):
+    assert "runs/run: no run of this name to resume: leave --resume out" in refused("--resume")
+
+
 def test_an_empty_folder(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     assert f"{tmp_path / 'empty'}: is empty; expected" in refused(**{"faces.train": tmp_path / "empty"})
@@ -151,16 +160,37 @@ def test_a_config_file_that_is_not_there(refused, tmp_path):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (b"batch: {n_lables: 4}", "batch.n_lables: there is no such setting; bonaface train --help lists them"),
-        (b"bach: {n_labels: 4}", "bach.n_labels: there is no such setting"),
+        (b"batch: {n_lables: 4}", "batch.n_lables: there is no such setting; did you mean batch.n_labels?"),
+        (b"bach: {n_labels: 4}", "bach.n_labels: there is no such setting; did you mean batch.n_labels?"),
         (b"- a\n- b\n", "holds no settings by name; expected a YAML file of settings"),
         (b"", "holds nothing; expected a YAML file of settings"),
         (b"batch: [4\nname: x", "line 2: is no YAML"),
         (b"optimizer: {lr: fast}", 'optimizer.lr: expected float, got "fast"'),
         (b"\0\1", "is no YAML"),
         (b"name: \xe9", "is no UTF-8 text"),
+        (b"batch: &b {n_labels: *b}", "refers to itself by an alias; expected a YAML file of settings"),
+        (b"[" * 5000, "is nested too deeply; expected a YAML file of settings"),
+        (b"optimizer: {lr: .inf}", "optimizer.lr: expected a finite number, got inf"),
+        (b"loss: {identity_weight: .nan}", "loss.identity_weight: expected a finite number, got nan"),
+        (b"start: runs/first", "start: is called init_from now"),
+        (b"batch: {sampler: beside_fakes}", "batch.sampler: beside_fakes is called paired_fakes now"),
     ],
-    ids=["unknown setting", "unknown group", "a list", "empty", "broken", "wrong type", "binary", "latin 1"],
+    ids=[
+        "unknown setting",
+        "unknown group",
+        "a list",
+        "empty",
+        "broken",
+        "wrong type",
+        "binary",
+        "latin 1",
+        "itself",
+        "deep",
+        "infinite",
+        "not a number",
+        "old name",
+        "old value",
+    ],
 )
 def test_a_wrong_config_file(refused, tmp_path, text, what):
     file = tmp_path / "x.yaml"
@@ -176,7 +206,10 @@ def test_a_config_file_that_is_a_folder(refused, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
-        ({"batch.n_lables": 4}, "batch.n_lables: there is no such setting"),
+        ({"batch.n_lables": 4}, "batch.n_lables: there is no such setting; did you mean batch.n_labels?"),
+        ({"faces.frame_size": 32}, "faces.frame_size: is called faces.crop_size now"),
+        ({"model.identity.view": "frame"}, "model.identity.view: frame is called face_crop now"),
+        ({"model.authenticity": "{sees: picture}"}, "model.authenticity.sees: picture is called image now"),
         ({"steps": "many"}, 'steps: expected int or null, got "many"'),
         ({"loss.name": "sphereface"}, "loss.name: expected soft_triplet or triplet or cosine_triplet or arcface or "),
         ({"faces.val_fraction": 1.5}, "faces.val_fraction: expected a number"),
@@ -184,7 +217,7 @@ def test_a_config_file_that_is_a_folder(refused, tmp_path):
         ({"steps": -1}, "steps: expected at least 0, got -1"),
         ({"faces.workers": -1}, "faces.workers: expected at least 0, got -1"),
         ({"seed": -1}, "seed: expected at least 0, got -1"),
-        ({"optimizer.lr": -0.1}, "optimizer.lr: expected a number from 0 to inf, got -0.1"),
+        ({"optimizer.lr": -0.1}, "optimizer.lr: expected at least 0, got -0.1"),
         ({"model.identity.dim": 0}, "model.identity.dim: expected at least 1, got 0"),
         ({"model.identity.size": 0}, "model.identity.size: expected at least 1, got 0"),
         ({"batch.n_instances": 1}, "n_instances: expected a whole number of at least 2, got 1"),
@@ -193,7 +226,10 @@ def test_a_config_file_that_is_a_folder(refused, tmp_path):
         ({"model.identity.frozen": "true"}, "model: every branch is frozen, so there is nothing to train"),
         ({"faces.transforms": "[{name: Explode}]"}, "Explode"),
         ({"faces.transforms": "[{name: ColorJitter, options: {loudness: 3}}]"}, "ColorJitter"),
-        ({"model.identity.crop": "true", "model.identity.size": 64}, "a crop of 64 pixels does not fit a frame of 32"),
+        (
+            {"model.identity.crop": "true", "model.identity.size": 64},
+            "a crop of 64 pixels does not fit a face crop of 32",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
@@ -266,13 +302,13 @@ def test_a_detector_that_is_none(refused, tmp_path, text):
 def test_a_run_of_this_name(refused, run_folder, tmp_path):
     shutil.copytree(run_folder, tmp_path / "runs" / "shared")
     said = refused(name="shared")
-    assert "runs/shared: a run of this name exists: go on with it by --resume, or choose another --name" in said
+    assert "runs/shared: a run of this name exists: resume it by --resume, or choose another --name" in said
 
 
 def test_going_on_with_other_settings(refused, run_folder, tmp_path):
     shutil.copytree(run_folder, tmp_path / "runs" / "shared")
     said = refused("--resume", name="shared", steps=5)
-    assert "runs/shared: was made with other settings (out, steps): go on with it by --config" in said
+    assert "runs/shared: was made with other settings (out, steps): resume it by --config" in said
 
 
 def test_a_folder_of_something_else(refused, tmp_path):
@@ -314,9 +350,9 @@ def test_a_cache_that_can_not_be_made(refused, tmp_path):
     [(None, "no such file")],
     ids=["missing"],
 )
-def test_a_list_of_faults_that_is_none(refused, tmp_path, text, what):
+def test_a_list_of_issues_that_is_none(refused, tmp_path, text, what):
     if text is not None:
-        (tmp_path / "faults.csv").write_text(text)
-    said = refused(**{"faces.faults": tmp_path / "faults.csv"})
-    assert f"{tmp_path / 'faults.csv'}: " in said
+        (tmp_path / "issues.csv").write_text(text)
+    said = refused(**{"faces.issues": tmp_path / "issues.csv"})
+    assert f"{tmp_path / 'issues.csv'}: " in said
     assert what in said

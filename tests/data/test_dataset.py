@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-import bonaface.data.dataset as loading
+import bonaface.data.image_cache as loading
 from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import Batch, TestBatches, TrainingBatches, open_store
+from bonaface.data.dataset import Batch, LabelledImages, TestBatches, TrainingBatches
+from bonaface.data.image_cache import open_store
 from bonaface.data.samplers import BalanceSampler
 from bonaface.data.table import FaceTable, read_faces
 from bonaface.errors import ConfigError, DataError
@@ -40,16 +41,12 @@ def batches(store, first=0, count=4, views=VIEWS, seed=0, augmentation=None):
     labels = np.array([0, 0, 0, 1, 1, -1, 2, 2, 2])
     rows = np.flatnonzero(labels >= 0)
     return TrainingBatches(
-        store,
-        labels,
-        np.arange(9) % 2 == 1,
-        rows,
+        LabelledImages(store, labels, np.arange(9) % 2 == 1, rows),
         BalanceSampler(labels[rows], 2, 2, seed=5),
         augmentation or Augmentation(flip=0.5, degrade=0.5),
         views,
+        range(first, first + count),
         seed,
-        first,
-        count,
     )
 
 
@@ -63,7 +60,7 @@ def test_preparer(prepare):
     assert prepare.kinds == ("aligned", "frame")
     assert (prepare.size("frame"), prepare.size("aligned")) == (32, 24)
     assert Preprocessor.of({"identity": InputSpec("frame", 224)}, 64, None).kinds == ("frame",)
-    with pytest.raises(ConfigError, match="does not fit a frame of 16"):
+    with pytest.raises(ConfigError, match="does not fit a face crop of 16"):
         Preprocessor.of(VIEWS, 16, None)
 
 
@@ -181,10 +178,10 @@ def test_batches(store):
 def test_a_batch_holds_the_rows_that_the_sampler_drew(store):
     made = batches(store, augmentation=Augmentation())
     for step in range(4):
-        rows = made.rows[made.sampler.batch(step)]
+        rows = made.images.rows[made.sampler.batch(step)]
         batch = made[step]
-        assert batch.labels.tolist() == made.labels[rows].tolist()
-        assert batch.is_fake.tolist() == made.is_fake[rows].tolist()
+        assert batch.labels.tolist() == made.images.labels[rows].tolist()
+        assert batch.is_fake.tolist() == made.images.is_fake[rows].tolist()
         for place, row in enumerate(rows):
             image = batch.images["identity"][place].permute(1, 2, 0).numpy()
             np.testing.assert_array_equal(image, store.image(int(row), VIEWS["identity"]))

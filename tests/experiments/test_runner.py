@@ -129,7 +129,7 @@ def test_missing_images_are_named_before_anything_runs(plan, tmp_path):
     made = plan([{"name": "a", "settings": {"faces.train": str(tmp_path / "gone")}}])
     with pytest.raises(DataError, match=r'row "a": faces\.train: .*gone: no such file or folder'):
         refuse_missing(made, made.trials())
-    made = plan([{"name": "a", "settings": {"faces.faults": str(tmp_path / "f.csv")}}])
+    made = plan([{"name": "a", "settings": {"faces.issues": str(tmp_path / "f.csv")}}])
     with pytest.raises(DataError, match=r'row "a": faces\.faults: .*f\.csv: no such file or folder'):
         refuse_missing(made, made.trials())
     made = plan([{"name": "a", "settings": {"faces.train": ""}}])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bonaface.config import save_config
+from bonaface.config_io import save_config
 from bonaface.experiments.curves import parallel_chart
 from bonaface.experiments.page import write_tables
 from bonaface.experiments.results import Spread, collect

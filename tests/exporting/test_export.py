@@ -95,7 +95,7 @@ def test_what_says_something_else_is_not_written(tiny_embedder, faces, tmp_path,
     torch.manual_seed(1)
     branch = BranchConfig("timm:test_resnet", "none", size=32, dim=8)
     crop = BranchConfig("timm:test_resnet", "none", size=32, crop=True)
-    other = build_model(ModelConfig(branch, crop, mirror=True, corners=True)).eval()
+    other = build_model(ModelConfig(branch, crop, flip_tta=True, five_crop=True)).eval()
     folded = graph.folded_graph
     monkeypatch.setattr(graph, "folded_graph", lambda model, description: folded(other, description))
     (tmp_path / "tiny.onnx").write_text("before")

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import FaceStore
+from bonaface.data.dataset import LabelledImages
+from bonaface.data.image_cache import FaceStore
 from bonaface.data.samplers import PairedFakesSampler
 from bonaface.errors import ConfigError
-from bonaface.forgery.batches import BesideForgeriesSampler, ForgingBatches, check_methods, forged_classes
+from bonaface.forgery.batches import Forging, ForgingBatches, PairedForgeriesSampler, check_methods, forged_classes
 from bonaface.images.crops import InputSpec
 
 PEOPLE, PHOTOS = 5, 4
@@ -42,11 +43,10 @@ def batches() -> Callable[..., ForgingBatches]:
     def make(
         methods: tuple[str, ...] = ("swap_alpha", "self_blend"), n_fake: int = 2, first: int = 0, seed: int = 1
     ) -> Any:
-        sampler = BesideForgeriesSampler(WHO, REAL, 3, 2, n_fake, 0.5, seed)
-        return ForgingBatches(
-            store(), WHO, REAL, np.arange(len(WHO)), sampler, Augmentation(flip=0.3), VIEWS, seed, first, 4, (2, n_fake),
-            methods, 1.0, forged_classes(WHO, WHO, REAL, shared=False),
-        )  # fmt: skip
+        sampler = PairedForgeriesSampler(WHO, REAL, 3, 2, n_fake, 0.5, seed)
+        images = LabelledImages(store(), WHO, REAL, np.arange(len(WHO)))
+        forging = Forging(2, n_fake, methods, 1.0, forged_classes(WHO, WHO, REAL, shared=False))
+        return ForgingBatches(images, sampler, Augmentation(flip=0.3), VIEWS, range(first, first + 4), seed, forging)
 
     return make
 
@@ -108,7 +108,7 @@ def test_deepfakes_of_the_data_are_used_as_the_share_says() -> None:
     fake = np.array([False] * 3 + [True] * 3 + [False] * 3)
     counts = {}
     for share in (0.0, 0.3, 1.0):
-        sampler = BesideForgeriesSampler(who, fake, 2, 3, 4, share, seed=5)
+        sampler = PairedForgeriesSampler(who, fake, 2, 3, 4, share, seed=5)
         drawn = np.stack([sampler.batch(step).reshape(2, 7) for step in range(300)])
         assert not fake[drawn[..., :3]].any()
         given = fake[drawn[..., 3:]]
@@ -124,7 +124,7 @@ def test_deepfakes_of_the_data_are_used_as_the_share_says() -> None:
 
 @given(st.integers(0, 10**6), st.integers(0, 50), st.integers(1, 4), st.integers(1, 5))
 def test_each_forgery_stands_beside_its_own_photo(seed: int, step: int, n_real: int, n_fake: int) -> None:
-    sampler = BesideForgeriesSampler(WHO, REAL, 2, n_real, n_fake, 0.5, seed)
+    sampler = PairedForgeriesSampler(WHO, REAL, 2, n_real, n_fake, 0.5, seed)
     rows = sampler.batch(step).reshape(2, n_real + n_fake)
     for own in rows:
         assert set(own[n_real:]) <= set(own[:n_real])
@@ -160,7 +160,7 @@ def test_classes_of_forgeries(data: st.DataObject) -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match=r"share: expected a number from 0 to 1"):
-        BesideForgeriesSampler(WHO, REAL, 2, 2, 2, share, 0)
+        PairedForgeriesSampler(WHO, REAL, 2, 2, 2, share, 0)
 
 
 def test_an_unknown_method_is_refused() -> None:
@@ -175,8 +175,8 @@ def test_a_training_without_deepfakes_forges_them(tmp_path: Path) -> None:
     from PIL import Image
     from rich.console import Console
 
-    from bonaface.config import parse_config
-    from bonaface.training.run import train
+    from bonaface.config_io import parse_config
+    from bonaface.training.train import train
 
     random = np.random.default_rng(0)
     for person in range(8):
@@ -187,8 +187,8 @@ def test_a_training_without_deepfakes_forges_them(tmp_path: Path) -> None:
             Image.fromarray(noisy).save(tmp_path / "faces" / str(person) / f"{n}.png")
     settings = {
         "out": tmp_path / "runs", "faces.train": tmp_path / "faces", "faces.cache": tmp_path / "cache",
-        "faces.val_fraction": 0.3, "faces.val_pairs": 16, "faces.frame_size": 40, "faces.workers": 0,
-        "faces.forgery.methods": '["self_blend","swap_multiband"]', "batch.sampler": "beside_fakes",
+        "faces.val_fraction": 0.3, "faces.val_pairs": 16, "faces.crop_size": 40, "faces.workers": 0,
+        "faces.forgery.methods": '["self_blend","swap_multiband"]', "batch.sampler": "paired_fakes",
         "batch.n_labels": 3, "batch.n_instances": 2, "model.identity.backbone": "timm:test_resnet",
         "model.identity.weights": "none", "model.identity.size": 40, "steps": 2, "device": "cpu", "precision": "32",
     }  # fmt: skip

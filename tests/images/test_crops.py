@@ -82,7 +82,7 @@ def test_at_test_time():
 
 def test_check():
     with pytest.raises(
-        ConfigError, match=r"a crop of 65 pixels does not fit a frame of 64: set faces\.frame_size"
+        ConfigError, match=r"a crop of 65 pixels does not fit a face crop of 64: set faces\.crop_size"
     ) as caught:
         InputSpec("frame", 65, crop=True).check(64)
     assert "\n" not in str(caught.value)

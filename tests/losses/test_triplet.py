@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError
 from bonaface.losses import triplet as losses_module
-from bonaface.losses.triplet import LOSSES, authenticity, cosine_triplet, soft_triplet, triplet
+from bonaface.losses.triplet import cosine_triplet, soft_triplet, triplet
 
 REDUCTIONS = ("mean", "sum", "mean_active")
 
@@ -234,33 +234,6 @@ def test_memory_does_not_hold_the_triplets():
     assert sum(saved) < 5 * 1000**2
 
 
-def test_authenticity_equals_its_definition():
-    logits, fake, smoothing = [2.0, -1.0, 0.3, -4.0], [False, False, True, True], 0.1
-    expected = 0.0
-    for z, f in zip(logits, fake, strict=True):
-        target = smoothing / 2 if f else 1 - smoothing / 2
-        expected += -target * np.log(1 / (1 + np.exp(-z))) - (1 - target) * np.log(1 / (1 + np.exp(z)))
-    value, active = authenticity(smoothing)(torch.tensor(logits), torch.tensor(fake))
-    assert value.item() == pytest.approx(expected / 4, rel=1e-6)
-    assert active.item() == 0.5
-
-
-def test_authenticity_gradient_and_edges():
-    fake = torch.tensor([True, False, True])
-    z = torch.tensor([0.4, -2.0, 1.0], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda logits: authenticity()(logits, fake).value, (z,))
-    far = torch.tensor([1e6, -1e6, 3.0], requires_grad=True)
-    value, active = authenticity()(far, fake)
-    value.backward()
-    assert value.isfinite()
-    assert far.grad.isfinite().all()
-    assert active.item() == 1
-    none = authenticity()(torch.zeros(0, requires_grad=True), torch.zeros(0, dtype=torch.bool))
-    assert none.value.item() == none.active.item() == 0
-    with pytest.raises(ValueError, match="size"):
-        authenticity()(torch.zeros(3, 1), fake)
-
-
 @pytest.mark.parametrize("margin", [0, -1, float("nan"), inf])
 def test_margin_must_be_positive(margin):
     for make in (triplet, cosine_triplet):
@@ -271,13 +244,3 @@ def test_margin_must_be_positive(margin):
 def test_other_settings_are_checked():
     with pytest.raises(ConfigError, match="mean, sum, mean_active"):
         soft_triplet("average")
-    for smoothing in (-0.1, 1.0, float("nan")):
-        with pytest.raises(ConfigError, match="smoothing"):
-            authenticity(smoothing)
-
-
-def test_table_names_the_constructors():
-    assert list(LOSSES) == ["authenticity", "cosine_triplet", "soft_triplet", "triplet"]
-    assert all(LOSSES[name].__name__ == name for name in LOSSES)
-    assert LOSSES["triplet"]().margin == 0.5
-    assert all(not make().state_dict() for make in LOSSES.values())

@@ -1,5 +1,6 @@
 """The branches of a model: heads, freezing, mirroring, and where a run's files come from."""
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -9,7 +10,7 @@ from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError
 from bonaface.images.crops import InputSpec
 from bonaface.models.backbones import build_backbone
-from bonaface.models.face_model import Branch, FaceModel, build_model
+from bonaface.models.face_model import Branch, FaceModel, build_model, joined_embeddings
 
 pytest_plugins = ("tiny_networks",)
 
@@ -75,7 +76,7 @@ def test_a_plain_model_judges_no_authenticity():
 
 
 def test_mirror():
-    model = FaceModel(branch(), branch(dim=1, seed=1), mirror=True).eval()
+    model = FaceModel(branch(), branch(dim=1, seed=1), flip_tta=True).eval()
     x = images()
     with torch.no_grad():
         mean = (model.identity(x) + model.identity(x.flip(-1))) / 2
@@ -84,7 +85,7 @@ def test_mirror():
         mirrored, mirrored_odds = model.embed({"identity": x.flip(-1), "authenticity": x.flip(-1)})
         torch.testing.assert_close(mirrored, vectors)
         torch.testing.assert_close(mirrored_odds, log_odds)
-        model.mirror = False
+        model.flip_tta = False
         assert not torch.allclose(model.embed({"identity": x, "authenticity": x})[0], vectors, atol=1e-4)
 
 
@@ -92,10 +93,10 @@ def test_build_model():
     config = ModelConfig(
         BranchConfig("timm:test_resnet", "none", size=48, dim=5, frozen=True),
         BranchConfig("timm:test_efficientnet", "none", size=24, crop=True),
-        mirror=True,
+        flip_tta=True,
     )
     model = build_model(config)
-    assert model.mirror
+    assert model.flip_tta
     assert model.views == {"identity": InputSpec("frame", 48), "authenticity": InputSpec("frame", 24, crop=True)}
     assert (model.identity.dim, model.identity.frozen) == (5, True)
     assert (model.authenticity.dim, model.authenticity.frozen) == (1, False)
@@ -116,3 +117,12 @@ def test_a_run_needs_neither_download_nor_the_original_file(tmp_path, write_netw
 
     monkeypatch.setattr(timm, "create_model", offline)
     build_model(ModelConfig(BranchConfig("timm:test_resnet", "pretrained", size=32)), kept.parent)
+
+
+def test_joined_embeddings():
+    parts = [(torch.ones(2, 3), torch.zeros(2)), (torch.zeros(1, 3), torch.ones(1))]
+    whole = joined_embeddings(parts)
+    np.testing.assert_array_equal(whole.identity, [[1, 1, 1], [1, 1, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(whole.authenticity, [0, 0, 1])
+    assert whole.identity.dtype == np.float32
+    assert joined_embeddings([(torch.ones(2, 3), None)]).authenticity is None

@@ -13,8 +13,9 @@ from rich.console import Console
 from tiny_networks import write_network
 from tiny_training import tiny_words
 
-from bonaface.config import TrainConfig, parse_config
-from bonaface.training.run import train
+from bonaface.config import TrainConfig
+from bonaface.config_io import parse_config
+from bonaface.training.train import train
 
 __all__ = ["write_network"]
 

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from bonaface.models.state_dicts import read_state_dict
 from bonaface.training.datamodule import TrainingFaces
-from bonaface.training.distributed import ALONE, Ranks
-from bonaface.training.run import train
+from bonaface.training.distributed import ALONE, Distributed
+from bonaface.training.train import train
 
 ROOT = Path(__file__).parent.parent.parent
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -28,7 +28,7 @@ TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 @given(st.integers(1, 40), st.integers(1, 7))
 def test_shares_are_equally_long_and_together_all_of_it(count, world):
     rows = np.arange(100, 100 + count)
-    shares = [Ranks(rank, world, world).share(rows) for rank in range(world)]
+    shares = [Distributed(rank, world, world).share(rows) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1
     assert np.concatenate(shares)[:count].tolist() == rows.tolist()
 
@@ -36,18 +36,18 @@ def test_shares_are_equally_long_and_together_all_of_it(count, world):
 def test_without_torchrun_there_is_one_process(monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     monkeypatch.setenv("RANK", "3")
-    assert Ranks.of_launch() == ALONE
-    assert ALONE.leads
-    assert ALONE.machines == 1
+    assert Distributed.from_environment() == ALONE
+    assert ALONE.is_main
+    assert ALONE.nodes == 1
 
 
 def test_torchrun_says_which_process_this_is(monkeypatch):
     said = {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
     for name, value in said.items():
         monkeypatch.setenv(name, value)
-    assert Ranks.of_launch() == Ranks(5, 8, 4)
-    assert Ranks.of_launch().machines == 2
-    assert not Ranks.of_launch().leads
+    assert Distributed.from_environment() == Distributed(5, 8, 4)
+    assert Distributed.from_environment().nodes == 2
+    assert not Distributed.from_environment().is_main
 
 
 def torchrun(words: list[str]) -> str:
@@ -87,7 +87,7 @@ class Joint:
 def test_two_processes_train_as_one_with_both_batches(words, config, tmp_path, monkeypatch, loss):
     """Losses, error rates and weights; the network has no batch norm, whose statistics each process on a CPU has for itself."""
     settings = {
-        "batch.sampler": "beside_fakes",
+        "batch.sampler": "paired_fakes",
         "batch.n_labels": 2,
         "model.identity.backbone": "timm:test_vit",
         "model.authenticity": "{backbone: timm:test_vit, weights: none, size: 32}",
@@ -101,8 +101,8 @@ def test_two_processes_train_as_one_with_both_batches(words, config, tmp_path, m
 
     alone = TrainingFaces.sampler
 
-    def joint(self, batch, seed, ranks=ALONE):
-        return Joint([alone(self, batch, seed, Ranks(rank, 2, 2)) for rank in range(2)])
+    def joint(self, distributed=ALONE):
+        return Joint([alone(self, Distributed(rank, 2, 2)) for rank in range(2)])
 
     monkeypatch.setattr(TrainingFaces, "sampler", joint)
     one = train(config("one", **settings), Console(file=io.StringIO()))

@@ -4,33 +4,32 @@ import io
 import json
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.config import LossConfig, OptimizerConfig
-from bonaface.errors import ConfigError
-from bonaface.losses.margin_softmax import HEADS
+from bonaface.config import OptimizerConfig
+from bonaface.losses import LOSSES, has_prototypes
 from bonaface.models.face_model import build_model
-from bonaface.training.datamodule import clean_faces, prepare
-from bonaface.training.module import FaceTraining, _optimizer, _rate, gathered, identity_loss
+from bonaface.training.datamodule import clean, prepare, read_sources
+from bonaface.training.module import FaceTraining
+from bonaface.training.optim import Length, build_optimizer, learning_rate
 from bonaface.training.run import load_run
 
 BOTH = {
     "model.authenticity.backbone": "timm:test_efficientnet",
     "model.authenticity.weights": "none",
     "model.authenticity.size": 32,
-    "batch.sampler": "beside_fakes",
+    "batch.sampler": "paired_fakes",
 }
 
 FORGED = {
     "faces.forgery.methods": ["self_blend", "rerender"],
     "faces.forgery.share": 1.0,
-    "faces.frame_size": 48,
-    "batch.sampler": "beside_fakes",
+    "faces.crop_size": 48,
+    "batch.sampler": "paired_fakes",
 }
 
 
@@ -44,11 +43,19 @@ def training(config):
         model = build_model(settings.model)
         console = Console(file=io.StringIO())
         with Progress(console=console) as progress:
-            table, _ = clean_faces(settings, console, progress)
-            faces = prepare(settings, table, model, console, progress)
-        return FaceTraining(model, faces, settings)
+            tables, _ = clean(read_sources(settings.faces), settings.faces, settings.batch, console, progress)
+            faces = prepare(tables, model.views, settings.faces, settings.batch, settings.seed, console, progress)
+        sampler = faces.sampler()
+        length = Length.of(len(sampler), settings.epochs, settings.steps, settings.val_every)
+        return FaceTraining(model, faces, sampler, length, settings.loss, settings.optimizer)
 
     return make
+
+
+def batches(made, steps):
+    """The batches of the first steps."""
+    views = {name: branch.view for name, branch in made.model.trained.items()}
+    return made.faces.train_loader(views, made.sampler, range(steps)).dataset
 
 
 def state(run, part=""):
@@ -63,7 +70,7 @@ def test_every_trained_weight_gets_a_gradient(training, name, reduction, extra):
     check_gradients(training(**{"loss.name": name, "loss.reduction": reduction, "model.identity.dim": 6}, **extra))
 
 
-@pytest.mark.parametrize("name", sorted(HEADS))
+@pytest.mark.parametrize("name", [name for name in LOSSES if has_prototypes(name)])
 @pytest.mark.parametrize("extra", [{}, BOTH, FORGED], ids=["identity", "both", "forged"])
 def test_every_weight_and_centre_gets_a_gradient_and_moves(training, name, extra):
     made = training(**{"loss.name": name, "model.identity.dim": 6}, **extra)
@@ -73,7 +80,11 @@ def test_every_weight_and_centre_gets_a_gradient_and_moves(training, name, extra
     classes = 2 * people if extra == FORGED else len(set(made.faces.labels.tolist()) - {-1})
     assert centres.shape == (6, classes * (3 if name == "subcenter_arcface" else 1))
     assert centres.grad.any()
-    held = {id(weight) for group in _optimizer(made, made.config.optimizer).param_groups for weight in group["params"]}
+    held = {
+        id(weight)
+        for group in build_optimizer(made.parameters(), made.settings).param_groups
+        for weight in group["params"]
+    }
     assert id(centres) in held
 
 
@@ -81,7 +92,7 @@ def check_gradients(made):
     with torch.no_grad():  # timm begins with residual branches that are switched off by a zero
         for weight in made.model.parameters():
             weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
-    batch = made.faces.training_batches(made.config, made.model, made.sampler, 0, 1)[0]
+    batch = batches(made, 1)[0]
     value = made.training_step(batch, 0)
     assert value.isfinite()
     value.backward()
@@ -92,7 +103,7 @@ def check_gradients(made):
 def test_the_loss_is_the_weighted_sum_of_its_terms(training):
     made = training(**BOTH, **{"loss.identity_weight": 0.3, "loss.authenticity_weight": 2.0})
     made.model.eval()
-    batch = made.faces.training_batches(made.config, made.model, made.sampler, 0, 1)[0]
+    batch = batches(made, 1)[0]
     with torch.no_grad():
         vectors = torch.nn.functional.normalize(made.model.identity(batch.images["identity"]))
         log_odds = made.model.authenticity(batch.images["authenticity"])[:, 0]
@@ -103,7 +114,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(training):
 
 def test_a_frozen_branch_has_no_loss(training):
     made = training(**BOTH, **{"model.identity.frozen": True})
-    batch = made.faces.training_batches(made.config, made.model, made.sampler, 0, 1)[0]
+    batch = batches(made, 1)[0]
     assert set(batch.images) == {"authenticity"}
     made.training_step(batch, 0).backward()
     assert all(weight.grad is None for weight in made.model.identity.parameters())
@@ -124,7 +135,7 @@ def test_a_frozen_branch_stays_bit_identical_through_a_run(trained, training):
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_schedule(schedule):
     settings = OptimizerConfig(schedule=schedule, warmup=0.1)
-    rates = [_rate(step, 100, settings) for step in range(101)]
+    rates = [learning_rate(step, 100, settings) for step in range(101)]
     assert rates[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     if schedule == "constant":
         assert set(rates[10:]) == {1.0}
@@ -136,10 +147,10 @@ def test_schedule(schedule):
 
 def test_schedule_without_warmup_and_in_one_step():
     settings = OptimizerConfig(warmup=0.0)
-    assert _rate(0, 10, settings) == 1.0
-    assert _rate(0, 1, settings) == 1.0
-    assert _rate(5, 1, settings) == pytest.approx(0.0)
-    assert _rate(0, 1, OptimizerConfig(warmup=1.0)) == 1.0
+    assert learning_rate(0, 10, settings) == 1.0
+    assert learning_rate(0, 1, settings) == 1.0
+    assert learning_rate(5, 1, settings) == pytest.approx(0.0)
+    assert learning_rate(0, 1, OptimizerConfig(warmup=1.0)) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -157,14 +168,14 @@ def test_the_schedule_ends_with_the_training(trained, settings, steps):
 
 def test_optimizer_groups(training):
     model = training().model
-    adamw = _optimizer(model, OptimizerConfig(lr=0.25, weight_decay=0.5))
+    adamw = build_optimizer(model.parameters(), OptimizerConfig(lr=0.25, weight_decay=0.5))
     assert isinstance(adamw, torch.optim.AdamW)
     decayed, plain = adamw.param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.5, 0.0)
     assert all(weight.ndim >= 2 for weight in decayed["params"])
     assert all(weight.ndim < 2 for weight in plain["params"])
     assert len(decayed["params"]) + len(plain["params"]) == len(list(model.parameters()))
-    sgd = _optimizer(model, OptimizerConfig("sgd", lr=0.25))
+    sgd = build_optimizer(model.parameters(), OptimizerConfig("sgd", lr=0.25))
     assert isinstance(sgd, torch.optim.SGD)
     assert {group["momentum"] for group in sgd.param_groups} == {0.9}
 
@@ -175,7 +186,7 @@ def test_one_step_of_sgd_by_hand(trained, training):
     settings |= {"optimizer.schedule": "constant", "steps": 1, "val_every": 1, "model.identity.dim": 4}
     made = training(**settings)
     made.train()
-    batch = made.faces.training_batches(made.config, made.model, made.sampler, 0, 1)[0]
+    batch = batches(made, 1)[0]
     made.training_step(batch, 0).backward()
     expected = {name: weight - 0.1 * weight.grad for name, weight in made.model.named_parameters()}
     ended = state(trained("one", **settings))
@@ -188,9 +199,9 @@ def test_accumulation_is_the_mean_of_gradients(trained, training):
     settings |= {"optimizer.schedule": "constant", "steps": 2, "val_every": 2, "optimizer.accumulate": 2}
     made = training(**settings)
     made.train()
-    batches = made.faces.training_batches(made.config, made.model, made.sampler, 0, 2)
+    both = batches(made, 2)
     for index in range(2):
-        (made.training_step(batches[index], index) / 2).backward()
+        (made.training_step(both[index], index) / 2).backward()
     ended = state(trained("two", **settings))
     for name, weight in made.model.named_parameters():
         torch.testing.assert_close(ended[f"model.{name}"], (weight - 0.1 * weight.grad).detach(), rtol=1e-4, atol=1e-6)
@@ -225,8 +236,7 @@ def test_early_stopping(trained):
 def test_validation_each_epoch_where_no_interval_is_given(trained, training):
     settings = {"steps": "null", "val_every": "null", "epochs": 2}
     made = training(**settings)
-    assert made.steps_per_round == len(made.sampler)
-    assert made.total_steps == 2 * len(made.sampler)
+    assert made.length == Length(2 * len(made.sampler), len(made.sampler))
     rows = pd.read_csv(trained("epochs", **settings) / "metrics.csv")
     assert rows["step"].tolist() == [0, len(made.sampler), 2 * len(made.sampler)]
 
@@ -251,28 +261,3 @@ def test_validation_sees_the_model_as_it_is_used(trained):
 def test_bf16_runs(trained):
     rows = pd.read_csv(trained("half", precision="bf16") / "metrics.csv")
     assert rows["train_loss"].iloc[1:].notna().all()
-
-
-def test_identity_losses():
-    assert identity_loss(LossConfig(name="soft_triplet"), 4, 3).margin is None
-    assert identity_loss(LossConfig(name="cosine_triplet", margin=None), 4, 3).margin is None
-    assert identity_loss(LossConfig(name="triplet", margin=0.2), 4, 3).margin == 0.2
-    head = identity_loss(LossConfig(name="cosface", margin=0.2, scale=30), 4, 3).loss
-    assert (head.margin, head.scale, head.W.shape) == (0.2, 30, (3, 4))
-    assert identity_loss(LossConfig(name="cosface", margin=None), 4, 3).loss.margin == 0.35
-    with pytest.raises(ConfigError, match=r"loss\.margin: triplet needs a margin"):
-        identity_loss(LossConfig(name="triplet", margin=None), 4, 3)
-    assert identity_loss(LossConfig(name="triplet", memory=7), 4, 3).vectors.shape == (7, 3)
-    with pytest.raises(ConfigError, match=r"loss\.memory: arcface compares with centres of classes: expected 0"):
-        identity_loss(LossConfig(name="arcface", memory=7), 4, 3)
-    with pytest.raises(ConfigError, match=r"loss\.reduction: adaface compares no triplets: expected mean, got sum"):
-        identity_loss(LossConfig(name="adaface", reduction="sum"), 4, 3)
-
-
-def test_gathered():
-    parts = [(torch.ones(2, 3), torch.zeros(2)), (torch.zeros(1, 3), torch.ones(1))]
-    whole = gathered(parts)
-    np.testing.assert_array_equal(whole.identity, [[1, 1, 1], [1, 1, 1], [0, 0, 0]])
-    np.testing.assert_array_equal(whole.authenticity, [0, 0, 1])
-    assert whole.identity.dtype == np.float32
-    assert gathered([(torch.ones(2, 3), None)]).authenticity is None

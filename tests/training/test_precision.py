@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bonaface.errors import ConfigError
 from bonaface.models.face_model import build_model
-from bonaface.training.precision import Numerics, chosen_numerics, fastest, precision_of
+from bonaface.training.precision import Precision, choose_precision, fastest, lightning_precision
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def test_measuring_leaves_weights_statistics_and_random_numbers_alone(branches):
 def test_a_choice_is_noted_told_and_read_back(branches, tmp_path):
     told = io.StringIO()
     note = tmp_path / "precision.json"
-    best = chosen_numerics(branches, "auto", "cpu", note, Console(file=told, width=300))
+    best = choose_precision(branches, "auto", "cpu", note, Console(file=told, width=300))
     assert json.loads(note.read_text()) == {"precision": best.precision, "channels_last": best.channels_last}
     assert f"precision: {best} " in told.getvalue()
-    other = Numerics("32-true", not best.channels_last)
+    other = Precision("32-true", not best.channels_last)
     note.write_text(json.dumps({"precision": "32-true", "channels_last": other.channels_last}))
-    assert chosen_numerics(branches, "auto", "cpu", note, Console(file=told)) == other
+    assert choose_precision(branches, "auto", "cpu", note, Console(file=told)) == other
 
 
 @pytest.mark.parametrize("text", ["{", '{"precision": "32-true", "speed": 3}', "3"])
@@ -49,23 +49,23 @@ def test_a_broken_note_is_refused(branches, tmp_path, text):
     note = tmp_path / "precision.json"
     note.write_text(text)
     with pytest.raises(ConfigError, match="delete it to measure again"):
-        chosen_numerics(branches, "auto", "cpu", note, Console(file=io.StringIO()))
+        choose_precision(branches, "auto", "cpu", note, Console(file=io.StringIO()))
 
 
 def test_what_is_set_is_not_measured(branches, tmp_path):
     note = tmp_path / "precision.json"
-    assert chosen_numerics(branches, "16", "cuda", note, Console()) == Numerics("16-mixed")
-    assert chosen_numerics(branches, "32", "cpu", note, Console()) == Numerics("32-true")
+    assert choose_precision(branches, "16", "cuda", note, Console()) == Precision("16-mixed")
+    assert choose_precision(branches, "32", "cpu", note, Console()) == Precision("32-true")
     assert not note.exists()
 
 
 def test_several_processes_follow_the_rule(branches):
-    assert chosen_numerics(branches, "auto", "cpu", None, Console()).precision == precision_of("auto", "cpu")
+    assert choose_precision(branches, "auto", "cpu", None, Console()).precision == lightning_precision("auto", "cpu")
 
 
 def test_precisions():
-    assert [precision_of(name, "cpu") for name in ("32", "bf16", "16")] == ["32-true", "bf16-mixed", "16-mixed"]
-    assert precision_of("auto", "cpu") in {"32-true", "bf16-mixed"}
+    assert [lightning_precision(name, "cpu") for name in ("32", "bf16", "16")] == ["32-true", "bf16-mixed", "16-mixed"]
+    assert lightning_precision("auto", "cpu") in {"32-true", "bf16-mixed"}
 
 
 def test_a_training_measures_and_goes_on_as_it_began(trained):

@@ -15,10 +15,11 @@ import torch
 import yaml
 from rich.console import Console
 
-from bonaface.config import parse_config
+from bonaface.config_io import RENAMED, parse_config
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.training.module import FaceTraining
-from bonaface.training.run import load_run, train
+from bonaface.training.run import load_run
+from bonaface.training.train import train
 
 AUTHENTIC = {
     "model.identity.frozen": True,
@@ -26,7 +27,7 @@ AUTHENTIC = {
     "model.authenticity.weights": "none",
     "model.authenticity.size": 24,
     "model.authenticity.crop": True,
-    "batch.sampler": "beside_fakes",
+    "batch.sampler": "paired_fakes",
     "faces.degrade": 0.5,
 }
 # Without batch norm and with no steps every validation is exactly as good as the first.
@@ -69,7 +70,7 @@ def test_one_seed_one_model(trained):
 
 def test_what_a_run_leaves(trained):
     run = trained("whole")
-    files = {"config.yaml", "faults.csv", "best.ckpt", "last.ckpt", "metrics.csv", "metrics.json", "calibration.json"}
+    files = {"config.yaml", "issues.csv", "best.ckpt", "last.ckpt", "metrics.csv", "metrics.json", "calibration.json"}
     assert {file.name for file in run.iterdir()} == files
     rows = pd.read_csv(run / "metrics.csv")
     assert rows["step"].tolist() == [0, 2, 4, 6]
@@ -139,9 +140,9 @@ def test_a_killed_run_goes_on_as_if_never_killed(words, trained, tmp_path):
         (AUTHENTIC, 4),
         ({"optimizer.accumulate": 2, "optimizer.name": "sgd", "optimizer.clip": 1.0}, 7),
         ({"patience": 2, **STILL}, 8),
-        ({"optimizer.average": 0.5}, 7),
+        ({"optimizer.ema": 0.5}, 7),
         ({"loss.name": "adaface"}, 7),
-        ({"loss.memory": 30, "optimizer.average": 0.5}, 7),
+        ({"loss.memory": 30, "optimizer.ema": 0.5}, 7),
     ],
     ids=["first round", "last round", "authentic", "accumulate", "patience", "average", "centres", "memory"],
 )
@@ -155,14 +156,15 @@ def test_any_stop_any_recipe(trained, monkeypatch, settings, stop):
         stop_at(context, stop)
         with pytest.raises(RuntimeError, match="stopped"):
             trained("stopped", **settings)
-    assert_equal(reference, trained("stopped", resume=True, **settings))
+    there = stop >= settings["val_every"]  # of one that failed before its first checkpoint nothing is left
+    assert_equal(reference, trained("stopped", resume=there, **settings))
 
 
 def test_the_average_of_the_weights_is_kept(trained):
     settings = {"optimizer.schedule": "constant", "optimizer.warmup": 0, "optimizer.lr": 1e-2}
 
     def weights(steps, average):
-        run = trained(f"{steps} {average}", steps=steps, val_every=steps, **settings, **{"optimizer.average": average})
+        run = trained(f"{steps} {average}", steps=steps, val_every=steps, **settings, **{"optimizer.ema": average})
         state = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
         return {name: value for name, value in state.items() if value.is_floating_point()}
 
@@ -175,7 +177,7 @@ def test_the_average_of_the_weights_is_kept(trained):
 def test_a_run_starts_with_the_weights_of_another(trained, monkeypatch, tmp_path):
     first = trained("first", **AUTHENTIC)
     best = json.loads((first / "metrics.json").read_text())["val"]
-    start = {**AUTHENTIC, "start": first, "faces.degrade": 0.0}
+    start = {**AUTHENTIC, "init_from": first, "faces.degrade": 0.0}
     further = trained("further", **start)
     begun = json.loads((further / "metrics.json").read_text())["untrained"]
     for name in ("challenge_eer", "sv_eer", "spf_eer", "sasv_eer"):
@@ -192,9 +194,9 @@ def test_a_run_starts_with_the_weights_of_another(trained, monkeypatch, tmp_path
 def test_a_start_that_is_none_is_refused(trained, tmp_path):
     first = trained("first")
     with pytest.raises(ModelError, match=r"best\.ckpt: made with another backbone than model says: \d+ of \d+ tensors"):
-        trained("other", start=first, **{"model.identity.backbone": "timm:test_convnext"})
-    with pytest.raises(ConfigError, match=r"start: .*nowhere: not the folder of a run"):
-        trained("other", start=tmp_path / "nowhere")
+        trained("other", init_from=first, **{"model.identity.backbone": "timm:test_convnext"})
+    with pytest.raises(ConfigError, match=r"init_from: .*nowhere: not the folder of a run"):
+        trained("other", init_from=tmp_path / "nowhere")
     assert not (tmp_path / "runs" / "other").exists()
 
 
@@ -202,7 +204,7 @@ def test_two_runs_side_by_side(trained):
     """Kept without a step, a network for the image and one for its residual say the mean of what they said apart."""
     image = trained("image", **AUTHENTIC)
     residual = trained("residual", **AUTHENTIC, **{"model.authenticity.sees": "residual", "optimizer.lr": 0.01})
-    both = AUTHENTIC | {"model.authenticity.sees": "both", "start": f"[{image}, {residual}]"}
+    both = AUTHENTIC | {"model.authenticity.sees": "both", "init_from": f"[{image}, {residual}]"}
     run = load_run(trained("both", **both, steps=0))
     images = torch.randint(0, 256, (5, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     apart, inputs = [load_run(each).model for each in (image, residual)], {"authenticity": images}
@@ -212,7 +214,7 @@ def test_two_runs_side_by_side(trained):
     assert not torch.allclose(*said)
     assert json.loads((run.folder / "metrics.json").read_text())["steps"] == 0
     assert run.calibration is not None
-    further = trained("further", **AUTHENTIC | {"model.authenticity.sees": "both", "start": run.folder})
+    further = trained("further", **AUTHENTIC | {"model.authenticity.sees": "both", "init_from": run.folder})
     moved = {
         name for name, value in weights(further).items() if not torch.equal(value, weights(run.folder, "best")[name])
     }
@@ -223,21 +225,24 @@ def test_runs_that_can_not_stand_side_by_side_are_refused(trained):
     first, plain = trained("first", **AUTHENTIC), trained("plain")
     both = AUTHENTIC | {"model.authenticity.sees": "both", "steps": 0}
     with pytest.raises(
-        ConfigError, match=r"start: expected one folder, or two where model\.authenticity\.sees is both, got 2"
+        ConfigError, match=r"init_from: expected one folder, or two if model\.authenticity\.sees is both, got 2"
     ):
-        trained("other", **AUTHENTIC, start=f"[{first}, {first}]")
+        trained("other", **AUTHENTIC, init_from=f"[{first}, {first}]")
     with pytest.raises(ConfigError, match=r"got 3"):
-        trained("other", **both, start=f"[{first}, {first}, {first}]")
+        trained("other", **both, init_from=f"[{first}, {first}, {first}]")
     with pytest.raises(ConfigError, match=r"got 0"):
-        trained("other", **both, start="[]")
-    with pytest.raises(ConfigError, match=r"start: .*plain: expected a network .* by the residual, and it has none"):
-        trained("other", **both, start=f"[{first}, {plain}]")
+        trained("other", **both, init_from="[]")
     with pytest.raises(
-        ConfigError, match=r"start: .*first: expected .* by the residual, and it has one that sees image"
+        ConfigError,
+        match=r"init_from: .*plain: expected an .* that sees the residual, and it has none",
     ):
-        trained("other", **both, start=f"[{first}, {first}]")
+        trained("other", **both, init_from=f"[{first}, {plain}]")
+    with pytest.raises(
+        ConfigError, match=r"init_from: .*first: expected .* sees the residual, and it has one that sees image"
+    ):
+        trained("other", **both, init_from=f"[{first}, {first}]")
     with pytest.raises(ModelError, match=r"made with another backbone than model says"):
-        trained("other", **both, start=first)
+        trained("other", **both, init_from=first)
 
 
 def test_dropout_is_the_same_after_a_stop(trained, monkeypatch, tmp_path, write_network):
@@ -275,16 +280,20 @@ def test_going_on_with_a_finished_run_changes_nothing(trained, settings):
     assert_equal(reference, run)
 
 
-def test_resume_without_a_run_starts_one(trained):
-    assert_equal(trained("reference"), trained("fresh", resume=True))
+def test_there_is_nothing_to_resume(trained, tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"fresh: no run of this name to resume: leave --resume out, or correct --name"
+    ):
+        trained("fresh", resume=True)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_is_not_overwritten(trained):
     run = trained("once")
     before = weights(run)
-    with pytest.raises(ConfigError, match=r"once: a run of this name exists: go on with it by --resume"):
+    with pytest.raises(ConfigError, match=r"once: a run of this name exists: resume it by --resume"):
         trained("once")
-    with pytest.raises(ConfigError, match=r"was made with other settings \(optimizer\): go on with it by --config"):
+    with pytest.raises(ConfigError, match=r"was made with other settings \(optimizer\): resume it by --config"):
         trained("once", resume=True, **{"optimizer.lr": 0.5})
     assert all(torch.equal(before[name], value) for name, value in weights(run).items())
 
@@ -351,7 +360,7 @@ def test_networks_of_one_file_name(trained, tmp_path, write_network):
         "model.identity.backbone": f"onnx:{one}",
         "model.identity.size": 16,
         "model.identity.weights": "pretrained",
-        "batch.sampler": "beside_fakes",
+        "batch.sampler": "paired_fakes",
     }
     with pytest.raises(ConfigError, match=r"two different files are called net\.onnx"):
         trained("two", **settings, **{"model.authenticity.backbone": f"onnx:{other}"})
@@ -368,7 +377,7 @@ def test_no_run(tmp_path, trained, monkeypatch):
         stop_at(context, 0, KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt):
             trained("early")
-    with pytest.raises(ModelError, match="stopped before its first validation; go on by --resume"):
+    with pytest.raises(ModelError, match="stopped before its first validation; resume it by --resume"):
         load_run(tmp_path / "runs" / "early")
 
 
@@ -389,3 +398,44 @@ def test_an_interrupted_run_has_no_calibration(trained, monkeypatch, tmp_path):
         with pytest.raises(RuntimeError, match="stopped"):
             trained("interrupted")
     assert load_run(tmp_path / "runs" / "interrupted").calibration is None
+
+
+def test_a_run_of_0_1_loads_and_resumes(trained, monkeypatch, tmp_path):
+    """Its settings and its modules had other names."""
+    settings = AUTHENTIC | {"model.authenticity.sees": "both", "model.five_crop": True, "optimizer.ema": 0.5}
+    reference = trained("reference", **settings)
+    with monkeypatch.context() as context:
+        stop_at(context, 4)
+        with pytest.raises(RuntimeError, match="stopped"):
+            trained("old", **settings)
+    for name in ("reference", "old"):
+        make_old(shutil.copytree(tmp_path / "runs" / name, tmp_path / "0.1" / name))
+    new, old = load_run(reference).model.state_dict(), load_run(tmp_path / "0.1" / "reference").model.state_dict()
+    assert all(torch.equal(value, old[name]) for name, value in new.items())
+    shutil.rmtree(tmp_path / "runs" / "old")
+    shutil.move(tmp_path / "0.1" / "old", tmp_path / "runs" / "old")
+    resumed = trained("old", resume=True, **settings)
+    ended, wanted = weights(resumed), weights(reference)
+    assert list(ended) == list(wanted)
+    assert all(torch.equal(value, ended[name]) for name, value in wanted.items())
+
+
+def make_old(run: Path) -> None:
+    """Gives a run the names of 0.1."""
+    text = (run / "config.yaml").read_text()
+    for old, new in RENAMED.items():
+        text = text.replace(f"{new.rpartition('.')[2]}: ", f"{old.rpartition('.')[2]}: ")
+    text = text.replace("sampler: paired_fakes", "sampler: beside_fakes").replace("view: face_crop", "view: frame")
+    (run / "config.yaml").write_text(text)
+    for file in run.glob("*.ckpt"):
+        checkpoint = torch.load(file, weights_only=True)
+        for key in {"state_dict", "current_model_state"} & checkpoint.keys():
+            named = checkpoint[key].items()
+            checkpoint[key] = {name.replace("backbone.net.image.", "backbone.net.picture."): x for name, x in named}
+        torch.save(checkpoint, file)
+
+
+def test_a_run_is_read_without_lightning():
+    code = "import sys, bonaface.training.run; print(*sorted({'lightning', 'pandas', 'sklearn'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

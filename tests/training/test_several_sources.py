@@ -13,10 +13,10 @@ from rich.progress import Progress
 from bonaface.data.samplers import EachSource, PairedFakesSampler
 from bonaface.errors import ConfigError, DataError
 from bonaface.models.face_model import build_model
-from bonaface.training.datamodule import clean_faces, prepare
+from bonaface.training.datamodule import clean, prepare, read_sources
 
 PAIRED = {
-    "batch.sampler": "beside_fakes",
+    "batch.sampler": "paired_fakes",
     "batch.n_labels": 4,
     "batch.n_instances": 2,
     "faces.forgery.methods": '["self_blend"]',
@@ -42,15 +42,16 @@ def prepared(config):
         made = config(**{"faces.train": json.dumps([str(each) for each in sources]), **PAIRED, **settings})
         console = Console(file=io.StringIO())
         with Progress(console=console) as progress:
-            tables, faults = clean_faces(made, console, progress)
-            return made, prepare(made, tables, build_model(made.model), console, progress), faults
+            tables, issues = clean(read_sources(made.faces), made.faces, made.batch, console, progress)
+            views = build_model(made.model).views
+            return prepare(tables, views, made.faces, made.batch, made.seed, console, progress), issues
 
     return make
 
 
 def test_each_source_fills_an_equal_part_of_every_batch(prepared, people, second):
-    made, faces, _ = prepared([people, second])
-    sampler = faces.sampler(made.batch, 0)
+    faces, _ = prepared([people, second])
+    sampler = faces.sampler()
     for step in range(40):
         source = faces.source[faces.train_rows[sampler.batch(step)]]
         np.testing.assert_array_equal(source, np.repeat([0, 1], len(source) // 2))
@@ -60,19 +61,19 @@ def test_a_single_photo_of_a_person_is_enough_beside_deepfakes(prepared, people,
     for folder in second.iterdir():
         for spare in sorted(folder.iterdir())[1:]:
             spare.unlink()
-    made, faces, faults = prepared([people, second])
-    assert "small_class" not in set(faults["issue"])
-    drawn = faces.train_rows[np.concatenate([faces.sampler(made.batch, 0).batch(step) for step in range(40)])]
+    faces, issues = prepared([people, second])
+    assert "small_class" not in set(issues["issue"])
+    drawn = faces.train_rows[np.concatenate([faces.sampler().batch(step) for step in range(40)])]
     single = np.flatnonzero((faces.source == 1) & (faces.labels >= 0))
     assert set(single) <= set(drawn)
     assert set(faces.table.frame["person"].iloc[single].value_counts()) == {1}
-    balanced = {"batch.sampler": "balance", "faces.forgery.methods": "[]"}
+    balanced = {"batch.sampler": "balanced", "faces.forgery.methods": "[]"}
     with pytest.raises(DataError, match="small_class"):
         prepared([people, second], **balanced)
 
 
 def test_people_of_one_name_in_two_folders_are_two_people(prepared, people, second):
-    _, faces, _ = prepared([people, second])
+    faces, _ = prepared([people, second])
     frame = faces.table.frame
     assert frame["person"].nunique() == 14 + 9
     by_person = frame.groupby("person")["split"].nunique()
@@ -81,36 +82,36 @@ def test_people_of_one_name_in_two_folders_are_two_people(prepared, people, seco
 
 
 def test_both_sources_are_validated_on_all_kinds(prepared, people, second):
-    _, faces, _ = prepared([people, second], **{"faces.val_pairs": 200})
-    own = faces.pairs[faces.pairs["kind"] == "own_fake"]
-    assert set(own["person_0"].str.rpartition("/")[0]) == set(faces.names)
+    faces, _ = prepared([people, second], **{"faces.val_pairs": 200})
+    own = faces.pairs.photos.iloc[faces.pairs.first[faces.pairs.kind == "own_fake"]]
+    assert set(own["person"].str.rpartition("/")[0]) == set(faces.names)
 
 
-def test_a_list_of_faults_belongs_to_its_source(prepared, people, second, tmp_path):
-    listed = tmp_path / "faults.csv"
+def test_a_list_of_issues_belongs_to_its_source(prepared, people, second, tmp_path):
+    listed = tmp_path / "issues.csv"
     gone = "00000003/1.png"
     pd.DataFrame(
-        [(gone, "mislabelled", "", "drop", 1.0)], columns=["path", "fault", "evidence", "suggestion", "confidence"]
+        [(gone, "mislabelled", "", "drop", 1.0)], columns=["path", "issue", "evidence", "suggestion", "confidence"]
     ).to_csv(listed, index=False)
-    _, faces, faults = prepared([people, second], **{"faces.faults": json.dumps([None, str(listed)])})
+    faces, issues = prepared([people, second], **{"faces.issues": json.dumps([None, str(listed)])})
     used = set(faces.table.frame["path"])
     assert str(second / gone) not in used
     assert str(people / "images" / gone) in used
-    assert str(second / gone) in set(faults["path"])
+    assert str(second / gone) in set(issues["path"])
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"batch.n_labels": 3}, "batch.n_labels: expected a multiple of 2"),
-        ({"faces.faults": '["a.csv", "b.csv", "c.csv"]'}, "faces.faults: expected one for each of 2"),
-        ({"faces.faults": "a.csv"}, "faces.faults: expected one for each of 2"),
+        ({"faces.issues": '["a.csv", "b.csv", "c.csv"]'}, "faces.issues: expected one for each of 2"),
+        ({"faces.issues": "a.csv"}, "faces.issues: expected one for each of 2"),
     ],
 )
 def test_what_does_not_fit_the_sources_is_said(prepared, people, second, settings, said):
     def drawn():
-        made, faces, _ = prepared([people, second], **settings)
-        return faces.sampler(made.batch, 0)
+        faces, _ = prepared([people, second], **settings)
+        return faces.sampler()
 
     with pytest.raises(ConfigError, match=said):
         drawn()

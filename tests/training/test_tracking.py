@@ -15,8 +15,8 @@ from bonaface.config import TrackingConfig
 from bonaface.errors import ConfigError
 from bonaface.training import tracking
 from bonaface.training.mlflow import MlflowEntry, check_store
-from bonaface.training.run import train
 from bonaface.training.tracking import check_tracking, send_figures
+from bonaface.training.train import train
 
 mlflow = pytest.importorskip("mlflow")
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bonaface.errors import ConfigError
 from bonaface.images.crops import InputSpec
 from bonaface.inference.backends.base import Images, Network, in_parts
 from bonaface.inference.backends.onnx import OnnxFaceNetwork
@@ -37,8 +36,10 @@ class TorchNetwork:
     """
 
     def __init__(self, model: FaceModel, name: str, device: str = "cpu") -> None:
+        from bonaface.models.device import available_device
+
         self.name = name
-        self.device = _available(device)
+        self.device = available_device(device)
         self.model = model.to(self.device)
 
     @property
@@ -55,7 +56,7 @@ class TorchNetwork:
     def fingerprint(self) -> str:
         """Of the weights, the layers and what stands before and behind them."""
         settings = [(branch.backbone.size, branch.backbone.bgr) for branch in self._branches()]
-        digest = hashlib.blake2b(f"{self.views} {self.model.mirror} {settings} {self.model}".encode(), digest_size=16)
+        digest = hashlib.blake2b(f"{self.views} {self.model.flip_tta} {settings} {self.model}".encode(), digest_size=16)
         for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]:
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(tensor.detach().float().cpu().numpy()).data)
@@ -78,16 +79,6 @@ class TorchNetwork:
         with torch.inference_mode():
             identity, log_odds = self.model.embed(inputs)
         return Embeddings(identity.float().cpu().numpy(), None if log_odds is None else log_odds.float().cpu().numpy())
-
-
-def _available(device: str) -> str:
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: cuda was asked for, and this machine has no CUDA device that torch can use")
-    return device
 
 
 def as_torch(network: Network) -> TorchNetwork | None:

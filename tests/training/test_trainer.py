@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from bonaface.training import memory
+from bonaface.training import trainer
 
 GROWTH = """
 import resource, sys
 import torch
-from bonaface.training.memory import keep_freed_memory
+from bonaface.training.trainer import keep_freed_memory
 
 taken = keep_freed_memory() if sys.argv[1] == "kept" else None
 for _ in range(20):
@@ -38,6 +38,6 @@ def test_freed_memory_is_used_again_without_page_faults():
 
 
 def test_other_libraries_are_left_alone(monkeypatch):
-    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr(memory.ctypes, "CDLL", None)  # whoever asks for the library fails
-    assert memory.keep_freed_memory() is False
+    monkeypatch.setattr(trainer.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(trainer.ctypes, "CDLL", None)  # whoever asks for the library fails
+    assert trainer.keep_freed_memory() is False

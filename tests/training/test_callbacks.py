@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bonaface.errors import DataError
-from bonaface.training.checkpoints import WholeCheckpoints
+from bonaface.training.callbacks import AtomicCheckpoints
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(small_disk):
-    writer, file = WholeCheckpoints(), small_disk / "last.ckpt"
+    writer, file = AtomicCheckpoints(), small_disk / "last.ckpt"
     writer.save_checkpoint({"weights": torch.ones(1000)}, file)
     with pytest.raises(DataError, match=r"last\.ckpt: can't be written, the disk is full"):
         writer.save_checkpoint({"weights": torch.zeros(200_000)}, file)
@@ -32,7 +32,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(small_disk):
 
 
 def test_a_checkpoint_is_read_back(tmp_path):
-    writer = WholeCheckpoints()
+    writer = AtomicCheckpoints()
     writer.save_checkpoint({"step": 3, "weights": torch.arange(4)}, tmp_path / "new" / "a.ckpt")
     content = writer.load_checkpoint(tmp_path / "new" / "a.ckpt", weights_only=True)
     assert content["step"] == 3
