@@ -4,10 +4,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OML_VENV := .venv-oml
 
-.PHONY: help install demo test bench parity clean
+.PHONY: help install demo test docs bench parity clean
 help:
 	@echo "make demo    install, train on the embedded people, evaluate, write a submission (5 minutes after install)"
 	@echo "make test    lint, types and tests"
+	@echo "make docs    the documentation site, strictly, into build/site"
 	@echo "make bench   speed beside OML and scikit-learn: hours; BENCH=--quick tries whether all of it runs"
 	@echo "make parity  losses, samplers and backbones beside OML's, in an environment of its own"
 
@@ -33,6 +34,16 @@ test: $(STAMP)
 	$(BIN)/mypy
 	test ! -x $(BIN)/hadolint || $(BIN)/hadolint docker/Dockerfile docker/Dockerfile.gpu
 	$(BIN)/pytest
+
+# The site has an environment of its own, without torch: the references are written from parsers and docstrings.
+DOCS_VENV := .venv-docs
+$(DOCS_VENV)/.installed: pyproject.toml constraints.txt
+	test -d $(DOCS_VENV) || $(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(DOCS_VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 
 # Open Metric Learning needs numpy<2, which constraints.txt does not have: the newest versions that go with it are taken.
 $(OML_VENV)/.installed: pyproject.toml

@@ -15,7 +15,7 @@ from bonaface.errors import BonafaceError, MissingExtraError
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DECLARED = PROJECT["optional-dependencies"]
 BY_MODULE = importlib.metadata.packages_distributions()
-NOT_FOR_COMMANDS = {"all", "dev", "oml"}
+NOT_FOR_COMMANDS = {"all", "dev", "docs", "oml"}
 
 
 def name_of(requirement):
