@@ -168,6 +168,18 @@ def test_links_lead_somewhere(page):
         assert page.name == "README.md" or DOCS in file.resolve().parents, f"{target}: the site has docs/ alone"
 
 
+def test_files_of_the_repository_that_pages_name_are_there():
+    named = {
+        (page.name, name)
+        for page in PAGES
+        for name in re.findall(
+            r"\b(?:configs|experiments|benchmarks|docker)/[\w.]+\.\w+", page.read_text(encoding="utf-8")
+        )
+    }
+    assert len(named) > 20
+    assert not [each for each in named if not (ROOT / each[1]).exists()]
+
+
 def test_every_page_is_in_the_navigation():
     import yaml
 

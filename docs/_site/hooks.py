@@ -49,7 +49,7 @@ def _command(parser: argparse.ArgumentParser, title: str, level: int) -> Iterato
         elif action.dest != "help":
             rows.append(_argument(parser, action))
     if rows:
-        parts.append("| | |\n|---|---|\n" + "\n".join(rows))
+        parts.append("| argument | |\n|---|---|\n" + "\n".join(rows))
     if parser.epilog and not below:
         parts.append(parser.epilog)
     yield "\n\n".join(part for part in parts if part)
