@@ -1,4 +1,4 @@
-"""What of another camera's photos a model takes for forgery: real photos, changed in one way at a time.
+"""Share of another camera's photos that a model takes for forgeries: real photos, changed in one way at a time.
 
 python benchmarks/cameras.py FACES --model MODEL
 
@@ -56,7 +56,7 @@ WAYS: Mapping[str, Callable[[ImageArray], ImageArray]] = {
     "... blurred along its lines by 1 px": lambda small: blurred(small, 1.0, 0.01),
     "... blurred by 1 px, sharpened by 2": lambda small: sharpened(blurred(small, 1.0), 2.0, 1.5),
 }
-"""What is done to a photo that was cut, coloured and sized as ORL's are."""
+"""Changes to a photo that was cut, coloured and sized as ORL's are."""
 
 
 def close(image: ImageArray, points: NDArray[np.float32]) -> ImageArray:

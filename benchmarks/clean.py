@@ -1,4 +1,4 @@
-"""How well wrong labels and people in two folders are found, and how the search grows.
+"""Precision and recall of wrong labels and of people in two folders, and growth of the search.
 
     python benchmarks/clean.py search --photos 100000 --people 5000
     python benchmarks/clean.py planted FACES_DIR --model ONNX --detector ONNX [--without FAULTS.csv] [--seeds 3]
@@ -67,7 +67,8 @@ def moved(vectors: Vectors, person: Labels, share: float, rng: np.random.Generat
 
 def swapped(vectors: Vectors, person: Labels, share: float, rng: np.random.Generator) -> Planted:
     """Two people exchange a photo, each at most once: of folders of two nobody can say which is wrong."""
-    labels, used, size = person.copy(), set(), np.bincount(person)
+    used: set[int] = set()
+    labels, size = person.copy(), np.bincount(person)
     for a, b in rng.permutation(len(person))[: 2 * int(share * len(person) / 2)].reshape(-1, 2):
         pair = {int(person[a]), int(person[b])}
         if len(pair) == 2 and not pair & used and min(size[list(pair)]) > 1:

@@ -1,4 +1,4 @@
-"""How fast a folder of JPEGs is embedded, beside OML's own ``inference()``: same images, same weights, same batch.
+"""Speed of embedding a folder of JPEGs, beside OML's own ``inference()``: same images, same weights, same batch.
 
     python benchmarks/embedding.py [--oml-python .venv-oml/bin/python] [--quick]
     python benchmarks/embedding.py --only growth --sizes 1000 10000 100000 --oml-up-to 10000
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from images import make_images
 from models import FEW, NETWORKS, Made, Maker
-from peer import oml_python
+from processes import oml_python
 from results import Row, record, say
 
 from bonaface.assets import unpack_demo
@@ -75,7 +75,7 @@ class Side:
             if line.startswith("{"):
                 answer: dict[str, float] = json.loads(line)
                 return answer
-        raise RuntimeError(f"{self.process.args} stopped: {self.log.read_text(encoding='utf-8')[-2000:]}")
+        raise RuntimeError(f"{self.process.args!r} stopped: {self.log.read_text(encoding='utf-8')[-2000:]}")
 
     def close(self) -> None:
         """Ends the process."""
@@ -85,7 +85,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements share.
+    """Settings that all measurements share.
 
     Args:
         work: folder for models and images, which a further call finds again.
@@ -130,7 +130,7 @@ class Bench:
 
 
 def oml_job(made: Made, workers: int, filtering: str = "own") -> dict[str, Any]:
-    """What OML's side is given of a model."""
+    """Model as OML's side is given it."""
     return {
         "arch": made.arch,
         "weights": str(made.weights),
@@ -174,7 +174,7 @@ def speed(bench: Bench, arch: str, size: int) -> list[Row]:
 
 
 def judged_vectors(bench: Bench, side: Side, name: str) -> np.ndarray:
-    """What a side says of the photos that no weights were trained on, ``(n, dim)``."""
+    """Answer of a side for the photos that no weights were trained on, ``(n, dim)``."""
     photos, file = bench.maker.unseen(), bench.work / f"{name}.npy"
     side.embed(bench.listed("unseen", [photos.path(row) for row in range(len(photos))]), file)
     vectors: np.ndarray = np.load(file)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from orphans import end_with_parent
+from processes import end_with_parent
 
 Embed = Callable[[list[Path]], np.ndarray]
 """Paths to vectors, shape ``(n, dim)``."""
@@ -62,7 +62,7 @@ def omls(job: dict[str, Any]) -> Embed:
 
     def embed(paths: list[Path]) -> np.ndarray:
         dataset = ImageBaseDataset(paths=paths, transform=transform)
-        return inference(extractor, dataset, batch_size=_BATCH, num_workers=job["workers"]).numpy()
+        return np.asarray(inference(extractor, dataset, batch_size=_BATCH, num_workers=job["workers"]))
 
     return embed
 

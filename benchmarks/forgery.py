@@ -13,8 +13,9 @@ OUT is what ``bonaface forge IN OUT`` made.
 import argparse
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import LabelledImages
+from bonaface.data.dataset import Batch, LabelledImages
 from bonaface.data.image_cache import FaceStore
 from bonaface.data.table import read_faces
 from bonaface.forgery.batches import Forging, ForgingBatches, PairedForgeriesSampler, forged_classes
@@ -35,13 +36,15 @@ from bonaface.synthetic.identities import Recogniser
 SFACE_THRESHOLD = 0.363  # of the cosine, by OpenCV's documentation of FaceRecognizerSF
 TILE, COLUMNS = 96, 8
 
+Kind = Literal["frame", "aligned"]
+
 
 def smooth(seed: int, side: int) -> NDArray[np.uint8]:
     """An image as smooth as photos are."""
     random = np.random.default_rng(seed)
     coarse = random.uniform(40, 215, (7, 7, 3)).astype(np.float32)
     wide = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.clip(wide + random.normal(0, 6, wide.shape), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(wide + random.normal(0, 6, wide.shape), 0, 255), np.uint8)
 
 
 def per_second(work: Callable[[], object], seconds: float) -> float:
@@ -60,7 +63,8 @@ def speed(seconds: float) -> None:
     for side in (112, 160):
         for method in METHODS:
             print(f"{side} px  {method:15} {per_second(forger(method, side), seconds):7.0f} forgeries/s", flush=True)
-    for kind, side in (("aligned", 112), ("frame", 160)):
+    kinds: list[tuple[Kind, int]] = [("aligned", 112), ("frame", 160)]
+    for kind, side in kinds:
         rate = per_second(batches(kind, side).__next__, seconds) * 48
         print(f"a batch of 24 photos and 24 forgeries, {kind} {side} px: {rate:.0f} images/s", flush=True)
 
@@ -78,7 +82,7 @@ def forger(method: str, side: int) -> Callable[[], object]:
     return once
 
 
-def batches(kind: str, side: int) -> Iterable:
+def batches(kind: Kind, side: int) -> Iterator[Batch]:
     """Endless batches with forgeries by all methods."""
     who = np.repeat(np.arange(12), 4)
     real = np.zeros(len(who), bool)
@@ -94,7 +98,9 @@ def acceptance(forged: Path, detector: Path, sface: Path, count: int) -> pd.Data
     """Of each method, the share of deepfakes that SFace takes for another photo of the person, beside real pairs."""
     aligner, recogniser, random = Aligner(detector), Recogniser(sface), np.random.default_rng(0)
     table = read_faces(forged).frame
-    photos = {person: rows["path"].tolist() for person, rows in table[~table["is_fake"]].groupby("person")}
+    photos: dict[str, list[str]] = {
+        str(person): rows["path"].tolist() for person, rows in table[~table["is_fake"]].groupby("person")
+    }
     people = [person for person, paths in photos.items() if len(paths) > 1]
     known: dict[str, NDArray[np.float32]] = {}
 
@@ -106,8 +112,9 @@ def acceptance(forged: Path, detector: Path, sface: Path, count: int) -> pd.Data
     pairs: dict[str, list[tuple[str, str]]] = {"two photos of one person": [], "photos of two people": []}
     for _ in range(count):
         one, other = random.choice(people, 2, replace=False)
-        pairs["two photos of one person"].append(tuple(random.choice(photos[one], 2, replace=False)))
-        pairs["photos of two people"].append((random.choice(photos[one]), random.choice(photos[other])))
+        first, second = random.choice(photos[one], 2, replace=False).tolist()
+        pairs["two photos of one person"].append((first, second))
+        pairs["photos of two people"].append((str(random.choice(photos[one])), str(random.choice(photos[other]))))
     for method, rows in pd.read_csv(forged / "forgeries.csv").groupby("method"):
         for path in rows["path"].sample(min(count, len(rows)), random_state=0):
             pairs.setdefault(str(method), []).append((path, random.choice(photos[path.split("/")[1]])))

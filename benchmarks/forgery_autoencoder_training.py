@@ -44,7 +44,7 @@ def photos() -> tuple[list[Image], list[Image]]:
     with tempfile.TemporaryDirectory() as folder:
         root = unpack_demo(Path(folder))
         table = read_faces(root / "train")
-        train = [decode(table.path(row)) for row in np.flatnonzero(~table.frame["is_fake"])]
+        train = [decode(table.path(int(row))) for row in np.flatnonzero(~table.frame["is_fake"])]
         labels = pd.read_csv(root / "test" / "labels.csv", dtype={"pair_id": str})
         paths = [
             root / "test" / "images" / pair / f"{side}.jpg"
@@ -88,7 +88,7 @@ def train(out: Path, variants: list[str], steps: int, seed: int) -> None:
             batch = draw(images, random).to(memory_format=torch.channels_last)
             error = loss(network(batch), batch)
             optimiser.zero_grad()
-            error.backward()
+            error.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
         contiguous = network.to(memory_format=torch.contiguous_format)
@@ -102,7 +102,9 @@ def train(out: Path, variants: list[str], steps: int, seed: int) -> None:
 def measure(seconds: float) -> None:
     """Prints error and speed of each variant at 112 px."""
     _, images = photos()
-    resized = [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images[::4]]
+    resized = [
+        np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8) for image in images[::4]
+    ]
     print(f"{len(resized)} photos of {SIDE} px, {torch.get_num_threads()} thread; error in grey levels of 255")
     for variant in AUTOENCODERS:
         error = np.mean([np.abs(rerender_by_autoencoder(one, variant).astype(int) - one).mean() for one in resized])

@@ -1,4 +1,4 @@
-"""What the similarity's two constants do on a run's validation pairs: prior odds of one person, and least belief in a photo.
+"""Effect of the similarity's two constants on a run's validation pairs: prior odds of one person, and least belief in a photo.
 
 python benchmarks/fusion.py runs/bonaface --priors 0 -1 -2 --doubts 0.05 0.1 0.2
 """

@@ -1,4 +1,4 @@
-"""How a gallery of random people grows: insert rate, search and look-up times, recall against exact search, deletion.
+"""Growth of a gallery of random people: insert rate, search and look-up times, recall against exact search, deletion.
 
     python benchmarks/gallery.py [--people 100000] [--dim 512] [--uri /tmp/bench.db]
 
@@ -12,7 +12,8 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ Vectors = NDArray[np.float32]
 def people(count: int, dim: int, rng: np.random.Generator) -> Vectors:
     """Random unit vectors, ``(count, dim)``."""
     vectors = rng.standard_normal((count, dim), np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def enrol(gallery: Gallery, vectors: Vectors, batch: int) -> float:
@@ -45,7 +47,7 @@ def enrol(gallery: Gallery, vectors: Vectors, batch: int) -> float:
     return len(vectors) / (time.perf_counter() - started)
 
 
-def timed(calls: list[Callable[[], object]]) -> str:
+def timed(calls: Iterable[Callable[[], object]]) -> str:
     """p50 and p95 in ms."""
     seconds = []
     for call in calls:
@@ -83,11 +85,11 @@ def main() -> None:
     gallery = Gallery(options.uri or str(folder / "bench.db"), ModelMark("random", "0" * 32, options.dim, True))
     try:
         print(f"insert, 500 at a time: {enrol(gallery, vectors, 500):,.0f} photos/s")
-        singles = [lambda n=n: gallery.enrol(f"new{n}", [NewPhoto(b"%d" % n, vectors[n], 0.0)]) for n in range(100)]
+        singles = [partial(gallery.enrol, f"new{n}", [NewPhoto(b"%d" % n, vectors[n], 0.0)]) for n in range(100)]
         print(f"enrol one photo: {timed(singles)}")
-        print(f"search, k = 5: {timed([lambda q=q: gallery.search(q, 5) for q in queries])}")
+        print(f"search, k = 5: {timed(partial(gallery.search, query, 5) for query in queries)}")
         print(f"recall of 5 against exact search: {recall(gallery, vectors, queries[:50], 5):.4f}")
-        print(f"photos of a person: {timed([lambda n=n: gallery.photos_of(f'p{n}') for n in range(100)])}")
+        print(f"photos of a person: {timed(partial(gallery.photos_of, f'p{n}') for n in range(100))}")
         started = time.perf_counter()
         gallery.remove("p7")
         answered = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Whether a model finds faces that a generator drew: a StyleGAN's, put into photos by the swaps, and its images as they are.
+"""Detection of faces that a generator drew: a StyleGAN's, put into photos by the swaps, and its images as they are.
 
 python benchmarks/generated.py FACES --model MODEL
 

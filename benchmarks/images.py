@@ -49,7 +49,7 @@ def _drawn(photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     """A photo enlarged to 250 px, turned by up to 5 degrees, moved by up to 5 %, lighter or darker by up to 10 %."""
     height, width = photo.shape[:2]
     zoom = SIDE / min(height, width) * rng.uniform(1, 1.1)
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-5, 5), zoom)
+    matrix = np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-5, 5), zoom), np.float64)
     matrix[:, 2] += np.array([SIDE - width, SIDE - height]) / 2 + rng.uniform(-0.05, 0.05, 2) * SIDE
     moved = cv2.warpAffine(photo, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(np.clip(moved * rng.uniform(0.9, 1.1), 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""How close the networks come to what the processor can do, and where the rest of embedding's time goes.
+"""Distance of the networks from what the processor can do, and the rest of embedding's time by stage.
 
     python benchmarks/limit.py [--work DIR] [--quick]
 
@@ -16,7 +16,8 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,7 +33,7 @@ from results import Row, record, say
 from torch.utils.flop_counter import FlopCounterMode
 
 from bonaface.assets import unpack_demo
-from bonaface.inference import embedder as runtime
+from bonaface.images.decoding import decode_bytes
 from bonaface.inference.backends.base import Images, Network, usable_cores
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.training.run import load_run
@@ -119,9 +120,7 @@ def networks(made: Made) -> dict[str, Callable[[], Any]]:
     rng = np.random.default_rng(0)
     images = {"identity": rng.integers(0, 256, (_BATCH, made.size, made.size, 3), np.uint8)}
     loaded = {form: load_embedder(str(file), device="cpu").network for form, file in made.forms.items()}
-    calls: dict[str, Callable[[], Any]] = {
-        form: (lambda network=network: network(images)) for form, network in loaded.items()
-    }
+    calls: dict[str, Callable[[], Any]] = {form: partial(network, images) for form, network in loaded.items()}
 
     def in_bf16() -> None:
         with torch.autocast("cpu", torch.bfloat16):
@@ -150,7 +149,8 @@ def limits(made: Made, side: int, repeats: int) -> list[Row]:
             if turn:
                 taken[name].append(seconds)
     rates = {name: side**3 / 1e9 / min(taken[name]) for name in peaks}  # billions a second
-    cost, rows = multiply_adds(made), []
+    cost = multiply_adds(made)
+    rows: list[Row] = []
     for form in calls:
         library, precision = _COMPUTES[form]
         best = max((rate, by) for (kind, by), rate in rates.items() if kind == precision)
@@ -215,9 +215,11 @@ class Watched:
 def stages(embedder: Embedder, paths: Sequence[Path]) -> dict[str, float]:
     """Seconds of processor time by stage of embedding images."""
     clock = Clock()
-    watched = Embedder(Watched(embedder.network, clock), clock.around("resize and align", embedder.preprocess))
-    watched._read = clock.around("reading", watched._read)
-    with mock.patch.object(runtime, "decode_bytes", clock.around("decode", runtime.decode_bytes)):
+    preprocess: Any = clock.around("resize and align", embedder.preprocess)
+    watched = Embedder(Watched(embedder.network, clock), preprocess)
+    reading = mock.patch.object(watched, "_read", clock.around("reading", watched._read))
+    decoding = mock.patch("bonaface.inference.embedder.decode_bytes", clock.around("decode", decode_bytes))
+    with reading, decoding:
         process, own = time.process_time(), time.thread_time()
         watched.embed(paths)
         process, own = time.process_time() - process, time.thread_time() - own
@@ -232,7 +234,7 @@ def stages(embedder: Embedder, paths: Sequence[Path]) -> dict[str, float]:
     }
 
 
-def profile(name: Mapping[str, str | int], embedder: Embedder, paths: Sequence[Path]) -> list[Row]:
+def profile(name: Row, embedder: Embedder, paths: Sequence[Path]) -> list[Row]:
     """One row a stage."""
     embedder.embed(paths[:_BATCH])
     spent = stages(embedder, paths)
@@ -269,14 +271,14 @@ def main() -> None:
             made = maker.make(arch, size)
             rows["limit"] += limits(made, options.side, options.repeats)
             for form in [form for form in ("onnx", "openvino-int8") if form in made.forms]:
-                name = {"network": arch, "size": size, "model": form}
+                name: Row = {"network": arch, "size": size, "model": form}
                 rows["profile"] += profile(name, load_embedder(str(made.forms[form]), device="cpu"), paths)
         rows["profile"] += profile({"network": "bonaface", "size": 160, "model": "onnx"}, load_embedder(None), paths)
     for row in [row for measured in rows.values() for row in measured]:
         say(row)
     if not options.quick:
-        for name, measured in rows.items():
-            record(name, measured)
+        for table, measured in rows.items():
+            record(table, measured)
 
 
 if __name__ == "__main__":

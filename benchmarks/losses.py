@@ -45,9 +45,9 @@ def ours(name: str, embeddings: Tensor, labels: Tensor) -> Step:
 
     def step() -> float:
         embeddings.grad = None
-        value = loss(embeddings, labels).value
-        value.backward()
-        return value.item()
+        value: Tensor = loss(embeddings, labels).value
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value)
 
     return step
 
@@ -61,9 +61,9 @@ def omls(name: str, embeddings: Tensor, labels: Tensor) -> Step:
 
     def step() -> float:
         embeddings.grad = None
-        value = loss(embeddings, labels)
-        value.backward()
-        return value.item()
+        value: Tensor = loss(embeddings, labels)
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value)
 
     return step
 
@@ -118,7 +118,7 @@ def compare(name: str, shape: tuple[int, int], sides: list[str], repeats: int) -
     points = {side: batch(*shape) for side in sides}
     steps = {side: SIDES[side](name, *points[side]) for side in sides}
     values = {side: step() for side, step in steps.items()}
-    gradients = {side: embeddings.grad for side, (embeddings, _) in points.items()}
+    gradients = {side: torch.as_tensor(embeddings.grad) for side, (embeddings, _) in points.items()}
     times = medians_ms(steps, repeats)
     row: Row = {
         "loss": name,

@@ -84,7 +84,8 @@ def compare(count: int, only_ours: bool, repeats: int) -> None:
 def in_own_process(work: str, folder: str) -> dict[str, float]:
     """Run this file once more for one contender, so that its memory is its own."""
     command = [sys.executable, __file__, "--work", work, "--folder", folder]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    measured: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return measured
 
 
 def write_embeddings(folder: Path, count: int, dimensions: int) -> None:

@@ -23,7 +23,7 @@ from bonaface.training.train import train
 __all__ = ["FEW", "FORMATS", "NETWORKS", "Made", "Maker"]
 
 NETWORKS = [(arch, size) for arch in ("resnet18", "resnet34") for size in (112, 224)]
-"""What is measured: architectures, and sides of their input in pixels."""
+"""Architectures, and sides of their input in pixels."""
 
 FORMATS = {
     "onnx": "onnx.onnx",
@@ -32,7 +32,7 @@ FORMATS = {
     "openvino-int8": "openvino-int8.xml",
     "onnx-int8": "onnx-int8.onnx",
 }
-"""What ``bonaface export --format`` is asked for, and the file that it writes."""
+"""Argument of ``bonaface export --format``, and the file that it writes."""
 FEW = ("onnx", "openvino-int8")
 """Formats for a first try."""
 _TRAINED_AT = 112

@@ -55,7 +55,7 @@ def _is_number(rows: Sequence[Row], column: str) -> bool:
 
 
 def whereabouts(machine: Mapping[str, Any]) -> str:
-    """When and on what it was measured."""
+    """Date and machine of a measurement."""
     own = {"processor", "cores", "date"}
     libraries = ", ".join(f"{name} {version}" for name, version in machine.items() if name not in own)
     return f"{machine['date']}, {machine['processor']}, {machine['cores']} cores; {libraries}:"

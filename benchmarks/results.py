@@ -1,4 +1,4 @@
-"""Where a benchmark leaves its figures: benchmarks/results.json, from which benchmarks/performance.py fills docs/performance.md."""
+"""Figures of benchmarks in benchmarks/results.json, from which benchmarks/performance.py fills docs/performance.md."""
 
 from __future__ import annotations
 

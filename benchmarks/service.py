@@ -23,7 +23,7 @@ import numpy as np
 
 @dataclass
 class Seen:
-    """What came back."""
+    """Answers of the service."""
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int | str] = field(default_factory=Counter)

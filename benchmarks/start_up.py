@@ -1,4 +1,4 @@
-"""How long a command takes from the shell's call to its end, where there is next to nothing to compute.
+"""Time of a command from the shell's call to its end, where there is next to nothing to compute.
 
     python benchmarks/start_up.py [--repeats 9] [--quick]
 

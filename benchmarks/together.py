@@ -1,4 +1,4 @@
-"""What several runs say together of validation pairs, by the mean of their log-odds, and two recognisers by that of cosines.
+"""Several runs together on validation pairs, by the mean of their log-odds, and two recognisers by that of cosines.
 
 python benchmarks/together.py runs/bonaface runs/residual
 python benchmarks/together.py runs/bonaface --recogniser ../shared/weights/sface_2021dec.onnx
@@ -32,9 +32,10 @@ def identities(file: Path, detector: Path | None, faces: TrainingFaces) -> NDArr
 def row(name: str, photos: Embeddings, faces: TrainingFaces) -> str:
     """One line of figures."""
     errors = faces.pairs.errors(faces.pairs.score(photos)[0])
+    odds = np.asarray(photos.authenticity)
     is_fake = faces.pairs.is_fake
     kinds = "challenge_eer", "challenge_eer_rocch", "sv_eer", "sv_eer_rocch", "spf_eer", "spf_eer_rocch"
-    return f"{name}: AUC {auc(photos.authenticity[~is_fake], photos.authenticity[is_fake]):.4f}; " + ", ".join(
+    return f"{name}: AUC {auc(odds[~is_fake], odds[is_fake]):.4f}; " + ", ".join(
         f"{kind} {errors[kind]:.4f}" for kind in kinds
     )
 
@@ -47,9 +48,9 @@ def main() -> None:
     options = parser.parse_args()
     first = load_run(options.runs[0])
     faces, photos = validation(first, Console(stderr=True))
-    said = {options.runs[0].name: photos.authenticity}
+    said = {options.runs[0].name: np.asarray(photos.authenticity)}
     for folder in options.runs[1:]:
-        said[folder.name] = val_embeddings(load_run(folder).model, faces).authenticity
+        said[folder.name] = np.asarray(val_embeddings(load_run(folder).model, faces).authenticity)
     sets = {name: [odds] for name, odds in said.items()}
     sets |= {f"{a} + {b}": [said[a], said[b]] for a, b in combinations(said, 2)}
     other = options.recogniser and identities(options.recogniser, first.detector, faces)

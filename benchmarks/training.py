@@ -26,7 +26,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from peer import oml_python
+from processes import oml_python
 from results import Row, record, rounded, say
 from training_sides import Job, Timed
 

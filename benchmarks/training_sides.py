@@ -1,4 +1,4 @@
-"""What benchmarks/training.py times, each side in a process of its own: ``python training_sides.py SIDE JOB``, the job as JSON.
+"""Sides that benchmarks/training.py times, each in a process of its own: ``python training_sides.py SIDE JOB``, the job as JSON.
 
 The interpreter of OML has neither Lightning nor, perhaps, bonaface: whatever a side needs is imported by that side.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from embedding_side import peak_mb
-from orphans import end_with_parent
+from processes import end_with_parent
 
 __all__ = ["SIDES", "Job", "Timed"]
 
@@ -26,7 +26,7 @@ MARGIN = 0.5
 
 @dataclass(frozen=True)
 class Job:
-    """What one process times.
+    """Settings of one timed process.
 
     Args:
         backbone: resnet18 or resnet34; of timm for the depthwise comparison.
@@ -54,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a process found out.
+    """Figures of one timed process.
 
     Args:
         seconds: of each timed step.
@@ -158,7 +158,8 @@ def oml_steps(job: Job) -> Timed:
     train = ImageLabeledDataset(table, dataset_root=job.folder, transform=get_augs_torch(job.size))
     criterion = TripletLossWithMiner(margin=MARGIN, miner=AllTripletsMiner())
     sampler = BalanceSampler(train.get_labels(), n_labels=job.n_labels, n_instances=job.n_instances)
-    loader, ends = DataLoader(train, batch_sampler=sampler, num_workers=1), []
+    loader = DataLoader(train, batch_sampler=sampler, num_workers=1)
+    ends: list[float] = []
     while len(ends) < WARM_UP + job.steps:
         for batch in loader:
             embeddings = model(batch["input_tensors"])
@@ -188,13 +189,14 @@ def depthwise_steps(job: Job) -> Timed:
     net = net.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     images = torch.randn(job.n_labels * job.n_instances, 3, job.size, job.size)
-    images, ends = images.contiguous(memory_format=torch.channels_last), []
+    images = images.contiguous(memory_format=torch.channels_last)
+    ends: list[float] = []
     truth = torch.randint(0, 2, (len(images), 1)).float()
     for _ in range(WARM_UP + job.steps):
         kernels = FastDepthwise() if "gradients" in job.how else nullcontext()
         with torch.autocast("cpu", torch.bfloat16), kernels:
             made = net(images)
-        torch.nn.functional.binary_cross_entropy_with_logits(made.float(), truth).backward()
+        torch.nn.functional.binary_cross_entropy_with_logits(made.float(), truth).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         ends.append(time.perf_counter())
