@@ -36,6 +36,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "gallery": ("pymilvus", "milvus_lite", "grpc"),
     "experiments": ("ray", "mlflow", "fsspec", "tensorboard", *_TRAIN, *_PARQUET),
     "synthetic": ("openvino", *_EVALUATE),
+    "heic": ("pillow_heif",),
 }
 """Modules to import by extra, as pyproject.toml declares them; of a module that several extras bring the first is named."""
 
@@ -54,6 +55,7 @@ _NAMES = {
     "prometheus_client": "prometheus-client",
     "python_multipart": "python-multipart",
     "pytorch_metric_learning": "pytorch-metric-learning",
+    "pillow_heif": "pillow-heif",
     "ray": "Ray",
     "sklearn": "scikit-learn",
     "tensorboard": "TensorBoard",

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError, ModelError
+from bonaface.images.decoding import refuse_no_image
 
 __all__ = ["ARCFACE_TEMPLATE", "AlignedFace", "Aligner", "prominence", "shrink", "similarity_transform"]
 
@@ -93,12 +94,6 @@ def similarity_transform(source: NDArray[Any], target: NDArray[Any]) -> NDArray[
     rotation = (u * signs) @ vt  # (2, 2)
     linear = rotation * float(singular @ signs) / spread
     return np.column_stack([linear, target_mean - linear @ source_mean])  # (2, 3)
-
-
-def refuse_no_image(image: NDArray[Any], name: str = "image") -> None:
-    """Raises DataError where an array is no RGB image of at least 2 x 2 pixels, uint8, shape ``(h, w, 3)``."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
-        raise DataError(f"{name}: expected RGB uint8 of shape (h, w, 3), got {image.dtype} of shape {image.shape}")
 
 
 class Aligner:

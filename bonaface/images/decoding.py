@@ -1,45 +1,67 @@
-"""From the bytes of an image to its pixels, or to one sentence that says why there are none."""
+"""From an image, in a file or in memory, to its pixels, or to one sentence that says why there are none."""
 
-import io
+from __future__ import annotations
+
+import os
+import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import Image
 
 from bonaface.errors import DataError
+from bonaface.images.formats import open_image
+from bonaface.images.jpeg import decode_plain_jpeg, is_cut, is_progressive
 
-__all__ = ["MAX_PIXELS", "decode", "decode_bytes", "decode_pil"]
+__all__ = ["MAX_PIXELS", "ImageSource", "decode", "decode_bytes", "name_of", "read_file", "refuse_no_image"]
 
-MAX_PIXELS = 40_000_000
-"""Images of more pixels than this are refused by their header: 40 megapixels are 120 MB of RGB."""
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
+"""A path, the bytes of an image file, a PIL image, or RGB pixels of shape ``(h, w, 3)``, uint8."""
+
+MAX_PIXELS = 250_000_000
+"""Images of more pixels than this are refused by their header."""
+_KEPT_PIXELS = 40_000_000
+"""JPEG and JPEG 2000 above this are decoded at a half, a quarter or an eighth of their scale."""
+_WHOLE_PIXELS = 64_000_000
+"""Formats that have no smaller scale are decoded up to here: at most 0.5 GB while it lasts."""
+_PROGRESSIVE_PIXELS = 80_000_000
+"""Of a progressive JPEG the decoder holds all coefficients, 3 to 6 bytes a pixel."""
+_MAX_BYTES = 512_000_000
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = 1
-_JPEG_END = b"\xff\xd9"
+_TWELVE_BITS = 4095
+_NO_FILE = re.compile(r"(data:)|(https?|ftp|s3|gs|file):/", re.IGNORECASE)
+_LONGEST_NAME = 160
 
-# Each reader parses the header only. They are called directly, and not through Image.open, which tries every format of
-# the library and warns about large images before their size can be asked for.
-_READERS: dict[bytes, Callable[[io.BytesIO], Image.Image]] = {
-    b"\xff\xd8\xff": JpegImagePlugin.jpeg_factory,
-    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
-    b"RIFF": WebPImagePlugin.WebPImageFile,
-    b"BM": BmpImagePlugin.BmpImageFile,
-    b"GIF8": GifImagePlugin.GifImageFile,
+_TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # EXIF 2.32, 4.6.4
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: stored.transpose(1, 0, 2)[:, ::-1],
+    7: lambda stored: stored.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda stored: stored.transpose(1, 0, 2)[::-1],
 }
 
 
-def decode(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Read an image as upright 8-bit RGB.
+def decode(source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Reads an image as upright 8-bit RGB.
 
-    Reads JPEG, PNG, WebP, BMP and GIF, told apart by content and not by name. EXIF orientation is applied; CMYK, grey
-    and palette become RGB; 16-bit values keep their high byte; transparent pixels are laid on white; of an animation
-    the first frame is taken.
+    Reads JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, BMP and GIF, and HEIC where pillow-heif is installed, told apart by content and
+    not by name. EXIF orientation is applied; CMYK, grey and palette become RGB; of 16 bits the upper 8 are kept, unless all values
+    fit 12 bits: those are stretched by their maximum; transparent pixels are laid on white; of an animation the first frame is
+    taken. JPEG and JPEG 2000 of more than 40 megapixels come at a half, a quarter or an eighth of their scale, so that memory is
+    bounded.
 
     Args:
-        path: the image.
+        source: the image.
+        name: what messages call it (default: its path, or "image").
         max_pixels: width times height above which an image is refused without decoding it.
 
     Returns:
@@ -47,17 +69,30 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
 
     Raises:
         DataError: if the file is missing, empty, cut short, damaged, too large, or no image of these formats.
+        TypeError: if the source is of no kind that is read.
+
+    Example:
+        >>> decode(np.zeros((2, 3, 3), np.uint8)).shape
+        (2, 3, 3)
+        >>> decode("https://example.org/a.jpg")
+        Traceback (most recent call last):
+        bonaface.errors.DataError: https://example.org/a.jpg: is a URL; expected a file, so download it first
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path}: can't be read ({reason}); expected an image") from error
-    return decode_bytes(data, str(path), max_pixels)
+    name = name or name_of(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode_bytes(bytes(source), name, max_pixels)
+    if isinstance(source, np.ndarray):
+        refuse_no_image(source, name)
+        return np.ascontiguousarray(source)
+    if isinstance(source, Image.Image):
+        return _decode_pil(source, name, max_pixels)
+    if isinstance(source, str | os.PathLike):
+        return decode_bytes(read_file(source, name), name, max_pixels)
+    raise TypeError(f"{name}: expected a path, bytes, a PIL image or an RGB array, got {type(source).__name__}")
 
 
 def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Read an image from memory as upright 8-bit RGB; see :func:`decode`.
+    """Reads an image from the bytes of its file; see :func:`decode`.
 
     Args:
         data: the whole content of the image's file.
@@ -71,87 +106,131 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
         DataError: if the data is empty, cut short, damaged, too large, or no image of a format that is read.
 
     Example:
+        >>> import io
         >>> buffer = io.BytesIO()
         >>> Image.new("L", (4, 2), 7).save(buffer, "PNG")
         >>> decode_bytes(buffer.getvalue(), "grey.png")[0, 0]
         array([7, 7, 7], dtype=uint8)
-        >>> decode_bytes(b"<html>404", "missing.jpg")
-        Traceback (most recent call last):
-        bonaface.errors.DataError: missing.jpg: is a web page; expected a JPEG, PNG, WebP, BMP or GIF image
     """
-    reader = next((reader for magic, reader in _READERS.items() if data.startswith(magic)), None)
-    if reader is None:
-        raise DataError(f"{name}: is {_what_else(data)}; expected a JPEG, PNG, WebP, BMP or GIF image")
+    image, kind = open_image(data, name)
+    reduce = _reduction(image, kind, name, max_pixels)
     try:
-        image = reader(io.BytesIO(data))
-    except Exception as error:
-        # PIL's plugins raise whatever their parsing stumbles on: SyntaxError, struct.error, ValueError, OSError, ...
-        raise DataError(f"{name}: has a damaged or cut-off header; expected a whole image") from error
-    _refuse_size(image, name, max_pixels)
-    if image.mode == "RGB" and data.startswith(b"\xff\xd8") and _orientation(image) == _UPRIGHT:
-        fast = _decode_plain_jpeg(data)
-        if fast is not None:
-            return fast
-    return _whole(image, name)
-
-
-def decode_pil(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Upright 8-bit RGB of a PIL image; see :func:`decode`.
-
-    Args:
-        image: as ``PIL.Image.open`` returns it, or made in memory; of an animation the first frame is taken.
-        name: what error messages call the image.
-        max_pixels: width times height above which an image is refused without decoding it.
-
-    Raises:
-        DataError: if it is cut short, damaged or too large.
-    """
-    _refuse_size(image, name, max_pixels)
-    return _whole(image, name)
-
-
-def _refuse_size(image: Image.Image, name: str, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise DataError(f"{name}: is {width} x {height} pixels; expected at most {max_pixels / 1e6:g} megapixels")
-    if width * height == 0:
-        raise DataError(f"{name}: is {width} x {height} pixels; expected an image of at least one pixel")
-
-
-def _whole(image: Image.Image, name: str) -> NDArray[np.uint8]:
-    try:
-        return _to_rgb(image)
+        pixels = _decode_jpeg(image, data, reduce) if kind == "JPEG" else _decode_other(image, kind, data, reduce)
     except Exception as error:
         raise DataError(f"{name}: is cut short or damaged; expected a whole image") from error
-
-
-def _decode_plain_jpeg(data: bytes) -> NDArray[np.uint8] | None:
-    """Twice as fast as PIL and equal to it; None where PIL has to judge the file.
-
-    Some OpenCV versions fill what is missing of a cut-off file with grey and say nothing, so only a file with its end
-    marker comes here.
-    """
-    if not data.endswith(_JPEG_END):
-        return None
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None
     if pixels is None:
-        return None
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+        raise DataError(f"{name}: is cut short or damaged; expected a whole image")
+    turn = _TURNS.get(_orientation(image))
+    return np.ascontiguousarray(pixels if turn is None else turn(pixels))
+
+
+def read_file(source: str | os.PathLike[str], name: str | None = None) -> bytes:
+    """The content of an image's file.
+
+    Raises:
+        DataError: if it can't be read, is larger than an image can be, or is a URL.
+    """
+    text = os.fspath(source)
+    name = name or name_of(source)
+    if url := _NO_FILE.match(text):
+        what = "a data URL; expected a file" if url[1] else "a URL; expected a file, so download it first"
+        raise DataError(f"{name}: is {what}")
+    try:
+        with Path(text).open("rb") as stream:
+            about = os.fstat(stream.fileno())
+            data = (
+                stream.read()
+                if stat.S_ISREG(about.st_mode) and about.st_size <= _MAX_BYTES
+                else stream.read(_MAX_BYTES + 1)
+            )
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise DataError(f"{name}: can't be read ({reason}); expected an image") from error
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{name}: is larger than {_MAX_BYTES / 1e6:g} MB; expected an image")
+    return data
+
+
+def refuse_no_image(pixels: NDArray[Any], name: str = "image") -> None:
+    """Raises DataError where an array is no RGB image of at least 2 x 2 pixels, uint8, shape ``(h, w, 3)``."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or min(pixels.shape[:2]) < 2:
+        raise DataError(f"{name}: expected RGB uint8 of shape (h, w, 3), got {pixels.dtype} of shape {pixels.shape}")
+
+
+def name_of(source: object) -> str:
+    r"""The name of an image in messages: its path, shortened and with bytes that are no UTF-8 as escapes; or "image".
+
+    Example:
+        >>> name_of("caf\udce9.jpg"), len(name_of("data:image/png;base64," + 10_000 * "A")), name_of(b"")
+        ('caf\xe9.jpg', 160, 'image')
+    """
+    if not isinstance(source, str | os.PathLike):
+        return "image"
+    text = os.fsencode(source).decode("utf-8", "backslashreplace")
+    half = (_LONGEST_NAME - 3) // 2
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3 - half]}...{text[-half:]}"
+
+
+def _reduction(image: Image.Image, kind: str, name: str, max_pixels: int) -> int:
+    """How many times smaller an image is to be decoded: 1, 2, 4 or 8; refuses those that are too large."""
+    width, height = image.size
+    pixels = width * height
+    if pixels == 0:
+        raise DataError(f"{name}: is {width} x {height} pixels; expected an image of at least one pixel")
+    if pixels > max_pixels:
+        raise DataError(f"{name}: is {width} x {height} pixels; expected at most {max_pixels / 1e6:g} megapixels")
+    scalable = kind in ("JPEG", "JPEG 2000")
+    limit = _PROGRESSIVE_PIXELS if is_progressive(image) else MAX_PIXELS if scalable else _WHOLE_PIXELS
+    if pixels > limit:
+        which = f"a {'progressive ' if scalable else ''}{kind}"
+        raise DataError(
+            f"{name}: is {which} of {width} x {height} pixels; expected at most {limit / 1e6:g} megapixels of it, or a JPEG "
+            f"that is not progressive"
+        )
+    return next((each for each in (1, 2, 4) if pixels <= _KEPT_PIXELS * each**2), 8) if scalable else 1
+
+
+def _decode_jpeg(image: Image.Image, data: bytes, reduce: int) -> NDArray[np.uint8] | None:
+    """None where part of it is missing."""
+    progressive = is_progressive(image)
+    pixels = decode_plain_jpeg(data, reduce) if image.mode in ("RGB", "L") and not progressive else None
+    if pixels is None:
+        image.draft(image.mode, (-(-image.width // reduce), -(-image.height // reduce)))
+        pixels = _to_rgb(image)
+    return None if is_cut(data, pixels, progressive or image.mode == "CMYK") else pixels
+
+
+def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> NDArray[np.uint8]:
+    image.seek(0)
+    if reduce > 1:
+        image.reduce = reduce.bit_length() - 1  # type: ignore[assignment, method-assign]  # JPEG 2000's own: halvings
+    image.load()
+    if _deep_colour(image, kind, data):
+        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # Pillow keeps 8 bits of it
+        if (
+            deep is not None
+            and deep.dtype == np.uint16
+            and deep.ndim == 3
+            and deep.shape[:2] == (image.height, image.width)
+        ):
+            order = cv2.COLOR_BGRA2RGBA if deep.shape[2] == 4 else cv2.COLOR_BGR2RGB
+            return _to_rgb(Image.fromarray(_eight_bits(cv2.cvtColor(deep, order))))
+    return _to_rgb(image)
+
+
+def _deep_colour(image: Image.Image, kind: str, data: bytes) -> bool:
+    """Whether a PNG or TIFF has 16 bits of each colour."""
+    if kind == "PNG":
+        return data[24] == 16 and data[25] in (2, 6)  # IHDR: bit depth, colour type
+    return kind == "TIFF" and image.mode in ("RGB", "RGBA") and 16 in image.tag_v2.get(258, ())  # type: ignore[attr-defined]
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Decode any mode of PIL to RGB."""
-    image.seek(0)
-    image.load()
-    if _orientation(image) != _UPRIGHT:
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits of grey: PIL's own conversion would clip them at 255
-        grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)  # (h, w, 3)
+    """Any mode of Pillow to RGB."""
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip them at 255
+        return np.repeat(_eight_bits(np.asarray(image))[:, :, None], 3, axis=2)  # (h, w, 3)
+    if image.mode == "F":
+        raise DataError("floating-point pixels")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -159,26 +238,34 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))  # (h, w, 3)
 
 
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """The high byte of 16 bits; a scan of at most 12 bits, which that would leave black, is stretched by its maximum."""
+    positive = values.clip(0).astype(np.uint32)
+    most = int(positive.max())
+    if 0 < most <= _TWELVE_BITS:
+        return (positive * 255 // most).astype(np.uint8)
+    return (positive >> max(most.bit_length() - 8, 8)).astype(np.uint8)
+
+
+def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:
+    if image.width * image.height > min(max_pixels, _WHOLE_PIXELS):
+        raise DataError(
+            f"{name}: is {image.width} x {image.height} pixels; expected at most {_WHOLE_PIXELS / 1e6:g} megapixels"
+        )
+    try:
+        pixels = _to_rgb(image)
+    except Exception as error:
+        raise DataError(f"{name}: is cut short or damaged; expected a whole image") from error
+    turn = _TURNS.get(_orientation(image))
+    return np.ascontiguousarray(pixels if turn is None else turn(pixels))
+
+
 def _orientation(image: Image.Image) -> int:
     """How the image is stored, 1 to 8 as EXIF 2.32 (4.6.4) numbers it; upright where its EXIF block can't be read.
 
-    Of a PNG the block may follow the pixels, so this decodes it.
+    Of a PNG the block may follow the pixels, and Pillow turns TIFF itself and forgets how: so it is asked after decoding.
     """
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, _UPRIGHT))
     except Exception:
         return _UPRIGHT
-
-
-def _what_else(data: bytes) -> str:
-    """Name what a file is that is no image."""
-    if not data:
-        return "empty"
-    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in start:
-        return "an SVG drawing"
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start:
-        return "a web page"
-    if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer"
-    return "of an unknown format"

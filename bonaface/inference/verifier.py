@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.errors import DataError, ModelError
-from bonaface.images.photo import ImageSource, Photo, load_image, name_of, read_photo
+from bonaface.images.decoding import ImageSource, decode
+from bonaface.images.photo import Photo, read_photo
 from bonaface.images.quality import Face, FaceQuality
 from bonaface.images.video import is_video, read_video
 from bonaface.inference.embedder import Embedder, load_embedder
@@ -272,7 +273,7 @@ class Verifier:
             if not photo.inputs:
                 raise DataError(str(photo.problem))
             return photo.inputs
-        return (self.embedder.preprocess(load_image(source)),)
+        return (self.embedder.preprocess(decode(source)),)
 
     def _embed_groups(self, groups: Sequence[Inputs]) -> Embeddings:
         """One embedding a group of looks: the mean of their unit vectors, on the unit sphere, and of their log-odds."""
@@ -368,7 +369,7 @@ def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
 
 def _keyed(source: ImageSource) -> tuple[object, ImageSource]:
     """An image with what tells it from others: a path by its text, anything else by being the same object."""
-    return (name_of(source) if isinstance(source, str | os.PathLike) else id(source)), source
+    return (os.fspath(source) if isinstance(source, str | os.PathLike) else id(source)), source
 
 
 def _cannot_tell(problems: Sequence[str | None], threshold: Threshold) -> Verdict:

@@ -1,9 +1,12 @@
 import io
+import os
 import struct
+import sys
 import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bonaface.errors import DataError
+from bonaface.images import decoding
 from bonaface.images.decoding import decode, decode_bytes
 
 SHARED = Path(__file__).parents[3] / "shared" / "lfw-deepfakes"
@@ -136,7 +140,9 @@ def test_an_animation_gives_its_first_frame(kind: str) -> None:
         (b"\n <!DOCTYPE html><html>404</html>", "a web page"),
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-        (b"II*\x00\x08\x00\x00\x00", "of an unknown format"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom", "a video"),
+        (b"\x00\x01\x02\x03", "of an unknown format"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path: Path, data: bytes, what: str) -> None:
@@ -153,11 +159,11 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         decode(tmp_path)
 
 
-@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (30_000, 4_000), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (2**31 - 1, 2**31 - 1)])
 def test_a_huge_image_is_refused_by_its_header(width: int, height: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(DataError, match=f"{width} x {height} pixels; expected at most 40 megapixels"):
+        with pytest.raises(DataError, match=f"{width} x {height} pixels; expected at most 250 megapixels"):
             decode_bytes(png_header(width, height), "x")
 
 
@@ -207,3 +213,133 @@ def test_damage_gives_pixels_or_a_sentence(kind: str, data: st.DataObject) -> No
 def test_real_photos_equal_pil() -> None:
     for path in sorted((SHARED / "train" / "images").glob("0000000*/*.jpg")):
         np.testing.assert_array_equal(decode(path), np.asarray(Image.open(path).convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "JPEG2000"])
+def test_further_formats_are_read(kind: str) -> None:
+    options = {"quality": 100, "subsampling": "4:4:4"} if kind == "AVIF" else {}
+    result = decode_bytes(encoded(ramp(), kind, **options), "x")
+    assert np.abs(result.astype(int) - ramp()).max() <= (4 if kind == "AVIF" else 0)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
+def test_their_orientation_is_applied_once(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 100, "subsampling": "4:4:4"} if kind == "AVIF" else {}
+    upright = {1: ramp(), 3: ramp()[::-1, ::-1], 6: ramp().transpose(1, 0, 2)[:, ::-1]}[orientation]
+    result = decode_bytes(encoded(ramp(), kind, exif=exif, **options), "x")
+    assert result.shape == upright.shape
+    assert np.abs(result.astype(int) - upright).max() <= 4
+
+
+def test_heic() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    heif.from_pillow(Image.fromarray(ramp(64, 64))).save(buffer, quality=100)
+    assert np.abs(decode_bytes(buffer.getvalue(), "x").astype(int) - ramp(64, 64)).mean() < 3
+
+
+def test_heic_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(DataError, match=r"a\.heic: is HEIC, which needs pillow-heif: pip install 'bonaface\[heic\]'"):
+        decode_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "a.heic")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])
+def test_large_images_are_decoded_at_a_smaller_scale(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    smooth = ramp(480, 640)
+    data = encoded(smooth, kind)
+    for pixels, reduce in ((480 * 640, 1), (480 * 640 - 1, 2), (480 * 640 // 16, 4)):
+        monkeypatch.setattr(decoding, "_KEPT_PIXELS", pixels)
+        result = decode_bytes(data, "x")
+        assert result.shape == (480 // reduce, 640 // reduce, 3)
+        shrunk = cv2.resize(smooth, None, fx=1 / reduce, fy=1 / reduce, interpolation=cv2.INTER_AREA)
+        assert np.abs(result.astype(int) - shrunk).mean() < 2
+
+
+def test_a_large_turned_jpeg_is_upright(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_KEPT_PIXELS", 48 * 64 // 4)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode_bytes(encoded(ramp(48, 64), "JPEG", exif=exif), "x").shape == (32, 24, 3)
+
+
+def test_what_must_be_decoded_whole_is_refused_when_large() -> None:
+    with pytest.raises(
+        DataError, match=r"is a PNG of 20000 x 10000 pixels; expected at most 64 megapixels of it, or a JPEG"
+    ):
+        decode_bytes(png_header(20_000, 10_000), "x")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_blocks": 8}])
+@pytest.mark.parametrize("cut", ["the rest", "a piece"])
+def test_a_jpeg_cut_in_its_middle_is_refused_though_it_ends_well(options: dict[str, object], cut: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    photo = cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
+    data = encoded(photo, "JPEG", quality=90, **options)
+    assert decode_bytes(data, "x").shape == (240, 320, 3)
+    gap = slice(len(data) // 2, -2) if cut == "the rest" else slice(len(data) // 2, len(data) * 3 // 4)
+    damaged = data[: gap.start] + data[gap.stop :]
+    with pytest.raises(DataError, match="is cut short or damaged"):
+        decode_bytes(damaged, "x")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 8}])
+def test_a_whole_grey_jpeg_is_not_taken_for_a_cut_one(options: dict[str, object]) -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    np.testing.assert_array_equal(decode_bytes(encoded(grey, "JPEG", **options), "x"), grey)
+
+
+def test_a_scan_of_twelve_bits_is_stretched_by_its_maximum() -> None:
+    grey = np.linspace(0, 3000, 32 * 32).astype(np.uint16).reshape(32, 32)
+    colour = np.stack([grey, grey[::-1], grey.T], axis=2)
+    for kind in ("PNG", "TIFF"):
+        np.testing.assert_array_equal(
+            decode_bytes(encoded(Image.fromarray(grey), kind), "x")[:, :, 0], grey * 255.0 // 3000
+        )
+    for suffix in (".png", ".tiff"):
+        data = cv2.imencode(suffix, colour[:, :, ::-1])[1].tobytes()
+        np.testing.assert_array_equal(decode_bytes(data, "x"), colour * 255.0 // 3000)
+        data = cv2.imencode(suffix, (colour * 20)[:, :, ::-1])[1].tobytes()
+        np.testing.assert_array_equal(decode_bytes(data, "x"), colour * 20 // 256)
+
+
+def test_everything_goes_through_one_door(tmp_path: Path) -> None:
+    data = encoded(ramp(), "PNG")
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    for source in (path, str(path), data, Image.open(path), ramp()):
+        np.testing.assert_array_equal(decode(source), ramp())
+    with pytest.raises(
+        DataError, match=r"image: expected RGB uint8 of shape \(h, w, 3\), got float64 of shape \(4, 4\)"
+    ):
+        decode(np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("https://example.org/a.jpg", "https://example.org/a.jpg: is a URL; expected a file, so download it first"),
+        ("data:image/png;base64," + 13_000 * "A", "is a data URL; expected a file"),
+    ],
+)
+def test_what_is_no_file_is_said_and_not_repeated(source: str, said: str) -> None:
+    for each in (source, Path(source)):
+        with pytest.raises(DataError) as refused:
+            decode(each)
+        assert "URL; expected a file" in str(refused.value)
+        assert len(str(refused.value)) < 250
+    with pytest.raises(DataError, match=said):
+        decode(source)
+
+
+def test_a_name_that_is_no_utf8_can_be_printed(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")
+    with pytest.raises(DataError) as refused:
+        decode(path)
+    assert r"caf\xe9.jpg: can't be read" in str(refused.value)
+    str(refused.value).encode()
+    Path(path).write_bytes(encoded(ramp(), "PNG"))
+    np.testing.assert_array_equal(decode(path), ramp())

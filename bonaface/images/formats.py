@@ -1,0 +1,104 @@
+"""What kind of image a file holds, told by its content and not by its name, and a reader that has parsed its header alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from bonaface.errors import DataError
+
+__all__ = ["READ", "open_image"]
+
+READ = "JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, HEIC, BMP or GIF"
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+
+
+@dataclass(frozen=True)
+class _Format:
+    name: str
+    starts: tuple[bytes, ...]
+    reader: Callable[[io.BytesIO], Image.Image]
+
+
+# Readers parse the header only. They are called directly, and not through Image.open, which tries every format of the library and
+# warns about large images before their size can be asked for.
+_FORMATS = (
+    _Format("JPEG", (b"\xff\xd8\xff",), JpegImagePlugin.jpeg_factory),
+    _Format("PNG", (b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
+    _Format("WebP", (b"RIFF",), WebPImagePlugin.WebPImageFile),
+    _Format("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
+    _Format("JPEG 2000", (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), Jpeg2KImagePlugin.Jpeg2KImageFile),
+    _Format("BMP", (b"BM",), BmpImagePlugin.BmpImageFile),
+    _Format("GIF", (b"GIF8",), GifImagePlugin.GifImageFile),
+)
+
+
+def open_image(data: bytes, name: str) -> tuple[Image.Image, str]:
+    """An image whose header has been read and whose pixels have not; and the name of its format.
+
+    Raises:
+        DataError: if the data is no image, its header is damaged, or it is HEIC and pillow-heif isn't installed.
+    """
+    kind, reader = _reader(data, name)
+    try:
+        return reader(io.BytesIO(data)), kind
+    except DataError:
+        raise
+    except Exception as error:
+        # PIL's plugins raise whatever their parsing stumbles on: SyntaxError, struct.error, ValueError, OSError, ...
+        raise DataError(f"{name}: has a damaged or cut-off header; expected a whole image") from error
+
+
+def _reader(data: bytes, name: str) -> tuple[str, Callable[[io.BytesIO], Image.Image]]:
+    for each in _FORMATS:
+        if data.startswith(each.starts):
+            return each.name, each.reader
+    if data[4:8] == b"ftyp":
+        size = min(int.from_bytes(data[:4], "big"), 256)
+        brands = {data[8:12], *(data[at : at + 4] for at in range(16, size, 4))}
+        if brands & _AVIF_BRANDS:
+            return "AVIF", AvifImagePlugin.AvifImageFile
+        if brands & _HEIC_BRANDS:
+            return "HEIC", _heic_reader(name)
+    raise DataError(f"{name}: is {_what_else(data)}; expected a {READ} image")
+
+
+def _heic_reader(name: str) -> Callable[[io.BytesIO], Image.Image]:
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise DataError(f"{name}: is HEIC, which needs pillow-heif: pip install 'bonaface[heic]'") from error
+    reader: Callable[[io.BytesIO], Image.Image] = HeifImageFile
+    return reader
+
+
+def _what_else(data: bytes) -> str:
+    """Names what a file is that is no image."""
+    if not data:
+        return "empty"
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in start:
+        return "an SVG drawing"
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start:
+        return "a web page"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer"
+    if start.startswith(b"%pdf"):
+        return "a PDF"
+    if data[4:8] == b"ftyp":
+        return "a video"
+    return "of an unknown format"
