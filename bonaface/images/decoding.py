@@ -162,7 +162,7 @@ def name_of(source: object) -> str:
 
     Example:
         >>> name_of("caf\udce9.jpg"), len(name_of("data:image/png;base64," + 10_000 * "A")), name_of(b"")
-        ('caf\xe9.jpg', 160, 'image')
+        ('caf\\xe9.jpg', 160, 'image')
     """
     if not isinstance(source, str | os.PathLike):
         return "image"
