@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from bonaface.data.pairs import PairTable, labels_of
-from bonaface.data.text_tables import read_text_table
+from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import DataError
 
 __all__ = ["read_lfw_pairs", "read_pair_list"]
@@ -39,23 +39,21 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
         DataError: if a column is missing, an image isn't there, or labels are not as ``labels_of`` wants them.
     """
     csv = Path(csv)
-    frame = read_text_table(csv, "a list of pairs", _LIST_EXPECTED)
-    missing = [column for column in (*_PATHS, "label") if column not in frame]
-    if missing or frame.empty:
-        raise DataError(f"{csv}: {f'has no column {missing[0]}' if missing else 'has no rows'}; {_LIST_EXPECTED}")
+    frame, lines = read_numbered_table(csv, "a list of pairs", _LIST_EXPECTED, [*_PATHS, "label"])
     if "pair_id" not in frame:
         frame["pair_id"] = [f"{row:08d}" for row in range(len(frame))]
     doubled = np.flatnonzero(frame["pair_id"].duplicated())
     if doubled.size:
         row = int(doubled[0])
-        raise DataError(f"{csv}: line {row + 2}: pair {frame['pair_id'][row]} occurs twice; expected each once")
+        raise DataError(f"{csv}: line {lines[row]}: pair {frame['pair_id'][row]} occurs twice; expected each once")
     for column in _PATHS:
         frame[column] = [
-            _inside(path, csv.parent, f"{csv}: line {line}: {column}") for line, path in enumerate(frame[column], 2)
+            _inside(path, csv.parent, f"{csv}: line {line}: {column}")
+            for line, path in zip(lines, frame[column], strict=True)
         ]
     pairs = PairTable.from_frame(csv.parent, frame)
     labels = labels_of(frame, csv)
-    return pairs, labels.assign(fold=_folds(frame["fold"], csv)) if "fold" in frame else labels
+    return pairs, labels.assign(fold=_folds(frame["fold"], lines, csv)) if "fold" in frame else labels
 
 
 def _inside(path: str, folder: Path, where: str) -> str:
@@ -67,10 +65,12 @@ def _inside(path: str, folder: Path, where: str) -> str:
     return posix.as_posix()
 
 
-def _folds(fold: pd.Series, csv: Path) -> pd.Series:
-    wrong = np.flatnonzero(~fold.str.fullmatch(r"\d{1,9}"))
+def _folds(fold: pd.Series, lines: Sequence[int], csv: Path) -> pd.Series:
+    wrong = np.flatnonzero(~fold.str.fullmatch(r"[0-9]{1,9}"))
     if wrong.size:
-        raise DataError(f"{csv}: line {wrong[0] + 2}: fold: expected a whole number from 0 on, got {fold[wrong[0]]!r}")
+        raise DataError(
+            f"{csv}: line {lines[wrong[0]]}: fold: expected a whole number from 0 on, got {fold[wrong[0]]!r}"
+        )
     return fold.astype(np.int64)
 
 
@@ -95,7 +95,7 @@ def read_lfw_pairs(root: Path, pairs_txt: Path) -> tuple[PairTable, pd.DataFrame
     """
     root, pairs_txt = Path(root), Path(pairs_txt)
     try:
-        lines = [line.split() for line in pairs_txt.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.split() for line in pairs_txt.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{pairs_txt}: can't be read ({error}); {_LFW_EXPECTED}") from error
     half = _lfw_half(lines, pairs_txt)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.layouts import images_by_folder, is_pair, looks_like_pairs, unpadded
-from bonaface.data.text_tables import read_text_table
+from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import DataError
 from bonaface.metrics import KINDS
 
@@ -23,6 +23,7 @@ __all__ = ["PairTable", "labels_of", "read_labels", "read_pairs"]
 
 _EXPECTED = "expected <pair_id>/0.jpg and <pair_id>/1.jpg, directly or under images/"
 _COLUMNS = ("pair_id", "path_0", "path_1")
+_LABELS_EXPECTED = "expected a CSV with pair_id and label"
 _DETAILS = ["kind", "person_0", "person_1", "method_0", "method_1"]
 
 
@@ -114,7 +115,7 @@ def read_labels(csv: Path, pairs: PairTable) -> pd.DataFrame:
         DataError: if columns are missing, a label isn't 0 or 1, a kind is unknown or contradicts its label, or pairs
             are missing, unknown or labelled twice.
     """
-    frame = _read_text(Path(csv))
+    frame, _ = read_numbered_table(Path(csv), "a table of labels", _LABELS_EXPECTED, ["pair_id", "label"])
     positions = _positions(frame["pair_id"], pairs, Path(csv))
     return labels_of(frame, Path(csv)).iloc[np.argsort(positions)].reset_index(drop=True)
 
@@ -140,14 +141,6 @@ def labels_of(frame: pd.DataFrame, csv: Path) -> pd.DataFrame:
     if "kind" in frame:
         _check_kinds(frame, csv)
     return frame[["label", *(column for column in _DETAILS if column in frame)]].astype({"label": np.int64})
-
-
-def _read_text(csv: Path) -> pd.DataFrame:
-    frame = read_text_table(csv, "a table of labels", "expected a CSV with pair_id and label")
-    missing = [column for column in ("pair_id", "label") if column not in frame]
-    if missing:
-        raise DataError(f"{csv}: has no column {' and no column '.join(missing)}; expected pair_id and label")
-    return frame
 
 
 def _positions(pair_ids: pd.Series, pairs: PairTable, csv: Path) -> NDArray[np.int64]:

@@ -10,19 +10,54 @@ A. Madry et al., "Towards deep learning models resistant to adversarial attacks"
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from bonaface.images.preprocessing import test_images
+from bonaface.inference.backends.torch import TorchNetwork
 from bonaface.models.face_model import FaceModel
 from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["attack"]
+__all__ = ["attack", "attacked_embeddings"]
 
 Images = dict[str, Tensor]
+
+_BATCH = 32
+
+
+def attacked_embeddings(
+    network: TorchNetwork,
+    fakes: Sequence[Mapping[str, NDArray[np.uint8]]],
+    target: NDArray[np.float32],
+    calibration: Calibration | None,
+    epsilon: int,
+    steps: int,
+) -> Embeddings:
+    """Embed fakes that were changed so that they are taken for the genuine images, row by row.
+
+    Args:
+        network: whose gradients are followed.
+        fakes: preprocessed.
+        target: unit identity vectors of the other photos of their pairs, shape ``(n, dim)``.
+        calibration: as ``similarity`` needs it.
+        epsilon: the most that a value may change, of 255.
+        steps: as in :func:`attack`.
+    """
+    aims = torch.from_numpy(target).to(network.device)
+    parts = []
+    for start in range(0, len(fakes), _BATCH):
+        stacked = test_images(network.views, fakes[start : start + _BATCH])
+        inputs = {name: torch.from_numpy(x).permute(0, 3, 1, 2).to(network.device) for name, x in stacked.items()}
+        moved = attack(network.model, inputs, aims[start : start + _BATCH], calibration, epsilon, steps)
+        parts.append(network({name: x.permute(0, 2, 3, 1).cpu().numpy() for name, x in moved.items()}))
+    return Embeddings.joined(parts)
 
 
 def attack(
@@ -65,7 +100,7 @@ def _similarity(model: FaceModel, fakes: Images, target: Tensor, calibration: Ca
         return cosine
     if calibration is None or calibration.genuine is None:
         raise ValueError("embeddings with authenticity need a calibration of it")
-    # The other photo is real and stays as it is: taken for genuine, P(neither is a deepfake) is P(this one is genuine).
+    # The other photo is genuine and stays as it is: taken for genuine, P(neither is a deepfake) is P(this one is genuine).
     genuine = torch.sigmoid(_log_odds(calibration.genuine, authenticity))
     log_same = F.logsigmoid(_log_odds(calibration.same, cosine) + calibration.prior)
     return log_same + torch.log((1 - calibration.doubt) * genuine + calibration.doubt)

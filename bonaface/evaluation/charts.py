@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from bonaface.evaluation.svg import Axis, Chart
 from bonaface.metrics import det_points, roc_points
@@ -54,15 +54,15 @@ def det_chart(curves: Sequence[Curve], title: str) -> str:
 
 
 def _probit_axis(label: str, values: Floats) -> Axis:
-    shares = norm.cdf(values) if len(values) else np.array([0.01, 0.5])
+    shares = ndtr(values) if len(values) else np.array([0.01, 0.5])
     low = max((rate for rate in _TALL_RATES if rate <= shares.min()), default=_TALL_RATES[0])
     high = min((rate for rate in _TALL_RATES if rate >= shares.max() and rate > low), default=_TALL_RATES[-1])
-    places = norm.ppf([rate for rate in _TALL_RATES if low <= rate <= high])
+    places = ndtri([rate for rate in _TALL_RATES if low <= rate <= high])
     kept: list[tuple[float, str]] = []
     gap = (places[-1] - places[0]) / 10
     for place in places:
         if not kept or place - kept[-1][0] >= gap:
-            kept.append((float(place), f"{100 * norm.cdf(place):.3g}%"))
+            kept.append((float(place), f"{100 * ndtr(place):.3g}%"))
     return Axis(label, float(places[0]), float(places[-1]), kept)
 
 

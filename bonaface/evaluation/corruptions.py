@@ -1,4 +1,4 @@
-"""What happens to an image on its way: compression, rescaling, blur, noise, light, video, print. Each has one fixed strength."""
+"""Corruptions that images meet on their way: compression, rescaling, blur, noise, light, video, print; each of one strength."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from bonaface.images.alignment import shrink
 
-__all__ = ["PERTURBATIONS"]
+__all__ = ["CORRUPTIONS"]
 
 ImageArray = NDArray[np.uint8]
-Perturbation = Callable[[ImageArray, np.random.Generator], ImageArray]
+Corruption = Callable[[ImageArray, np.random.Generator], ImageArray]
 
 
-def _jpeg(quality: int) -> Perturbation:
-    def perturb(image: ImageArray, _: np.random.Generator) -> ImageArray:
+def _jpeg(quality: int) -> Corruption:
+    def corrupt(image: ImageArray, _: np.random.Generator) -> ImageArray:
         data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)[:, :, ::-1])
 
-    return perturb
+    return corrupt
 
 
 def _halved(image: ImageArray, _: np.random.Generator) -> ImageArray:
@@ -58,12 +58,12 @@ def _noisy(image: ImageArray, rng: np.random.Generator) -> ImageArray:
     return np.asarray(np.clip(np.rint(image + noise), 0, 255).astype(np.uint8))
 
 
-def _light(factor: float) -> Perturbation:
+def _light(factor: float) -> Corruption:
     curve = np.clip(np.rint(np.arange(256) * factor), 0, 255).astype(np.uint8)
     return lambda image, _: np.asarray(curve[image])
 
 
-PERTURBATIONS: dict[str, Perturbation] = {
+CORRUPTIONS: dict[str, Corruption] = {
     "as they are": lambda image, _: image,
     "JPEG 90": _jpeg(90),
     "JPEG 60": _jpeg(60),

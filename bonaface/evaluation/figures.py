@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError
 from bonaface.evaluation.scores import PairScores
-from bonaface.evaluation.threshold_table import Bootstrap, add_iapar_by_method, bounds, operating_rows
+from bonaface.evaluation.threshold_table import (
+    Bootstrap,
+    Bounds,
+    add_iapar_by_method,
+    bounds,
+    operating_rows,
+    with_rule_of_three,
+)
 from bonaface.io import atomic_write
 from bonaface.metrics import (
+    FMRS,
     KINDS,
     a_dcf,
     auc,
@@ -32,18 +40,16 @@ from bonaface.metrics import (
     min_dcf,
     reliability,
 )
-from bonaface.metrics.eer import eer_from_counts, methods_of
+from bonaface.metrics.eer import eer_from_counts, methods_of, negatives_by_name
 from bonaface.metrics.resampling import Statistic, counter, replicate
 from bonaface.verification.calibration import Logistic
 from bonaface.verification.threshold_fitting import fit_llr
 
 __all__ = ["bootstrap_of", "calibration_figures", "compare", "groups_of", "judge", "write_metrics"]
 
-Bounds = dict[str, float | None]
-
 
 def bootstrap_of(labels: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Bootstrap:
-    """What is drawn anew: people where the labels name two or more and one for every image, else pairs.
+    """Choose what is drawn anew: people where the labels name two or more and one for every image, else pairs.
 
     Args:
         labels: as ``read_labels`` returns them.
@@ -72,13 +78,21 @@ def groups_of(labels: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     return {name: kind == name for name in KINDS if (kind == name).any()}
 
 
-def judge(scores: PairScores, labels: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Every figure of one model.
+def judge(
+    scores: PairScores,
+    labels: pd.DataFrame,
+    bootstrap: Bootstrap,
+    fmrs: Sequence[float] = FMRS,
+    headline: float = 1e-2,
+) -> dict[str, Any]:
+    """Compute every figure of one model.
 
     Args:
         scores: of the judged pairs.
         labels: as ``read_labels`` returns them, in the same order.
         bootstrap: how intervals are found.
+        fmrs: false match rates of the operating points.
+        headline: the one of them that the first sentence is about.
 
     Returns:
         Plain values for JSON: the names of ``eers_by_kind`` and their ``intervals``; ``auc``, ``min_dcf``, ``a_dcf``;
@@ -94,7 +108,8 @@ def judge(scores: PairScores, labels: pd.DataFrame, bootstrap: Bootstrap) -> dic
     figures |= eers_by_kind(similarity, labels["label"], kind)
     figures["intervals"] = _eer_bounds(figures, similarity, labels, kind, bootstrap)
     figures |= _whole_curves(similarity, groups)
-    points = operating_rows(similarity, groups, scores.validation, bootstrap)
+    points = operating_rows(similarity, groups, scores.validation, bootstrap, fmrs)
+    figures["headline_fmr"] = headline
     figures["threshold_source"] = scores.validation_source if scores.validation else ""
     if kind is not None and {"method_0", "method_1"} <= set(labels):
         methods = labels["method_0"].to_numpy(dtype=str), labels["method_1"].to_numpy(dtype=str)
@@ -106,7 +121,7 @@ def judge(scores: PairScores, labels: pd.DataFrame, bootstrap: Bootstrap) -> dic
     figures["operating_points"] = points
     llr = scores.validation.llr if scores.validation else None
     figures["calibration"] = calibration_figures(similarity, groups["same"], llr)
-    if "fold" in labels:
+    if "fold" in labels and labels["fold"].nunique() > 1:  # LFW's development lists are one fold: no other to choose by
         figures["lfw"] = asdict(fold_accuracy(similarity, labels["label"], labels["fold"]))
     return figures | _counts(scores, groups, bootstrap)
 
@@ -144,9 +159,20 @@ def _eer_bounds(
     settings: Any = {"rng": bootstrap.rng(), "replicates": bootstrap.replicates, "level": bootstrap.level}
     try:
         found = eer_intervals(similarity, labels["label"], kind, *people, **settings)
+        ends: dict[str, tuple[float | None, float | None]] = {
+            name: (each.low, each.high) for name, each in found.items()
+        }
     except DataError:  # too few people: figures stand without intervals, and the report says so
-        return {name: {"estimate": figures[name], "low": None, "high": None} for name in figures if "eer" in name}
-    return {name: {"estimate": each.estimate, "low": each.low, "high": each.high} for name, each in found.items()}
+        ends = {name: (None, None) for name in figures if "eer" in name}
+    mated = labels["label"].to_numpy() == 1
+    negatives = {name: int(mask.sum()) for name, mask in negatives_by_name(mated, kind).items()}
+    return {
+        name: with_rule_of_three(
+            {"estimate": figures[name], "low": low, "high": high},
+            min(int(mated.sum()), negatives[name.removesuffix("_rocch")]),
+        )
+        for name, (low, high) in ends.items()
+    }
 
 
 def _whole_curves(similarity: NDArray[np.float64], groups: dict[str, NDArray[np.bool_]]) -> dict[str, Any]:
@@ -181,14 +207,20 @@ def _method_bounds(
     estimates, drawn = replicate(
         statistics, *people, len(similarity), bootstrap.replicates, bootstrap.level, bootstrap.rng()
     )
-    return {name: bounds(estimates[name], drawn[name], bootstrap.level) for name in statistics}
+    counts = {name: int((fakes & (names == name)).sum()) for name in statistics}
+    return {
+        name: with_rule_of_three(
+            bounds(estimates[name], drawn[name], bootstrap.level), min(int(mated.sum()), counts[name])
+        )
+        for name in statistics
+    }
 
 
 def _fake_score(scores: PairScores, methods: tuple[Any, Any]) -> dict[str, Any]:
     """APCER, BPCER and their equal point, of all images of the pairs; an image counts as often as it occurs.
 
-    Both are given at the threshold below which the model calls an image a deepfake, and at even odds (``_at_0``). Where the pairs
-    hold no deepfake there is the BPCER alone.
+    Both are given at the threshold below which the model classifies an image as a deepfake, and at even odds (``_at_0``).
+    Where the pairs hold no deepfake there is the BPCER alone.
     """
     if scores.authenticity is None:
         return {}
@@ -219,14 +251,14 @@ def _counts(scores: PairScores, groups: dict[str, NDArray[np.bool_]], bootstrap:
             "level": bootstrap.level,
             "seed": bootstrap.seed,
         },
-        "unreadable_images": len(scores.faults),
+        "unreadable_images": len(scores.unreadable),
         "spoiled_pairs": scores.spoiled,
         "faceless_images": None if scores.faceless is None else len(scores.faceless),
     }
 
 
 def compare(scores: Sequence[PairScores], labels: pd.DataFrame, bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """Each further model against the first, on the same draws of people.
+    """Compare each further model with the first, on the same draws of people.
 
     Returns:
         For each: ``model``, ``against``, and by the names of ``eers_by_kind`` the difference (model minus the first), its

@@ -1,87 +1,213 @@
-"""What is judged, whichever way it is given: pairs and labels, and what a run knows of its validation pairs."""
+"""Pairs, labels and scores, whichever way they are given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from rich.progress import Progress
+from numpy.typing import ArrayLike, NDArray
 
 from bonaface.data.layouts import images_by_folder, looks_like_pairs
 from bonaface.data.pair_lists import read_lfw_pairs, read_pair_list
 from bonaface.data.pairs import PairTable, labels_of, read_labels, read_pairs
+from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import ConfigError, DataError
 from bonaface.evaluation.figures import bootstrap_of, groups_of
-from bonaface.evaluation.scores import PairScores, pairs_of_labels, read_scores, told_apart
+from bonaface.evaluation.scores import PairScores, read_scores, told_apart
 from bonaface.forgery.evaluation_sets import drawn_pairs
-from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
+from bonaface.images.perceptual_hash import perceptual_hash
+from bonaface.metrics import FMRS
+from bonaface.metrics.scores import checked_scores
 from bonaface.verification.threshold_fitting import fit_llr, thresholds_of_pairs
 from bonaface.verification.thresholds import Validation
 
-__all__ = ["faceless_images", "read_judged", "scores_of_files", "validation_of_pairs"]
+__all__ = ["Labels", "PairSource", "Scores", "copied_pairs", "read_all_scores", "read_judged", "validation_of_pairs"]
+
+Labels = Path | str | pd.DataFrame | Sequence[int] | NDArray[Any]
+Scores = Path | str | Sequence[Path | str] | Mapping[str, ArrayLike]
+
+_COPY_BITS = 2
+"""Bits of 64 in which the hashes of one photo, re-encoded or resized, may differ."""
 
 
-def read_judged(
-    pairs: Path | None, labels: Path | None, draw: int = 2000, seed: int = 0
-) -> tuple[PairTable, pd.DataFrame]:
-    """Pairs and their labels.
+@dataclass(frozen=True)
+class PairSource:
+    """Labelled pairs, as a caller names them.
 
     Args:
         pairs: a folder of pairs with ``labels`` a CSV; LFW's folder with ``labels`` its pairs.txt; a CSV of two paths and a
             label; a folder of faces as training reads it, of which pairs are drawn; None where there are scores alone.
-        labels: may be left out where ``pairs`` is a CSV or a folder of faces.
-        draw: how many pairs are drawn.
+        labels: a CSV of ``pair_id``, ``label`` and, as far as known, ``kind``, ``person_0``, ``person_1``, ``method_0`` and
+            ``method_1``; where there are scores alone also a DataFrame with these columns or an array of 0 and 1. May be left
+            out where ``pairs`` is a CSV or a folder of faces.
+        scores: CSVs of ``pair_id,similarity``; or by name arrays of shape ``(n,)`` in the order of the labels.
+        draw: how many pairs are drawn of a folder of faces.
         seed: of the draw.
+    """
+
+    pairs: Path | str | None = None
+    labels: Labels | None = None
+    scores: Scores | None = None
+    draw: int = 2000
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """What messages call the pairs."""
+        named = self.labels if isinstance(self.labels, Path | str) else self.pairs
+        return "the labels" if named is None else str(named)
+
+    @property
+    def files(self) -> set[Path]:
+        """The files that it reads, resolved."""
+        scores = [] if isinstance(self.scores, Mapping) else _listed(self.scores)
+        return {Path(each).resolve() for each in (self.labels, *scores) if isinstance(each, Path | str)}
+
+
+def read_judged(source: PairSource) -> tuple[PairTable, pd.DataFrame]:
+    """Read pairs and their labels.
 
     Raises:
         ConfigError: if a file is missing from the call.
         DataError: if they are not what they should be, or every label is the same.
     """
-    table, frame = _read_any(pairs, labels, draw, seed)
-    if frame["label"].nunique() < 2:
+    table, labels = _read_any(source)
+    if labels["label"].nunique() < 2:
         raise DataError(
-            f"{labels or pairs}: every label is {frame['label'].iloc[0]}; expected pairs of one person (1) and others (0)"
+            f"{source.name}: every label is {labels['label'].iloc[0]}; expected pairs of one person (1) and others (0)"
         )
-    return table, frame
+    return table, labels
 
 
-def _read_any(pairs: Path | None, labels: Path | None, draw: int, seed: int) -> tuple[PairTable, pd.DataFrame]:
+def _read_any(source: PairSource) -> tuple[PairTable, pd.DataFrame]:
+    pairs = None if source.pairs is None else Path(source.pairs)
+    given = source.labels
+    if given is not None and not isinstance(given, Path | str):
+        if pairs is not None:
+            raise ConfigError("labels: beside pairs expected a file that names them, got values")
+        return _of_values(given)
+    labels = None if given is None else Path(given)
     if pairs is not None and pairs.is_file():
         table, own = read_pair_list(pairs)
         return table, own if labels is None or labels.resolve() == pairs.resolve() else read_labels(labels, table)
     if labels is None and pairs is not None and _holds_faces(pairs):
-        frame = drawn_pairs(pairs, draw, seed)
-        frame.insert(0, "pair_id", [f"{row:08d}" for row in range(len(frame))])
-        return PairTable.from_frame(pairs, frame), labels_of(frame.astype(str), pairs)
+        drawn = drawn_pairs(pairs, source.draw, source.seed)
+        drawn.insert(0, "pair_id", _numbered(len(drawn)))
+        return PairTable.from_frame(pairs, drawn), labels_of(drawn.astype(str), pairs)
     if labels is None:
-        raise ConfigError("--labels: expected the CSV that says what each pair is (pair_id,label), or LFW's pairs.txt")
+        raise ConfigError("labels: expected the CSV that says what each pair is (pair_id,label), or LFW's pairs.txt")
     if pairs is None:
-        return pairs_of_labels(labels)
+        return _of_labels(labels)
     if labels.suffix.lower() == ".txt":
         return read_lfw_pairs(pairs, labels)
     table = read_pairs(pairs)
     return table, read_labels(labels, table)
 
 
+def _of_values(given: Any) -> tuple[PairTable, pd.DataFrame]:
+    """Pairs without images from labels in memory."""
+    frame = given.copy() if isinstance(given, pd.DataFrame) else pd.DataFrame({"label": np.asarray(given)})
+    if "label" not in frame or frame.empty:
+        raise DataError("labels: expected a column label with a value for each pair")
+    wrong = frame["label"][~frame["label"].isin([0, 1])]
+    if len(wrong):
+        raise DataError(f"labels: expected 0 or 1, got {wrong.iloc[0]}")
+    frame["label"] = frame["label"].astype(int)
+    if "pair_id" not in frame:
+        frame["pair_id"] = _numbered(len(frame))
+    frame = frame.astype(str).reset_index(drop=True)
+    pairs = _without_images(Path(), frame["pair_id"].tolist())
+    return pairs, labels_of(frame, Path("labels"))
+
+
+def _of_labels(labels: Path) -> tuple[PairTable, pd.DataFrame]:
+    """Pairs without images from a CSV of labels, in its order."""
+    table, _ = read_numbered_table(
+        labels, "a table of labels", "expected a CSV with pair_id and label", ["pair_id", "label"]
+    )
+    pairs = _without_images(labels.parent, list(dict.fromkeys(table["pair_id"])))
+    return pairs, read_labels(labels, pairs)
+
+
+def _without_images(root: Path, pair_ids: list[str]) -> PairTable:
+    return PairTable(root, pair_ids, [""] * len(pair_ids), [""] * len(pair_ids))
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"{row:08d}" for row in range(count)]
+
+
 def _holds_faces(folder: Path) -> bool:
-    """Whether a folder is one to train on, by person, and not one of pairs."""
+    """Tell whether a folder is one to train on, by person, and not one of pairs."""
     if not folder.is_dir() or (folder / "meta.json").is_file():
         return folder.is_dir()
     return not any(looks_like_pairs(images_by_folder(each)) for each in (folder, folder / "images") if each.is_dir())
 
 
-def validation_of_pairs(similarity: NDArray[np.float64], labels: pd.DataFrame, seed: int) -> Validation:
-    """Thresholds and likelihood ratios from validation pairs that were scored.
+def read_all_scores(
+    source: PairSource, pairs: PairTable, validation: PairSource | None, fmrs: Sequence[float] = FMRS
+) -> list[PairScores]:
+    """Read scores from anywhere, with thresholds from the scores of other pairs where there are any.
+
+    Args:
+        source: with scores.
+        pairs: of the source, each of which must be scored.
+        validation: other pairs with as many scores.
+        fmrs: false match rates of their thresholds.
+
+    Raises:
+        DataError: as ``read_scores`` does, or if an array has another length.
+    """
+    scores = _named_scores(source, pairs)
+    if validation is None:
+        return [PairScores(*each) for each in scores]
+    other, labels = read_judged(validation)
+    found = [
+        validation_of_pairs(values, labels, source.seed, fmrs) for _, _, values in _named_scores(validation, other)
+    ]
+    whence = f"other pairs: {validation.name}"
+    return [PairScores(*each, known, whence) for each, known in zip(scores, found, strict=True)]
+
+
+def _named_scores(source: PairSource, pairs: PairTable) -> list[tuple[str, str, NDArray[np.float64]]]:
+    """Name, source and similarities of each model."""
+    if isinstance(source.scores, Mapping):
+        return [(name, "", _array(values, name, len(pairs))) for name, values in source.scores.items()]
+    files = [Path(file) for file in _listed(source.scores)]
+    ids = pairs.frame["pair_id"].tolist()
+    names = told_apart([file.stem for file in files])
+    return [(name, str(file), read_scores(file, ids, source.name)) for name, file in zip(names, files, strict=True)]
+
+
+def _listed(scores: Any) -> list[Path | str]:
+    if scores is None:
+        return []
+    return [scores] if isinstance(scores, Path | str) else list(scores)
+
+
+def _array(values: ArrayLike, name: str, pairs: int) -> NDArray[np.float64]:
+    scores: NDArray[np.float64] = checked_scores(values, f"scores of {name}").astype(np.float64)
+    if len(scores) != pairs:
+        raise DataError(f"scores of {name}: expected one for each of {pairs} labels, got {len(scores)}")
+    return scores
+
+
+def validation_of_pairs(
+    similarity: NDArray[np.float64], labels: pd.DataFrame, seed: int, fmrs: Sequence[float] = FMRS
+) -> Validation:
+    """Find thresholds and likelihood ratios from validation pairs that were scored.
 
     Args:
         similarity: shape ``(n,)``.
         labels: in the same order; without kinds every non-mated pair counts as an impostor.
         seed: of the bootstrap.
+        fmrs: wanted rates; those that the pairs can't resolve are left out.
 
     Raises:
         DataError: if one class is missing.
@@ -92,65 +218,39 @@ def validation_of_pairs(similarity: NDArray[np.float64], labels: pd.DataFrame, s
     against = groups.get("impostor", groups.get("different", np.zeros(len(labels), bool)))
     people = bootstrap_of(labels)
     first, second = (np.asarray(side)[against] for side in (people.person_0, people.person_1))
-    thresholds = thresholds_of_pairs(similarity[against], first, second, np.random.default_rng(seed))
+    thresholds = thresholds_of_pairs(similarity[against], first, second, np.random.default_rng(seed), fmrs)
     return Validation(thresholds, fit_llr(similarity, labels["label"]), int(against.sum()))
 
 
-def scores_of_files(
-    files: Sequence[Path], pairs: PairTable, labels: Path, val_files: Sequence[Path], val_labels: Path | None, seed: int
-) -> list[PairScores]:
-    """Scores from anywhere, with thresholds from the scores of other pairs where there are any.
+def copied_pairs(pairs: PairTable, labels: pd.DataFrame, threads: int = 2) -> dict[str, list[str]]:
+    """Find pairs of genuine photos that are two copies of one photo: they prove nothing.
+
+    A deepfake is left out: it is made to look like the photo that it comes from.
 
     Args:
-        files: CSVs of pair_id,similarity.
-        pairs: that each must score.
-        labels: what names these pairs, for messages.
-        val_files: one for each of ``files``, or none at all.
-        val_labels: what the pairs of ``val_files`` are.
-        seed: of the bootstrap.
+        pairs: with the paths of their images; those that can't be read are passed over.
+        labels: in the same order.
+        threads: that read and decode.
 
-    Raises:
-        DataError: as ``read_scores`` does.
+    Returns:
+        The ids of pairs by ``same file`` (equal bytes) and ``re-encoded`` (perceptual hashes that differ in at most 2 of 64 bits).
     """
-    names, ids = told_apart([file.stem for file in files]), pairs.frame["pair_id"].tolist()
-    scores = [read_scores(file, ids, str(labels)) for file in files]
-    if not val_files or val_labels is None:
-        return [PairScores(*each) for each in zip(names, map(str, files), scores, strict=True)]
-    other, other_labels = read_judged(None, val_labels)
-    other_ids = other.frame["pair_id"].tolist()
-    found = [
-        validation_of_pairs(read_scores(file, other_ids, str(val_labels)), other_labels, seed) for file in val_files
-    ]
-    source = [f"other pairs: {val_labels}"] * len(files)
-    return [PairScores(*each) for each in zip(names, map(str, files), scores, found, source, strict=True)]
-
-
-def faceless_images(
-    aligner: Aligner, root: Path, files: Sequence[str], progress: Progress | None = None, threads: int = 2
-) -> list[str]:
-    """Images in which the detector finds no face, sorted; those that can't be read are not among them.
-
-    Args:
-        aligner: with a detector.
-        root: the folder that the files start from.
-        files: paths, repeated or not.
-        progress: shows how far it is.
-        threads: that decode and look.
-    """
-    distinct = sorted(set(files))
-    task = progress.add_task("looking for images without a face", total=len(distinct)) if progress else None
-    missing = []
+    found: dict[str, list[str]] = {"same file": [], "re-encoded": []}
+    genuine = labels["kind"].isin(["same", "impostor"]) if "kind" in labels else labels["label"] == 1
+    chosen = pairs.frame[genuine.to_numpy()]
+    both = [(pairs.root / a, pairs.root / b) for a, b in zip(chosen["path_0"], chosen["path_1"], strict=True)]
     with ThreadPoolExecutor(threads) as pool:
-        for file, found in zip(distinct, pool.map(lambda file: _found(aligner, root / file), distinct), strict=True):
-            if not found:
-                missing.append(file)
-            if progress is not None and task is not None:
-                progress.advance(task)
-    return missing
+        for pair_id, how in zip(chosen["pair_id"], pool.map(_copied, both), strict=True):
+            if how:
+                found[how].append(pair_id)
+    return found
 
 
-def _found(aligner: Aligner, path: Path) -> bool:
+def _copied(both: tuple[Path, Path]) -> str:
     try:
-        return aligner.align(decode(path)).found
+        if both[0].stat().st_size == both[1].stat().st_size and both[0].read_bytes() == both[1].read_bytes():
+            return "same file"
+        first, second = (perceptual_hash(decode(path)) for path in both)
     except (DataError, OSError):
-        return True
+        return ""
+    return "re-encoded" if (first ^ second).bit_count() <= _COPY_BITS else ""

@@ -1,81 +1,84 @@
-"""What ``bonaface evaluate --model`` judges: what each model says of the pairs."""
+"""Scores of pairs by models: a run, an exported file or an ONNX face network."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.data.pairs import PairTable
-from bonaface.evaluation.inputs import faceless_images, read_judged, validation_of_pairs
-from bonaface.evaluation.robustness import Subject
+from bonaface.errors import DataError
+from bonaface.evaluation.inputs import PairSource, read_judged, validation_of_pairs
 from bonaface.evaluation.scores import PairScores, told_apart
-from bonaface.inference.backends.torch import as_torch
+from bonaface.images.alignment import Aligner
+from bonaface.images.decoding import decode
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.score_pairs import score_pairs
 
-__all__ = ["load_embedders", "scores_of_models", "subject_of"]
-
-Labelled = tuple[PairTable, pd.DataFrame]
+__all__ = ["load_models", "score_models"]
 
 
-def load_embedders(options: argparse.Namespace) -> list[Embedder]:
-    """The networks that ``--model`` names, with names that differ."""
-    loaded = [load_embedder(model, options.detector, options.device) for model in options.model]
+def load_models(
+    models: Sequence[Path | str | None], detector: Path | None = None, device: str = "auto"
+) -> list[Embedder]:
+    """Load models, and give them names that differ.
+
+    Raises:
+        ModelError, ConfigError: as ``load_embedder`` does.
+    """
+    loaded = [load_embedder(None if each is None else str(each), detector, device) for each in models]
     names = told_apart([each.name for each in loaded])
     return [dataclasses.replace(each, name=name) for each, name in zip(loaded, names, strict=True)]
 
 
-def subject_of(embedder: Embedder) -> Subject:
-    """What the robustness card needs of a model."""
-    network = as_torch(embedder.network)
-    return Subject(
-        embedder.embed_images, embedder.calibration, None if network is None else network.model, embedder.preprocess
-    )
-
-
-def scores_of_models(
-    embedders: Sequence[Embedder], options: argparse.Namespace, pairs: PairTable, progress: Progress
-) -> list[PairScores]:
-    """What the models say of the pairs, with thresholds from ``--val-pairs`` or from the model itself."""
-    validation = read_judged(options.val_pairs, options.val_labels) if options.val_pairs is not None else None
-    return [
-        _score(embedder, model, pairs, validation, options, progress)
-        for embedder, model in zip(embedders, options.model, strict=True)
-    ]
-
-
-def _score(
-    embedder: Embedder,
-    model: str | None,
+def score_models(
+    embedders: Sequence[Embedder],
+    models: Sequence[Path | str | None],
     pairs: PairTable,
-    validation: Labelled | None,
-    options: argparse.Namespace,
+    validation: PairSource | None,
+    fmrs: Sequence[float],
+    seed: int,
     progress: Progress,
-) -> PairScores:
-    found, source = embedder.validation, f"the validation photos of {model or embedder.name}"
-    if validation is not None:
-        other = score_pairs(embedder, validation[0], progress)
-        found = validation_of_pairs(other.similarity, validation[1], options.seed)
-        source = f"other pairs: {options.val_labels or options.val_pairs}"
-    scored = score_pairs(embedder, pairs, progress)
-    return PairScores(
-        embedder.name,
-        model or "the model that comes with bonaface",
-        scored.similarity,
-        found,
-        source,
-        scored.faults,
-        int(scored.spoiled.sum()),
-        _faceless(embedder, pairs, progress),
-        _calibrated(embedder, scored.log_odds),
-        embedder.calibration.forged_below if embedder.calibration else 0.0,
-    )
+) -> list[PairScores]:
+    """Score pairs by each model, with thresholds from validation pairs or from the model itself.
+
+    Args:
+        embedders: the models.
+        models: what each was loaded from.
+        pairs: to be judged.
+        validation: other pairs that thresholds and calibration come from, in place of what the models store.
+        fmrs: false match rates of those thresholds.
+        seed: of their bootstrap.
+        progress: shows how far it is.
+    """
+    known = None if validation is None else read_judged(validation)
+    made = []
+    for embedder, model in zip(embedders, models, strict=True):
+        found, whence = embedder.validation, f"the validation photos of {model or embedder.name}"
+        if validation is not None and known is not None:
+            found = validation_of_pairs(score_pairs(embedder, known[0], progress).similarity, known[1], seed, fmrs)
+            whence = f"other pairs: {validation.name}"
+        scored = score_pairs(embedder, pairs, progress)
+        made.append(
+            PairScores(
+                embedder.name,
+                str(model or "the model that comes with bonaface"),
+                scored.similarity,
+                found,
+                whence,
+                unreadable=scored.faults,
+                spoiled=int(scored.spoiled.sum()),
+                faceless=_faceless(embedder, pairs, progress),
+                authenticity=_calibrated(embedder, scored.log_odds),
+                forged_below=embedder.calibration.forged_below if embedder.calibration else 0.0,
+            )
+        )
+    return made
 
 
 def _calibrated(embedder: Embedder, log_odds: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
@@ -86,8 +89,26 @@ def _calibrated(embedder: Embedder, log_odds: NDArray[np.float64] | None) -> NDA
     return calibration.genuine.log_odds(log_odds)
 
 
-def _faceless(embedder: Embedder, pairs: PairTable, progress: Progress) -> list[str] | None:
+def _faceless(embedder: Embedder, pairs: PairTable, progress: Progress, threads: int = 2) -> list[str] | None:
+    """Images in which the detector finds no face, sorted; None where the model aligns no faces."""
     aligner = embedder.preprocess.aligner
     if "aligned" not in embedder.preprocess.kinds or aligner.detector is None:
         return None
-    return faceless_images(aligner, pairs.root, [*pairs.frame["path_0"], *pairs.frame["path_1"]], progress)
+    files = sorted({*pairs.frame["path_0"], *pairs.frame["path_1"]})
+    task = progress.add_task("looking for images without a face", total=len(files))
+    missing = []
+    with ThreadPoolExecutor(threads) as pool:
+        looked = pool.map(lambda file: _has_face(aligner, pairs.root / file), files)
+        for file, found in zip(files, looked, strict=True):
+            if not found:
+                missing.append(file)
+            progress.advance(task)
+    return missing
+
+
+def _has_face(aligner: Aligner, path: Path) -> bool:
+    """Tell whether the detector finds a face; an image that can't be read is reported as such, not as one without."""
+    try:
+        return aligner.align(decode(path)).found
+    except (DataError, OSError):
+        return True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from bonaface.evaluation.figures import groups_of
 from bonaface.evaluation.scores import PairScores
 from bonaface.evaluation.svg import SERIES
 from bonaface.evaluation.wording import (
-    EER_ROWS,
     comparison_verdict,
+    copies_said,
+    eer_rows,
     percent,
     points,
     rate_name,
@@ -47,7 +49,6 @@ from bonaface.metrics.scores import NEGATIVES
 __all__ = ["ReportInput", "versions", "worst_rows", "write_report"]
 
 _LISTED = 50
-_WHOLE = {"challenge_eer": "all", "sasv_eer": ""}
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,12 @@ class ReportInput:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what made the figures."""
-    names = ("numpy", "torch", "opencv-python-headless", "scikit-learn", "scipy")
-    return {"bonaface": __version__, "Python": platform.python_version()} | {name: version(name) for name in names}
+    """Versions of what made the figures, as far as it is installed."""
+    found = {"bonaface": __version__, "Python": platform.python_version()}
+    for name in ("numpy", "onnxruntime", "torch", "opencv-python-headless", "scikit-learn", "scipy"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def write_report(material: ReportInput, file: Path) -> None:
@@ -96,7 +100,7 @@ def write_report(material: ReportInput, file: Path) -> None:
     environment.filters |= {"percent": percent, "interval": _interval_html, "rate": rate_name, "points": points}
     html = environment.get_template("report.html.j2").render(**_context(material))
     with atomic_write(file, private=True) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
 
 
 def _interval_html(figure: Mapping[str, float | None] | None) -> Markup:
@@ -116,8 +120,10 @@ def _context(material: ReportInput) -> dict[str, Any]:
         "comparison": list(material.comparison),
         "comparison_verdict": comparison_verdict(material.comparison, material.models),
         "comparison_charts": _comparison_charts(material.scores, groups) if len(material.scores) > 1 else [],
-        "eer_rows": [(key, name) for key, name in EER_ROWS.items() if key in material.models[0]],
-        "eer_kinds": {key: names[0] for key, names in NEGATIVES.items() if len(names) == 1} | _WHOLE,
+        "eer_rows": eer_rows(material.models),
+        "eer_kinds": {key: names[0] for key, names in NEGATIVES.items() if len(names) == 1} | {"challenge_eer": "all"},
+        "copies": copies_said(material.models[0]),
+        "copied": _copied(material.models[0]),
         "kind_names": KIND_NAMES,
         "settings": dict(material.settings),
         "versions": versions(),
@@ -132,7 +138,7 @@ def _model_view(
     """Everything that the template shows of one model."""
     curves = _curves(scores.similarity, groups)
     worst = _worst_pairs(scores.similarity, material.pairs, material.labels, groups, material.worst)
-    faults = list(scores.faults.values())
+    unreadable = list(scores.unreadable.values())
     return {
         "figures": figures,
         "verdict": verdict(figures),
@@ -145,11 +151,18 @@ def _model_view(
         ),
         "legend": _legend(curves),
         "worst": worst if material.worst else {},
-        "faults": faults[:_LISTED],
-        "more_faults": max(0, len(faults) - _LISTED),
+        "unreadable": unreadable[:_LISTED],
+        "more_unreadable": max(0, len(unreadable) - _LISTED),
         "faceless": list(scores.faceless or [])[:_LISTED],
         "more_faceless": max(0, len(scores.faceless or []) - _LISTED),
     }
+
+
+def _copied(figures: Mapping[str, Any]) -> list[str]:
+    """The first pairs that are two copies of one photo, each with how it is known."""
+    named = [f"{pair_id}: {how}" for how, ids in figures.get("copied_pairs", {}).items() for pair_id in ids]
+    more = len(named) - _LISTED
+    return named[:_LISTED] + ([f"and {more} more"] if more > 0 else [])
 
 
 def _curves(similarity: NDArray[np.float64], groups: Mapping[str, NDArray[np.bool_]]) -> list[Curve]:

@@ -8,27 +8,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import ArrayLike, NDArray
 from rich.progress import Progress, TaskID
-from torch import Tensor
 
 from bonaface.data.pairs import PairTable
 from bonaface.errors import DataError
-from bonaface.evaluation.attacks import attack
-from bonaface.evaluation.corruptions import PERTURBATIONS
+from bonaface.evaluation.corruptions import CORRUPTIONS
 from bonaface.evaluation.figures import groups_of
 from bonaface.images.decoding import decode
-from bonaface.images.preprocessing import Preprocessor, test_images
+from bonaface.images.preprocessing import Preprocessor
+from bonaface.inference.backends.torch import TorchNetwork, as_torch
+from bonaface.inference.embedder import Embedder
 from bonaface.metrics.scores import checked_two, count_scores, roc_errors
-from bonaface.models.face_model import FaceModel, joined_embeddings
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.scoring import similarity
 
-__all__ = ["Subject", "add_robustness", "chosen_pairs", "whole_eer"]
-
-Images = dict[str, Tensor]
+__all__ = ["Subject", "add_robustness", "chosen_pairs", "subject_of", "whole_eer"]
 
 COLUMNS = {
     "eer": "EER, all",
@@ -36,12 +32,11 @@ COLUMNS = {
     "eer_own_fake": "EER, own deepfake",
     "fnmr": "genuine refused",
     "iapar": "own deepfakes accepted",
-    "called_fake": "genuine photos called fake",
+    "called_fake": "genuine photos classified as fake",
     "mean_similarity": "own deepfakes' mean similarity",
 }
 _EPSILONS = (1, 2, 4, 8)
 _PGD_STEPS = 10
-_BATCH = 32
 _ATTACKS = (
     f"FGSM and PGD ({_PGD_STEPS} steps) change the deepfake alone, by at most that much a value, knowing the network. "
 )
@@ -55,14 +50,19 @@ class Subject:
     Args:
         embed: from decoded images to embeddings.
         calibration: of its scores, where it has one.
-        network: whose gradients attacks follow, in evaluation mode; None for an exported model, which has none.
+        network: whose gradients attacks follow; None for an exported model, which has none.
         preprocess: from a decoded image to what the networks see.
     """
 
     embed: Callable[[Sequence[NDArray[np.uint8]]], Embeddings]
     calibration: Calibration | None
-    network: FaceModel | None
+    network: TorchNetwork | None
     preprocess: Preprocessor
+
+
+def subject_of(embedder: Embedder) -> Subject:
+    """Take of a model what the card needs."""
+    return Subject(embedder.embed_images, embedder.calibration, as_torch(embedder.network), embedder.preprocess)
 
 
 def chosen_pairs(labels: pd.DataFrame, count: int, seed: int) -> NDArray[np.int64]:
@@ -113,13 +113,13 @@ def add_robustness(
     seed: int,
     progress: Progress | None = None,
 ) -> None:
-    """Judge some pairs under every perturbation and attack, and put the card into the figures as ``robustness``.
+    """Judge some pairs under every corruption and attack, and put the card into the figures as ``robustness``.
 
     The threshold is the one that is stated for the pairs as they are (FMR 1e-2, or the nearest that is resolved).
 
     Args:
         figures: of the model, as ``judge`` returns them.
-        subject: the model; without gradients only the perturbations are tried.
+        subject: the model; without gradients only the corruptions are tried.
         pairs: the judged pairs.
         labels: in the same order.
         count: how many pairs at most.
@@ -140,15 +140,17 @@ def add_robustness(
     fakes = np.count_nonzero(labels["kind"] == "own_fake") if known else 0
     network = subject.network if fakes else None
     attacks = _ATTACKS if network is not None else _NO_ATTACKS if fakes else ""
-    total = len(PERTURBATIONS) + (2 * len(_EPSILONS) if network is not None else 0)
+    total = len(CORRUPTIONS) + (2 * len(_EPSILONS) if network is not None else 0)
     task = progress.add_task("robustness", total=total) if progress else None
-    made = [card.degraded(name, images, progress, task) for name in PERTURBATIONS]
+    made = [card.degraded(name, images, progress, task) for name in CORRUPTIONS]
     if network is not None:
         made += card.attacked(images, network, progress, task)
     at = (
         "" if point is None else f" at the threshold {point['threshold']['estimate']:.4f} (FMR {point['fmr_target']:g})"
     )
-    called = "" if made[0]["called_fake"] is None else ", called fake below the model's threshold for single photos"
+    called = (
+        "" if made[0]["called_fake"] is None else ", classified as fake below the model's threshold for single photos"
+    )
     figures["robustness"] = {
         "pairs": len(rows),
         "note": f"{len(rows):,} of the pairs; both images of each are degraded; accepted and refused{at}{called}. "
@@ -184,16 +186,16 @@ class _Card:
     def degraded(
         self, name: str, images: list[NDArray[Any]], progress: Progress | None, task: TaskID | None
     ) -> dict[str, Any]:
-        """All images under one perturbation."""
+        """All images under one corruption."""
         rng = np.random.default_rng(self._seed)
-        perturb = PERTURBATIONS[name]
-        a, b = (self._subject.embed([perturb(image, rng) for image in side]) for side in images)
+        corrupt = CORRUPTIONS[name]
+        a, b = (self._subject.embed([corrupt(image, rng) for image in side]) for side in images)
         _advance(progress, task)
         row = self._row(name, similarity(a, b, self._subject.calibration))
         return row | {"called_fake": self._called_fake(a, b)}
 
     def _called_fake(self, a: Embeddings, b: Embeddings) -> float | None:
-        """Share of the photos of genuine pairs that are called deepfakes; None where the model does not judge it."""
+        """Share of the photos of genuine pairs that are classified as deepfakes; None where the model does not judge it."""
         calibration = self._subject.calibration
         if a.authenticity is None or b.authenticity is None or calibration is None or calibration.genuine is None:
             return None
@@ -202,9 +204,11 @@ class _Card:
         return float(np.mean(calibration.called_fake(photos)))
 
     def attacked(
-        self, images: list[NDArray[Any]], network: FaceModel, progress: Progress | None, task: TaskID | None
+        self, images: list[NDArray[Any]], network: TorchNetwork, progress: Progress | None, task: TaskID | None
     ) -> list[dict[str, Any]]:
         """The fakes of own_fake pairs under FGSM and PGD; the other pairs as they are."""
+        from bonaface.evaluation.attacks import attacked_embeddings  # torch, which nothing else of an evaluation needs
+
         subject = self._subject
         a, b = (subject.embed(list(side)) for side in images)
         clean = similarity(a, b, subject.calibration)
@@ -213,11 +217,12 @@ class _Card:
         fakes = [images[0][row] if is_first else images[1][row] for row, is_first in zip(rows, first, strict=True)]
         others = [images[1][row] if is_first else images[0][row] for row, is_first in zip(rows, first, strict=True)]
         genuine = subject.embed(others)
+        prepared = [subject.preprocess(fake) for fake in fakes]
         made = []
         for name, steps in (("FGSM", 1), (f"PGD {_PGD_STEPS}", _PGD_STEPS)):
             for epsilon in _EPSILONS:
                 scores = clean.copy()
-                moved = _moved(subject, network, fakes, genuine, epsilon, steps)
+                moved = attacked_embeddings(network, prepared, genuine.identity, subject.calibration, epsilon, steps)
                 scores[rows] = similarity(moved, genuine, subject.calibration)
                 made.append(self._row(f"{name}, {epsilon}/255", scores))
                 _advance(progress, task)
@@ -237,32 +242,6 @@ class _Card:
             row["mean_similarity"] = float(fakes.mean())
             row["iapar"] = None if self._threshold is None else float(np.mean(fakes >= self._threshold))
         return row
-
-
-def _moved(
-    subject: Subject,
-    network: FaceModel,
-    fakes: Sequence[NDArray[np.uint8]],
-    genuine: Embeddings,
-    epsilon: int,
-    steps: int,
-) -> Embeddings:
-    """Embeddings of fakes that were changed so that they are taken for the genuine images, row by row."""
-    weight = next(network.parameters(), None)
-    device = torch.device("cpu") if weight is None else weight.device
-    target = torch.from_numpy(genuine.identity).to(device)
-    parts = []
-    for start in range(0, len(fakes), _BATCH):
-        prepared = [subject.preprocess(image) for image in fakes[start : start + _BATCH]]
-        inputs = {
-            name: torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
-            for name, images in test_images(network.views, prepared).items()
-        }
-        aim = target[start : start + len(prepared)]
-        inputs = attack(network, inputs, aim, subject.calibration, epsilon, steps)
-        with torch.no_grad():
-            parts.append(network.embed(inputs))
-    return joined_embeddings(parts)
 
 
 def _advance(progress: Progress | None, task: TaskID | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +12,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bonaface.data.layouts import unpadded
-from bonaface.data.pairs import PairTable, read_labels
+from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import DataError
 from bonaface.io import atomic_write
 from bonaface.verification.thresholds import Validation
 
-__all__ = ["PairScores", "pairs_of_labels", "read_scores", "told_apart", "write_scores"]
+__all__ = ["PairScores", "read_scores", "told_apart", "write_scores"]
 
 _EXPECTED = "expected a CSV with pair_id and similarity"
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LARGEST = 1e100
+"""Larger similarities overflow where they are squared or subtracted."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,12 @@ class PairScores:
         similarity: shape ``(n,)``, finite, higher is more alike.
         validation: thresholds from other pairs; None where there are none.
         validation_source: where those come from, in words.
-        faults: for each image that could not be read, why.
+        unreadable: for each image that could not be read, why.
         spoiled: pairs that got the lowest similarity because of such an image.
         faceless: images in which the detector found no face; None where none was used.
         authenticity: log-odds that each image is genuine, shape ``(n, 2)``, NaN where it could not be read; None where
             the model does not judge it.
-        forged_below: log-odds below which an image is called a deepfake.
+        forged_below: log-odds below which an image is classified as a deepfake.
     """
 
     name: str
@@ -45,38 +48,11 @@ class PairScores:
     similarity: NDArray[np.float64]
     validation: Validation | None = None
     validation_source: str = ""
-    faults: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
     spoiled: int = 0
     faceless: Sequence[str] | None = None
     authenticity: NDArray[np.float64] | None = None
     forged_below: float = 0.0
-
-
-def pairs_of_labels(labels_csv: Path) -> tuple[PairTable, pd.DataFrame]:
-    """Labels alone, where there are scores but no images.
-
-    Args:
-        labels_csv: pair_id, label and what ``read_labels`` knows.
-
-    Returns:
-        Pairs without paths (``path_0`` and ``path_1`` are empty), in the order of the file, and their labels.
-
-    Raises:
-        DataError: as ``read_labels`` does.
-    """
-    try:
-        ids = pd.read_csv(labels_csv, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{labels_csv}: isn't a table of labels ({reason}); expected a CSV with pair_id and label"
-        ) from error
-    if "pair_id" not in ids or ids.empty:
-        what = "has no rows" if "pair_id" in ids else "has no column pair_id"
-        raise DataError(f"{labels_csv}: {what}; expected a CSV with pair_id and label")
-    frame = pd.DataFrame({"pair_id": ids["pair_id"].str.strip().drop_duplicates(), "path_0": "", "path_1": ""})
-    pairs = PairTable.from_frame(labels_csv.parent, frame)
-    return pairs, read_labels(labels_csv, pairs)
 
 
 def read_scores(file: Path, pair_ids: Sequence[str], labels_name: str) -> NDArray[np.float64]:
@@ -108,7 +84,8 @@ def read_scores(file: Path, pair_ids: Sequence[str], labels_name: str) -> NDArra
         by_number[unpadded(pair_id)] = -1 if unpadded(pair_id) in by_number else row
     scores = np.full(len(pair_ids), np.nan)
     line_of: dict[int, int] = {}
-    for line, pair_id, text in _rows(file):
+    table, lines = read_numbered_table(file, "a table of scores", _EXPECTED, ["pair_id", "similarity"])
+    for line, pair_id, text in zip(lines, table["pair_id"], table["similarity"], strict=True):
         row = known.get(pair_id, by_number.get(unpadded(pair_id), -1))
         if row < 0:
             raise DataError(
@@ -129,28 +106,13 @@ def read_scores(file: Path, pair_ids: Sequence[str], labels_name: str) -> NDArra
     return scores
 
 
-def _rows(file: Path) -> list[tuple[int, str, str]]:
-    """Line, pair id and similarity as they stand in the file."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text, skipinitialspace=True)
-            absent = [name for name in ("pair_id", "similarity") if name not in (reader.fieldnames or [])]
-            if absent:
-                raise DataError(f"{file}: has no column {absent[0]}; {_EXPECTED}")
-            return [
-                (reader.line_num, (row["pair_id"] or "").strip(), (row["similarity"] or "").strip()) for row in reader
-            ]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{file}: isn't a table of scores ({error}); {_EXPECTED}") from error
-
-
 def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise DataError(f"{where}: similarity: expected a finite number, got {text!r}")
+    """Read a number as C and JSON write it: Python's underscores and other scripts' digits are none."""
+    value = float(text) if _NUMBER.fullmatch(text) else np.nan
+    if not abs(value) <= _LARGEST:
+        hint = "; write a point for the decimal comma" if "," in text else ""
+        hint = f"; the largest is {_LARGEST:g}" if np.isfinite(value) else hint
+        raise DataError(f"{where}: similarity: expected a finite number, got {text!r}{hint}")
     return value
 
 
@@ -180,4 +142,6 @@ def write_scores(scores: Sequence[PairScores], pair_ids: Sequence[str], file: Pa
     """
     named = {"similarity" if len(scores) == 1 else each.name: each.similarity for each in scores}
     with atomic_write(file, private=True) as temporary:
-        pd.DataFrame({"pair_id": pair_ids, **named}).to_csv(temporary, index=False, float_format="%.9g")
+        pd.DataFrame({"pair_id": pair_ids, **named}).to_csv(
+            temporary, index=False, float_format="%.9g", errors="backslashreplace"
+        )

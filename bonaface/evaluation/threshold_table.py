@@ -1,4 +1,4 @@
-"""What thresholds do to the judged pairs: both errors and the deepfakes accepted, with intervals.
+"""Operating points: what thresholds do to the judged pairs, both errors and the deepfakes accepted, with intervals.
 
 A threshold is either known beforehand (from validation pairs), or it has to be found on the judged pairs themselves. In
 the second case each draw of the bootstrap finds its own, so that the intervals hold that uncertainty too.
@@ -17,11 +17,13 @@ from bonaface.errors import DataError
 from bonaface.metrics import FMRS, Interval, iapar_by_method
 from bonaface.metrics.resampling import interval_of, person_weights
 from bonaface.verification.threshold_fitting import threshold_at
-from bonaface.verification.thresholds import Validation
+from bonaface.verification.thresholds import Threshold, Validation
 
-__all__ = ["Bootstrap", "add_iapar_by_method", "bounds", "operating_rows"]
+__all__ = ["Bootstrap", "Bounds", "add_iapar_by_method", "bounds", "operating_rows", "with_rule_of_three"]
 
 Floats = NDArray[np.float64]
+Bounds = dict[str, float | None]
+"""``estimate``, ``low`` and ``high`` of a share; the ends are None where there are too few people for an interval."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Bootstrap:
         return np.random.default_rng(self.seed)
 
 
-def bounds(estimate: float, values: Floats, level: float) -> dict[str, float | None]:
-    """Estimate with the ends of its interval; None for both where most draws lack a class (too few people).
+def bounds(estimate: float, values: Floats, level: float) -> Bounds:
+    """Give an estimate with the ends of its interval; None for both where most draws lack a class (too few people).
 
     Example:
         >>> bounds(0.5, np.array([0.4, 0.5, np.nan, 0.6]), 0.95)["high"]
@@ -63,6 +65,30 @@ def bounds(estimate: float, values: Floats, level: float) -> dict[str, float | N
     except DataError:
         return {"estimate": estimate, "low": None, "high": None}
     return {"estimate": found.estimate, "low": found.low, "high": found.high}
+
+
+def with_rule_of_three(found: Bounds, pairs: int) -> Bounds:
+    """Widen the interval of a share of which no pair, or every pair, was seen: no draw of the bootstrap differs from that.
+
+    With no error in n independent pairs a rate of up to 3 / n is possible (95 %).
+
+    Args:
+        found: estimate and ends.
+        pairs: how many the share is of.
+
+    Source: J. A. Hanley and A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249, 1983.
+
+    Example:
+        >>> with_rule_of_three({"estimate": 0.0, "low": 0.0, "high": 0.0}, 300)
+        {'estimate': 0.0, 'low': 0.0, 'high': 0.01}
+    """
+    possible = min(1.0, 3 / max(1, pairs))
+    if found["estimate"] == 0.0:
+        return found | {"low": 0.0, "high": max(possible, found["high"] or 0.0)}
+    if found["estimate"] == 1.0:
+        low = 1.0 if found["low"] is None else found["low"]
+        return found | {"low": min(1 - possible, low), "high": 1.0}
+    return found
 
 
 def operating_rows(
@@ -88,31 +114,44 @@ def operating_rows(
         its interval; ``refused`` says why where it is not.
     """
     against = groups.get("impostor", groups.get("different"))
-    known = {} if validation is None else {each.fmr: each for each in validation.thresholds}
-    pairs = int(against.sum()) if against is not None else 0
-    pairs = pairs if validation is None else validation.impostor_pairs
-    source = "judged" if validation is None else "validation"
-    able = [fmr for fmr in fmrs if (fmr in known if validation else pairs and 1 / pairs <= fmr)]
-    rows = [
-        {"fmr_target": fmr, "source": source, "refused": _why(fmr, pairs, source)} for fmr in fmrs if fmr not in able
-    ]
+    judged = int(against.sum()) if against is not None else 0
+    rows: list[dict[str, Any]] = []
+    able: dict[float, Threshold | None] = {}
+    for fmr in fmrs:
+        stored = None if validation is None else _stored(validation, fmr)
+        why = _why_not(fmr, validation, judged) if stored is None else ""
+        if why:
+            rows.append({"fmr_target": fmr, "source": "judged" if validation is None else "validation", "refused": why})
+        else:
+            able[fmr] = stored
     if able:
-        fixed = [known[fmr].threshold for fmr in able] if validation else None
-        found, drawn = _replicated(_Counted(similarity, groups, able, fixed), bootstrap)
-        for place, fmr in enumerate(able):
-            row: dict[str, Any] = {"fmr_target": fmr, "source": source}
+        fixed = [each.threshold for each in able.values() if each is not None]
+        found, drawn = _replicated(_Counted(similarity, groups, list(able), fixed), bootstrap)
+        for place, (fmr, stored) in enumerate(able.items()):
+            row: dict[str, Any] = {"fmr_target": fmr, "source": "judged" if stored is None else "validation"}
             row |= _named(found[place], drawn[:, place], groups, bootstrap.level)
-            if not validation and "fmr" in row:  # it is what the threshold was chosen by, so an interval says nothing
+            if stored is not None:
+                row["threshold"] = {"estimate": stored.threshold, "low": stored.low, "high": stored.high}
+            elif "fmr" in row:  # it is what the threshold was chosen by, so an interval says nothing
                 row["fmr"] = {"estimate": row["fmr"]["estimate"], "low": None, "high": None}
-            if validation:
-                row["threshold"] = {"estimate": known[fmr].threshold, "low": known[fmr].low, "high": known[fmr].high}
             rows.append(row)
     return sorted(rows, key=lambda row: -float(row["fmr_target"]))
 
 
-def _why(fmr: float, pairs: int, source: str) -> str:
-    whose = "validation" if source == "validation" else "judged"
-    return f"{pairs:,} {whose} impostor pairs cannot resolve it: it takes {1 / fmr:,.0f}"
+def _stored(validation: Validation, fmr: float) -> Threshold | None:
+    return next((each for each in validation.thresholds if np.isclose(each.fmr, fmr, rtol=1e-6, atol=0)), None)
+
+
+def _why_not(fmr: float, validation: Validation | None, judged: int) -> str:
+    """Why there is no threshold for a rate; empty where the judged pairs give one."""
+    pairs = judged if validation is None else validation.impostor_pairs
+    if pairs < 1 or 1 / pairs > fmr:
+        whose = "judged" if validation is None else "validation"
+        return f"{pairs:,} {whose} impostor pairs cannot resolve it: it takes {1 / fmr:,.0f}"
+    if validation is None:
+        return ""
+    known = ", ".join(f"{each.fmr:g}" for each in validation.thresholds)
+    return f"the model stores no threshold for it, but for {known or 'no rate'}; give validation pairs"
 
 
 class _Counted:
@@ -123,7 +162,7 @@ class _Counted:
         similarity: Floats,
         groups: Mapping[str, NDArray[np.bool_]],
         fmrs: Sequence[float],
-        fixed: list[float] | None,
+        fixed: list[float],
     ) -> None:
         order = np.argsort(-similarity, kind="stable")
         self._negated = -similarity[order]
@@ -163,13 +202,13 @@ def _replicated(figure: Callable[[NDArray[np.int64]], Floats], bootstrap: Bootst
     return estimate, np.stack([figure(weights) for weights in draws])
 
 
-def _named(estimate: Floats, drawn: Floats, groups: Mapping[str, Any], level: float) -> dict[str, Any]:
+def _named(estimate: Floats, drawn: Floats, groups: Mapping[str, NDArray[np.bool_]], level: float) -> dict[str, Any]:
     row: dict[str, Any] = {"threshold": bounds(float(estimate[0]), drawn[:, 0], level), "accepted": {}}
-    for column, name in enumerate(groups, 1):
-        row["accepted"][name] = bounds(float(estimate[column]), drawn[:, column], level)
-    if "same" in groups:
-        column = 1 + list(groups).index("same")
-        row["fnmr"] = bounds(float(1 - estimate[column]), 1 - drawn[:, column], level)
+    for column, (name, mask) in enumerate(groups.items(), 1):
+        pairs, share, shares = int(mask.sum()), float(estimate[column]), drawn[:, column]
+        row["accepted"][name] = with_rule_of_three(bounds(share, shares, level), pairs)
+        if name == "same":
+            row["fnmr"] = with_rule_of_three(bounds(1 - share, 1 - shares, level), pairs)
     for short, name in (("fmr", "impostor"), ("fmr", "different"), ("iapar", "own_fake")):
         if name in groups:
             row[short] = row["accepted"][name]

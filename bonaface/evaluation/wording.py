@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 __all__ = [
     "EER_ROWS",
     "comparison_verdict",
+    "copies_said",
+    "eer_rows",
+    "headline",
+    "headline_row",
     "markdown",
     "percent",
     "rate_name",
+    "rate_percent",
     "single_photos",
     "table_of",
     "verdict",
@@ -22,15 +29,20 @@ __all__ = [
 Figures = Mapping[str, Any]
 
 EER_ROWS = {
-    "challenge_eer": "all negatives (challenge)",
-    "sv_eer": "another person (SV)",
-    "spf_eer": "own deepfake (SPF)",
+    "challenge_eer": "all negatives (SASV, both together)",
+    "sv_eer": "another person (SV, verification)",
+    "spf_eer": "own deepfake (SPF, spoofing)",
     "other_fake_eer": "another's deepfake",
-    "sasv_eer": "all three kinds (SASV)",
 }
-"""The equal error rates in the order in which they are shown."""
+"""The equal error rates in the order in which they are shown. SASV-EER is that of all negatives, so it has no row of its own."""
 
-_VERDICT_FMR = 1e-2
+_AT_THRESHOLD = {
+    "fnmr": "genuine pairs refused (FNMR)",
+    "iapar": "own deepfakes accepted (IAPAR)",
+    "fmr": "other people accepted (FMR)",
+}
+_DISTANCES = 0.3
+"""Below this AUC against other people similarities are upside down."""
 
 
 def percent(share: float) -> str:
@@ -75,13 +87,53 @@ def rate_name(fmr: float) -> str:
     return text if text.startswith("1e") and abs(float(text) / fmr - 1) < 1e-9 else f"{fmr:g}"
 
 
+def rate_percent(fmr: float) -> str:
+    """A false match rate as a percentage.
+
+    Example:
+        >>> rate_percent(0.01), rate_percent(0.00001)
+        ('1 %', '0.001 %')
+    """
+    return f"{float(f'{100 * fmr:.6g}'):.10f}".rstrip("0").rstrip(".") + " %"
+
+
+def eer_rows(models: Sequence[Figures]) -> list[tuple[str, str]]:
+    """Key and name of the equal error rates that some model has, each figure once.
+
+    Where there is one kind of negative alone, "all negatives" would only repeat it.
+    """
+    keys = [key for key in EER_ROWS if any(key in figures for figures in models)]
+    if len(keys) == 2:
+        keys = keys[1:]
+    return [
+        (key, EER_ROWS[key] if "sv_eer" in models[0] or key != "challenge_eer" else "all negatives") for key in keys
+    ]
+
+
+def headline(figures: Figures, named: bool = False) -> list[str]:
+    """What a reader has to know first: deepfakes accepted and genuine pairs refused at one false match rate.
+
+    Args:
+        figures: as ``judge`` returns them.
+        named: whether the sentence begins with the model's name.
+    """
+    start = f"{figures['model']}: " if named else ""
+    sentences = [start + _at_threshold(figures)]
+    against = figures["auc"].get("impostor", figures["auc"].get("different", figures["auc"]["all"]))
+    if against < _DISTANCES:
+        sentences.append(
+            f"{start}Higher must mean more alike; these look like distances (AUC {against:.2f}): give their negatives."
+        )
+    return sentences
+
+
 def verdict(figures: Figures) -> list[str]:
-    """What a reader has to know, in two or three sentences.
+    """What a reader has to know, in two to four sentences.
 
     Args:
         figures: as ``judge`` returns them.
     """
-    sentences = [_at_threshold(figures), _equal_errors(figures)]
+    sentences = [*headline(figures), _equal_errors(figures)]
     if any("threshold" in row and row["source"] == "judged" for row in figures["operating_points"]):
         sentences.append(
             "The threshold was chosen on these same pairs, since there are no validation pairs; a deployed one may do worse."
@@ -89,35 +141,54 @@ def verdict(figures: Figures) -> list[str]:
     return sentences
 
 
-def _at_threshold(figures: Figures) -> str:
+def headline_row(figures: Figures) -> Figures | None:
+    """The operating point that the headline is about: the wanted rate, or the nearest that is resolved."""
     resolved = [row for row in figures["operating_points"] if "threshold" in row]
-    if not resolved:
+    wanted = figures["headline_fmr"]
+    return min(resolved, key=lambda row: abs(math.log(row["fmr_target"] / wanted)), default=None)
+
+
+def _at_threshold(figures: Figures) -> str:
+    row = headline_row(figures)
+    if row is None:
         return "There are too few pairs of two people to set a threshold at any of the usual false match rates."
-    row = min(resolved, key=lambda row: abs(row["fmr_target"] - _VERDICT_FMR))
-    start = f"At the threshold for a false match rate of {rate_name(row['fmr_target'])} it "
-    refused = f"refuses {percent(row['fnmr']['estimate'])} of genuine pairs"
+    at = f"at FMR {rate_percent(row['fmr_target'])}"
+    refused = f"{percent(row['fnmr']['estimate'])} of genuine pairs are refused"
     if "iapar" not in row:
-        return f"{start}{refused}."
-    return f"{start}accepts {_said(row['iapar'])} of deepfakes of the same person and {refused}."
+        return f"{refused} {at}{_interval(row['fnmr'])}."
+    return (
+        f"{percent(row['iapar']['estimate'])} of own deepfakes are accepted {at}{_interval(row['iapar'])}; {refused}."
+    )
 
 
-def _said(figure: Mapping[str, float | None]) -> str:
-    share, low, high = (figure[key] for key in ("estimate", "low", "high"))
-    said = percent(share or 0.0)
-    return said if low is None or high is None else f"{said} (95 % interval {percent(low)[:-2]} to {percent(high)})"
+def _interval(figure: Mapping[str, float | None]) -> str:
+    low, high = figure["low"], figure["high"]
+    return "" if low is None or high is None else f" (95 % interval {percent(low)[:-2]} to {percent(high)})"
 
 
 def _equal_errors(figures: Figures) -> str:
-    parts = [
-        f"{percent(figures[key])} {against}"
-        for key, against in (
-            ("sv_eer", "against other people"),
-            ("spf_eer", "against deepfakes of the same person"),
-            ("challenge_eer", f"over all {figures['pairs']:,} pairs"),
-        )
-        if key in figures
-    ]
+    named = {
+        "sv_eer": "against other people",
+        "spf_eer": "against deepfakes of the same person",
+        "challenge_eer": f"over all {figures['pairs']:,} pairs",
+    }
+    shown = {key for key, _ in eer_rows([figures])}
+    parts = [f"{percent(figures[key])} {against}" for key, against in named.items() if key in shown]
     return f"Equal error rate: {', '.join(parts)}."
+
+
+def copies_said(figures: Figures) -> str:
+    """How many pairs are two copies of one photo, in a sentence; empty where there is none, or no image was looked at."""
+    found = figures.get("copied_pairs", {})
+    counts = [
+        f"{len(ids):,} {'the same file twice' if how == 'same file' else 'one photo re-encoded'}"
+        for how, ids in found.items()
+        if ids
+    ]
+    if not counts:
+        return ""
+    total = sum(map(len, found.values()))
+    return f"{total:,} pairs of genuine photos are two copies of one photo ({', '.join(counts)}): they prove nothing."
 
 
 def comparison_verdict(comparison: Sequence[Figures], models: Sequence[Figures]) -> list[str]:
@@ -155,58 +226,80 @@ def points(found: Mapping[str, float]) -> str:
     return f"{shown[0]} points [{shown[1]}, {shown[2]}]"
 
 
-def table_of(figures: Figures) -> Table:
-    """The figures that a person reads first, for the terminal."""
+def table_of(models: Sequence[Figures]) -> Table:
+    """The figures that a person reads first, for the terminal: a row a figure, a column a model."""
+    first = models[0]
+    people = f" of {first['people']:,} people" if first["people"] else ""
+    notes = [
+        f"{each['model']}: {said}" if len(models) > 1 else said for each in models if (said := single_photos(each))
+    ]
+    notes += [copies_said(first)] if copies_said(first) else []
     table = Table(
-        title=f"{figures['model']}: {figures['pairs']:,} pairs",
+        title=f"{first['pairs']:,} pairs{people}; in brackets 95 % intervals",
         title_justify="left",
-        caption=single_photos(figures) or None,
+        caption="\n".join(notes) or None,
         caption_justify="left",
     )
-    table.add_column("same person against")
-    table.add_column("EER", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for key, name in _eer_rows(figures):
-        table.add_row(name, f"{figures[key]:.4f}", _ends(figures["intervals"].get(key)))
-    for method, value in figures.get("by_method", {}).items():
-        table.add_row(f"  own deepfake by {method}", f"{value:.4f}", _ends(figures["by_method_intervals"][method]))
+    table.add_column("equal error rate against")
+    for figures in models:
+        table.add_column(Text(figures["model"]), justify="right")
+    for key, name in eer_rows(models):
+        table.add_row(name, *(_rate(figures["intervals"].get(key)) for figures in models))
+    for method in first.get("by_method", {}):
+        table.add_row(
+            Text(f"  own deepfake by {method}"),
+            *(_rate(figures.get("by_method_intervals", {}).get(method)) for figures in models),
+        )
+    rows = [headline_row(figures) for figures in models]
+    rates = dict.fromkeys(rate_percent(row["fmr_target"]) for row in rows if row is not None)
+    if rates:
+        table.add_section()
+        table.add_row(Text(f"at FMR {' and '.join(rates)}", style="italic"))
+    for key, name in _AT_THRESHOLD.items():
+        if any(row is not None and key in row for row in rows):
+            table.add_row(name, *(_rate(None if row is None else row.get(key)) for row in rows))
     return table
 
 
+def _rate(found: Mapping[str, float | None] | None) -> str:
+    if found is None or found["estimate"] is None:
+        return "–"
+    low, high = found["low"], found["high"]
+    said = f"{found['estimate']:.4f}"
+    return said if low is None or high is None else f"{said} [{low:.4f}, {high:.4f}]"
+
+
 def single_photos(figures: Figures) -> str:
-    """What the model takes single photos for, in a sentence; empty where it does not judge them."""
+    """How single photos are classified, in a sentence; empty where the model does not judge them."""
     found = figures.get("fake_score")
     if not found:
         return ""
-    genuine = f"{percent(found['bpcer'])} of {found['genuine']:,} real ones are called fake (BPCER)"
+    genuine = f"{percent(found['bpcer'])} of {found['genuine']:,} genuine ones are classified as fake (BPCER)"
     if not found["fakes"]:
         return f"Single photos: {genuine}."
-    fakes = f"{percent(found['apcer'])} of {found['fakes']:,} deepfakes real (APCER)"
+    fakes = f"{percent(found['apcer'])} of {found['fakes']:,} deepfakes as genuine (APCER)"
     return f"Single photos: {genuine}, {fakes}; equal at {percent(found['d_eer'])}, AUC {found['auc']:.4f}."
 
 
-def _eer_rows(figures: Figures) -> list[tuple[str, str]]:
-    return [(key, name) for key, name in EER_ROWS.items() if key in figures]
-
-
-def _ends(found: Mapping[str, float | None] | None) -> str:
-    if found is None or found["low"] is None or found["high"] is None:
-        return "–"
-    return f"{found['low']:.4f} to {found['high']:.4f}"
-
-
 def markdown(models: Sequence[Figures]) -> str:
-    """A table for a README: one row a model, equal error rates and what the threshold at FMR 1e-2 does.
+    """Make a table for a README: one row a model, equal error rates and what the threshold of the headline does.
 
     Args:
         models: the figures of each.
     """
-    keys = [(key, name) for key, name in EER_ROWS.items() if any(key in figures for figures in models)]
-    head = ["model", *(f"EER, {name}" for _, name in keys), "deepfakes accepted at FMR 1e-2", "genuine refused there"]
+    keys = eer_rows(models)
+    rate = rate_percent(models[0]["headline_fmr"])
+    head = [
+        "model",
+        *(f"EER, {name}" for _, name in keys),
+        f"own deepfakes accepted at FMR {rate}",
+        "genuine refused there",
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for figures in models:
         cells = [with_interval(figures["intervals"].get(key)) for key, _ in keys]
-        row: Figures = next((row for row in figures["operating_points"] if row["fmr_target"] == _VERDICT_FMR), {})
+        wanted = figures["headline_fmr"]
+        row: Figures = next((row for row in figures["operating_points"] if row["fmr_target"] == wanted), {})
         cells += [with_interval(row.get("iapar")), with_interval(row.get("fnmr"))]
         lines.append("| " + " | ".join([figures["model"].replace("|", "\\|"), *cells]) + " |")
     first = models[0]

@@ -15,7 +15,7 @@ from rich.console import Console
 from bonaface.config import TrainConfig
 from bonaface.data.pairs import PairTable, read_pairs
 from bonaface.errors import BonafaceError, DataError
-from bonaface.evaluation.inputs import read_judged
+from bonaface.evaluation.inputs import PairSource, read_judged
 from bonaface.experiments.results import Record, write_record
 from bonaface.experiments.spec import Plan, TestPairs, Trial
 from bonaface.inference.embedder import Embedder, load_embedder
@@ -122,7 +122,7 @@ def _read_test(test: TestPairs) -> tuple[PairTable, pd.DataFrame | None]:
     Raises:
         DataError: if they are not what they should be.
     """
-    return (read_pairs(test.pairs), None) if test.labels is None else read_judged(test.pairs, test.labels)
+    return (read_pairs(test.pairs), None) if test.labels is None else read_judged(PairSource(test.pairs, test.labels))
 
 
 def _inference_ms(embedder: Embedder, config: TrainConfig) -> float:

@@ -50,10 +50,10 @@ def test_a_model(network, people_pairs, tmp_path, capsys) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert html.count("data:image/jpeg") == 2 * 48
     assert (out / "table.md").read_text().count("\n| coarse |") == 1
-    assert "own deepfake (SPF)" in capsys.readouterr().out
+    assert "own deepfake (SPF, spoofing)" in capsys.readouterr().out
 
 
-def test_a_image_that_cannot_be_read(network, people_pairs, tmp_path, capsys) -> None:
+def test_an_image_that_cannot_be_read(network, people_pairs, tmp_path, capsys) -> None:
     root, out = people_pairs(), tmp_path / "out"
     (root / "images" / "00000003" / "1.jpg").write_text("no image")
     code, figures = evaluate(out, "--model", network, "--pairs", root, "--labels", root / "labels.csv")
@@ -156,16 +156,21 @@ def test_a_list_of_pairs_needs_no_labels_beside_it(network, people_pairs, tmp_pa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--scores", "s.csv"], "--labels: expected"),
-        (["--model", "m", "--labels", "labels.csv"], "--pairs: a model needs"),
-        (["--scores", "s.csv", "--labels", "labels.csv", "--robustness"], "needs --model"),
-        (["--scores", "s.csv", "--labels", "labels.csv", "--val-scores", "v.csv"], "--val-labels: expected"),
+        (["--scores", "s.csv"], "labels: expected"),
+        (["--model", "m", "--labels", "labels.csv"], "pairs: a model needs"),
+        (["--scores", "s.csv", "--labels", "labels.csv", "--robustness"], "needs a model"),
+        (["--scores", "s.csv", "--labels", "labels.csv", "--val-scores", "v.csv"], "validation labels: expected"),
         (["--scores", "s.csv", "--labels", "labels.csv", "--val-labels", "v.csv"], "are missing"),
         (
             ["--scores", "s.csv", "--labels", "labels.csv", "--val-labels", "labels.csv", "--val-scores", "v.csv"],
             "judged ones",
         ),
         (["--scores", "s.csv", "--labels", "labels.csv"], "line 3: pair 1: similarity: expected a finite number"),
+        (["--scores", "s.csv", "--labels", "labels.csv", "--seed", "-1"], "seed: expected 0 or more"),
+        (["--scores", "s.csv", "--labels", "labels.csv", "--draw", "-1"], "draw: expected at least 4"),
+        (["--scores", "s.csv", "--labels", "labels.csv", "--replicates", "1000000000"], "replicates: expected 1 to"),
+        (["--scores", "s.csv", "--labels", "labels.csv", "--worst", "-1"], "--worst: expected 0 to"),
+        (["--scores", "s.csv", "--labels", "labels.csv", "--fmr", "2"], "fmr: expected a rate above 0 and below 1"),
         (["--scores", "s.csv", "--labels", "one.csv"], "one.csv: every label is 1"),
     ],
 )

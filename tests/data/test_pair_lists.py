@@ -42,6 +42,41 @@ def test_a_wrong_list_is_refused(listed: Path, text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("\ufeffpath_0,path_1,label\n", "a/a_0001.jpg,b/b_0001.jpg,0\n"),
+        ("path_0;path_1;label\n", "a/a_0001.jpg;b/b_0001.jpg;0\n"),
+        ("path_0\tpath_1\tlabel\n", "a/a_0001.jpg\tb/b_0001.jpg\t0\n"),
+        ("# drawn by hand, twice\n\npath_0,path_1,label\n", "# b, anew\na/a_0001.jpg, b/b_0001.jpg ,0,\n"),
+    ],
+)
+def test_a_list_as_people_save_it(listed: Path, recwarn, head: str, row: str) -> None:
+    (listed / "pairs.csv").write_text(head + row, encoding="utf-8")
+    pairs, labels = read_pair_list(listed / "pairs.csv")
+    assert pairs.frame.loc[0, ["path_0", "path_1"]].tolist() == ["a/a_0001.jpg", "b/b_0001.jpg"]
+    assert labels["label"].tolist() == [0]
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"path_0,path_1,label,label\na/a_0001.jpg,b/b_0001.jpg,0,1\n", "has the column label twice"),
+        (b"path_0,path_1,label\na/a_0001.jpg,b/b_0001.jpg,0,1\n", "line 2: has 4 cells, more than"),
+        (b"path_0,path_1,label\na/a_0001.jpg,b/\xff.jpg,0\n", "isn't a list of pairs as a CSV in UTF-8 (line 2"),
+        (b'path_0,path_1,label\n"a"b,b/b_0001.jpg,0\n', "(line 2: "),
+        (b"path_0,path_1,label\na\0,b,0\n", "zero byte"),
+        (b"# nothing\n", "has no column path_0"),
+    ],
+)
+def test_a_damaged_list_is_refused(listed: Path, data: bytes, said: str) -> None:
+    (listed / "pairs.csv").write_bytes(data)
+    with pytest.raises(DataError, match=r"pairs\.csv") as caught:
+        read_pair_list(listed / "pairs.csv")
+    assert said in str(caught.value)
+
+
 def test_lfw(listed: Path) -> None:
     (listed / "pairs.txt").write_text("2\t1\na\t1\t2\na\t1\tb\t1\nb\t1\t2\na\t2\tb\t2\n")
     pairs, labels = read_lfw_pairs(listed, listed / "pairs.txt")
@@ -52,8 +87,9 @@ def test_lfw(listed: Path) -> None:
     assert labels["person_1"].tolist() == ["a", "b", "b", "b"]
 
 
-def test_lfw_with_one_fold(listed: Path) -> None:
-    (listed / "pairsDevTest.txt").write_text("1\na\t1\t2\na\t1\tb\t1\n")
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lfw_with_one_fold(listed: Path, mark: str) -> None:
+    (listed / "pairsDevTest.txt").write_text(mark + "1\na\t1\t2\na\t1\tb\t1\n")
     assert read_lfw_pairs(listed, listed / "pairsDevTest.txt")[1]["fold"].tolist() == [0, 0]
 
 

@@ -84,9 +84,9 @@ def test_labels_alone_will_do(challenge_test: Maker) -> None:
         ("pair_id,label\n0,1\n1,2\n", r"pair 1: label: expected 0 or 1, got '2'"),
         ("pair_id,label\n0,1\n1,\n", r"pair 1: label: expected 0 or 1, got ''"),
         ("pair_id,label\n0,1\n1,0\n7,0\n", r"pair 7 isn't in .*test; expected its pairs, each once"),
-        ("pair_id,similarity\n0,1\n", r"has no column label; expected pair_id and label"),
+        ("pair_id,similarity\n0,1\n", r"has no column label; expected a CSV with pair_id and label"),
         ("pair,sim\n0,1\n", r"has no column pair_id and no column label"),
-        ("", r"isn't a table of labels"),
+        ("", r"has no column pair_id"),
         ("pair_id,label,kind\n0,1,same\n1,0,twin\n", r"pair 1: kind: expected one of same, impostor, .* got 'twin'"),
         ("pair_id,label,kind\n0,1,same\n1,1,impostor\n", r"pair 1: kind impostor has label 1; expected 0"),
         ("pair_id,label,kind\n0,0,same\n1,0,impostor\n", r"pair 0: kind same has label 0; expected 1"),
@@ -101,7 +101,7 @@ def test_bad_labels(challenge_test: Maker, text: str, message: str) -> None:
 
 def test_a_missing_label_file(challenge_test: Maker) -> None:
     root = challenge_test(2)
-    with pytest.raises(DataError, match=r"none\.csv: isn't a table of labels"):
+    with pytest.raises(DataError, match=r"none\.csv: isn't a table of labels that can be read \(no such file"):
         read_labels(root / "none.csv", read_pairs(root))
 
 

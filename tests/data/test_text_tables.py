@@ -29,12 +29,12 @@ def test_separators_and_marks(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", r"a\.csv: isn't a table as a CSV in UTF-8 \(No columns"),
+        (b"", r"a\.csv: isn.t a table as a CSV in UTF-8 \(it is empty"),
         (b"a,b\n\xe9,1\n", "isn't a table as a CSV in UTF-8"),
         (b"a,b,a\n1,2,3\n", "has the column a twice; expected a and b"),
         (b"a;b;a\n1;2;3\n", "has the column a twice"),
         (b"a,b\n1,2\n1,2,3,4\n", "expected a and b"),
-        (b"a,b\n1,2,3\n", "more cells than its first line has names"),
+        (b"a,b\n1,2,3\n", "line 2: has 3 cells, more than its header has names"),
         (b'a,b\n1,"2\n', "isn't a table as a CSV"),
     ],
 )

@@ -99,7 +99,13 @@ def test_few_people_have_figures_without_intervals() -> None:
     )
     figures = judge(PairScores("m", "s", np.array([0.9, 0.1])), labels, bootstrap_of(labels, 50))
     assert figures["challenge_eer"] == 0
-    assert figures["intervals"]["challenge_eer"] == {"estimate": 0.0, "low": None, "high": None}
+    assert figures["intervals"]["challenge_eer"] == {
+        "estimate": 0.0,
+        "low": 0.0,
+        "high": 1.0,
+    }  # one pair proves nothing
+    figures = judge(PairScores("m", "s", np.array([0.1, 0.9])), labels, bootstrap_of(labels, 50))
+    assert figures["intervals"]["challenge_eer"]["low"] == 0
     assert (
         compare([PairScores("m", "s", np.array([0.9, 0.1]))] * 2, labels, bootstrap_of(labels, 50))[0]["differences"]
         == {}
@@ -134,12 +140,13 @@ def test_single_photos_are_judged_at_the_models_threshold(rng: np.random.Generat
     figures = judge(scores, labels, bootstrap_of(labels, 20))
     found = figures["fake_score"]
     assert (found["bpcer"], found["apcer"], found["bpcer_at_0"], found["apcer_at_0"]) == (0, 1, 0, 0)
-    assert f"0 % of {real.sum():,} real ones are called fake (BPCER), 100 % of {(~real).sum():,}" in single_photos(
-        figures
+    assert (
+        f"0 % of {real.sum():,} genuine ones are classified as fake (BPCER), 100 % of {(~real).sum():,}"
+        in single_photos(figures)
     )
 
 
-def test_of_real_photos_alone_is_said_how_many_are_called_fake(rng: np.random.Generator) -> None:
+def test_of_real_photos_alone_is_said_how_many_are_taken_for_fakes(rng: np.random.Generator) -> None:
     score, labels = table(rng)
     photos = labels["kind"].isin(["same", "impostor"]).to_numpy()
     score, labels = score[photos], labels[photos].reset_index(drop=True)
@@ -149,7 +156,7 @@ def test_of_real_photos_alone_is_said_how_many_are_called_fake(rng: np.random.Ge
     called = (len(labels) // 4) / len(labels)
     counts = {"genuine": 2 * len(labels), "fakes": 0}
     assert figures["fake_score"] == {**counts, "threshold": 0.0, "bpcer": called, "bpcer_at_0": called}
-    assert "are called fake (BPCER)." in single_photos(figures)
+    assert "are classified as fake (BPCER)." in single_photos(figures)
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,9 +6,9 @@ import torch
 
 from bonaface.data.pairs import read_labels, read_pairs
 from bonaface.evaluation.attacks import attack
-from bonaface.evaluation.corruptions import PERTURBATIONS
+from bonaface.evaluation.corruptions import CORRUPTIONS
 from bonaface.evaluation.figures import bootstrap_of, judge
-from bonaface.evaluation.robustness import Subject, add_robustness, chosen_pairs
+from bonaface.evaluation.robustness import Subject, add_robustness, chosen_pairs, subject_of
 from bonaface.evaluation.scores import PairScores
 from bonaface.images.decoding import decode
 from bonaface.inference.backends.torch import as_torch
@@ -19,11 +19,11 @@ from bonaface.verification.embeddings import Embeddings
 pytest_plugins = ("labelled_pairs",)
 
 
-@pytest.mark.parametrize("name", PERTURBATIONS)
-def test_a_perturbation_changes_a_image_and_not_its_argument(name: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corruption_changes_an_image_and_not_its_argument(name: str, rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
     before = image.copy()
-    first, again = (PERTURBATIONS[name](image, np.random.default_rng(0)) for _ in range(2))
+    first, again = (CORRUPTIONS[name](image, np.random.default_rng(0)) for _ in range(2))
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(image, before)
     np.testing.assert_array_equal(first, again)
@@ -31,7 +31,7 @@ def test_a_perturbation_changes_a_image_and_not_its_argument(name: str, rng: np.
         assert first.shape == (20, 30, 3)
     elif name == "64 px":
         assert first.shape == image.shape
-        assert PERTURBATIONS[name](np.zeros((160, 320, 3), np.uint8), rng).shape == (64, 128, 3)
+        assert CORRUPTIONS[name](np.zeros((160, 320, 3), np.uint8), rng).shape == (64, 128, 3)
     elif name == "as they are":
         np.testing.assert_array_equal(first, image)
     else:
@@ -68,10 +68,10 @@ def test_the_card(network, people_pairs) -> None:
     figures = judge(scores, labels, bootstrap_of(labels, 20))
     figures["operating_points"] = [{"fmr_target": 0.1, "source": "judged", "threshold": {"estimate": 0.6}}]
     embedder = load_embedder(str(network))
-    subject = Subject(embedder.embed_images, None, as_torch(embedder.network).model, embedder.preprocess)
+    subject = replace(subject_of(embedder), calibration=None)
     add_robustness(figures, subject, pairs, labels, 24, 0)
     rows = {row["condition"]: row for row in figures["robustness"]["rows"]}
-    assert list(rows)[: len(PERTURBATIONS)] == list(PERTURBATIONS)
+    assert list(rows)[: len(CORRUPTIONS)] == list(CORRUPTIONS)
     assert figures["robustness"]["pairs"] == 24
     strengths = [rows[f"FGSM, {epsilon}/255"]["mean_similarity"] for epsilon in (1, 2, 4, 8)]
     assert rows["as they are"]["mean_similarity"] < strengths[0] < strengths[1] < strengths[2] < strengths[3]
@@ -81,7 +81,7 @@ def test_the_card(network, people_pairs) -> None:
     assert rows["FGSM, 8/255"]["eer_own_fake"] >= rows["as they are"]["eer_own_fake"]
     add_robustness(figures, replace(subject, network=None), pairs, labels, 24, 0)
     without = figures["robustness"]
-    assert without["rows"] == [rows[name] for name in PERTURBATIONS]
+    assert without["rows"] == [rows[name] for name in CORRUPTIONS]
     assert "an exported model does not have" in without["note"]
 
 
