@@ -1,0 +1,74 @@
+"""JPEG files that were cut and closed by an end marker: refused, and whole ones never."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bonaface.errors import DataError
+from bonaface.images.decoding import decode_bytes
+
+END, SCAN = b"\xff\xd9", b"\xff\xda"
+KINDS = ["plain", "subsampled", "grey", "cmyk", "turned", "restarts", "optimised"]
+
+
+def photo(height=97, width=130, seed=0):
+    """A smooth pattern with noise, as photos have."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(40, 215, (7, 7, 3)).astype(np.float32)
+    image = np.asarray(Image.fromarray(coarse.astype(np.uint8)).resize((width, height)), np.float32)
+    return Image.fromarray(np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8))
+
+
+def jpeg(image, kind="plain"):
+    settings = {
+        "plain": {"subsampling": 0},
+        "subsampled": {"subsampling": 2},
+        "optimised": {"optimize": True},
+        "restarts": {"restart_marker_blocks": 5},
+    }
+    if kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        settings["turned"] = {"exif": exif}
+    image = image.convert({"grey": "L", "cmyk": "CMYK"}.get(kind, "RGB"))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88, **settings.get(kind, {}))
+    return buffer.getvalue()
+
+
+def cut(data, share):
+    """A share of the scan's data, and an end marker."""
+    begin = data.rfind(SCAN) + 14
+    return data[: begin + int(share * (len(data) - 2 - begin))].rstrip(b"\xff") + END
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_cut_files_are_refused(kind, share):
+    whole = jpeg(photo(), kind)
+    decode_bytes(whole, "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg: is cut short or damaged; expected a whole image"):
+        decode_bytes(cut(whole, share), "a.jpg")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    kind=st.sampled_from([*KINDS, "progressive"]),
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    grey=st.integers(0, 255),
+    flat=st.booleans(),
+)
+def test_whole_files_are_read_flat_corners_and_all(kind, height, width, grey, flat):
+    image = Image.new("RGB", (width, height), (grey, grey, 255 - grey)) if flat else photo(height, width, grey)
+    buffer = io.BytesIO()
+    if kind == "progressive":
+        image.save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue() or jpeg(image, kind)
+    shape = decode_bytes(data, "a.jpg").shape
+    assert shape == ((width, height, 3) if kind == "turned" else (height, width, 3))
+    assert decode_bytes(data + bytes(40), "a.jpg").shape == shape
