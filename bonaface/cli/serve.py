@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bonaface.gallery.gallery import Gallery
     from bonaface.inference.embedder import Embedder
     from bonaface.inference.verifier import Verifier
-    from bonaface.service.schemas import HistogramSeen
+    from bonaface.service.schemas import HistogramResponse
     from bonaface.service.settings import ServiceSettings
 
 __all__ = ["main"]
@@ -94,11 +94,16 @@ def main(arguments: Sequence[str]) -> int:
 
     from bonaface.inference.verifier import load
     from bonaface.service.app import create_app
+    from bonaface.service.auth import Keys
 
+    settings = _settings(options)
+    settings.refuse_nonsense()
+    if settings.keys is not None:
+        Keys(settings.keys)
     with _listening(options.host, options.port) as listening:
         verifier = load(options.model, options.device, options.detector)
         gallery = _gallery(options, verifier.embedder, console)
-        app = create_app(verifier, gallery, _settings(options), lambda: _histogram(verifier))
+        app = create_app(verifier, gallery, settings, lambda: _histogram(verifier))
         said = f"{verifier.name} at http://{options.host}:{listening.getsockname()[1]}; gallery: {options.gallery}"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
         config = uvicorn.Config(
@@ -107,14 +112,14 @@ def main(arguments: Sequence[str]) -> int:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=10,
-            timeout_graceful_shutdown=int(options.seconds) + 5,
+            timeout_graceful_shutdown=int(settings.seconds) + 5,
         )
         uvicorn.Server(config).run(sockets=[listening])
     return 0
 
 
-def _histogram(verifier: Verifier) -> HistogramSeen:
-    from bonaface.service.routes.histogram import of_demo_pack  # imports pandas, which only the page's visitors need
+def _histogram(verifier: Verifier) -> HistogramResponse:
+    from bonaface.service.routes.histogram import of_demo_pack
 
     return of_demo_pack(verifier)
 
@@ -134,17 +139,19 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _refuse_nonsense(options: argparse.Namespace) -> None:
+    """Refuse settings before anything is loaded for nothing."""
     if options.new_key and options.auth is None:
         raise ConfigError("--new-key: name the file of keys by --auth FILE")
     if options.host not in _LOOPBACK and options.auth is None:
         raise ConfigError(
             f"--host {options.host}: others than this machine could ask; expected --auth FILE with API keys, or --host 127.0.0.1"
         )
-    for name in ("rate", "queue", "seconds"):
-        if getattr(options, name) <= 0:
-            raise ConfigError(f"--{name} {getattr(options, name):g}: expected more than 0")
+    if options.detector is not None and not options.detector.is_file():
+        raise ConfigError(f"--detector {options.detector}: is no file; expected a YuNet ONNX file")
     if options.re_embed and (options.keep_photos is None or options.gallery == "none"):
         raise ConfigError("--re-embed: name the folder of kept images by --keep-photos DIR, and the --gallery")
+    if options.keep_photos is not None and options.gallery == "none":
+        raise ConfigError("--keep-photos: nobody is enrolled with --gallery none; name a gallery")
 
 
 def _show_new_key(options: argparse.Namespace, console: ProgressConsole) -> None:

@@ -14,7 +14,6 @@ from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["poor", "refusals"]
 
-_LEAST_EYES = 20.0
 _LEAST_SHARPNESS = 5.0
 _DARK, _BRIGHT = 30.0, 235.0
 _MOST_CLIPPED = 0.4
@@ -33,7 +32,7 @@ def refusals(
     unlike the person's other photos: if more than half of them are rather of other people, those that are there already included.
 
     Args:
-        problems: of each photo, as its portrait says; None where there is none.
+        problems: of each photo, as reading it says; None where there is none.
         photos: their embeddings, one row each; None where there is a problem.
         there: the person's photos that are enrolled already.
         calibration: of the model.
@@ -61,15 +60,12 @@ def refusals(
 def poor(quality: FaceQuality | None) -> str | None:
     """Why a face is too poorly seen to be enrolled; None where it is not.
 
-    A photo to be verified may be worse: there a poor one costs one answer, here it spoils all that come.
+    A photo to be verified may be worse: there a poor one costs one answer, here it spoils all that come. The smallest distance
+    between the eyes is the same for both, ``images.quality.MIN_EYE_DISTANCE``.
     """
     if quality is None:
         return None
     for is_poor, why in (
-        (
-            quality.eyes < _LEAST_EYES,
-            f"the face is small ({quality.eyes:.0f} px between the eyes); expected {_LEAST_EYES:.0f} or more",
-        ),
         (quality.sharpness < _LEAST_SHARPNESS, "the face is blurred; expected a sharp photo"),
         (not _DARK < quality.brightness < _BRIGHT, "the face is too dark or too bright; expected even light"),
         (quality.clipped > _MOST_CLIPPED, "much of the face is black or white; expected even light"),

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.cors import CORSMiddleware
 
@@ -16,14 +17,15 @@ from bonaface import __version__
 from bonaface.gallery.gallery import Gallery
 from bonaface.inference.verifier import Verifier
 from bonaface.service.audit import AuditLog
+from bonaface.service.auth import Keys
 from bonaface.service.batching import BusyError
 from bonaface.service.errors import Problem, add_handlers, answer
-from bonaface.service.guard import OPEN, Guard
-from bonaface.service.pipeline import Desk
+from bonaface.service.middleware import OPEN, Guard
+from bonaface.service.pipeline import Pipeline
 from bonaface.service.prometheus import Metrics
 from bonaface.service.routes import about, people
 from bonaface.service.routes import verify as verifying
-from bonaface.service.schemas import HistogramSeen, ProblemSeen
+from bonaface.service.schemas import HistogramResponse, ProblemResponse
 from bonaface.service.settings import ServiceSettings
 from bonaface.service.state import Service
 
@@ -39,7 +41,7 @@ def create_app(
     verifier: Verifier,
     gallery: Gallery | None,
     settings: ServiceSettings,
-    histogram: Callable[[], HistogramSeen] | None = None,
+    histogram: Callable[[], HistogramResponse] | None = None,
 ) -> FastAPI:
     """The service as an ASGI application; it closes the gallery when it ends.
 
@@ -50,24 +52,25 @@ def create_app(
         histogram: computes what the page draws behind its scale; called in a thread when the page first asks.
 
     Raises:
-        ConfigError: if the model can't give verdicts, or the file of keys can't be read.
+        ConfigError: if the model can't give verdicts, or the file of keys can't be read or holds none.
         DataError: if the audit log can't be written.
     """
+    keys = None if settings.keys is None else Keys(settings.keys)
     # Uploads stay in memory: they are small, and what is not kept shall not touch the disk either.
     MultiPartParser.spool_max_size = settings.request_bytes
     app = FastAPI(
         title="bonaface", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=_lifespan
     )
-    metrics = Metrics(lambda: desk.batcher.waiting)
-    desk = Desk(verifier, gallery, settings, metrics.batched)
-    app.state.service = Service(desk, settings, metrics, AuditLog(settings.audit), draw=histogram)
+    metrics = Metrics(lambda: pipeline.batcher.waiting)
+    pipeline = Pipeline(verifier, gallery, settings, metrics.batched)
+    app.state.service = Service(pipeline, settings, metrics, AuditLog(settings.audit), draw=histogram)
     for router in (about.router, verifying.router, people.router):
         app.include_router(router)
     app.mount("/web", StaticFiles(directory=str(about.WEB)), name="web")
     add_handlers(app)
     app.add_exception_handler(BusyError, _busy)
     app.openapi = lambda: _described(app, settings)  # type: ignore[method-assign]  # FastAPI's documented way
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.add_middleware(Guard, settings=settings, keys=keys, metrics=metrics)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -84,9 +87,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     if service.drawing is not None:
         service.drawing.cancel()
-    await service.desk.close()
-    if service.desk.gallery is not None:
-        await service.in_gallery(service.desk.gallery.close)
+    await service.pipeline.close()
+    if service.pipeline.gallery is not None:
+        await run_in_threadpool(service.pipeline.gallery.close)
     service.audit.close()
 
 
@@ -101,7 +104,7 @@ def _described(app: FastAPI, settings: ServiceSettings) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         parts = schema["components"]
-        parts["schemas"]["Problem"] = ProblemSeen.model_json_schema()
+        parts["schemas"]["Problem"] = ProblemResponse.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             parts["schemas"].pop(unused, None)
         if settings.keys is not None:

@@ -1,15 +1,20 @@
-"""Who asked what and was answered what, one line of JSON each, appended and never changed; no images, no embeddings.
+"""The audit log: who asked what and was answered what, one line of JSON each; no images, no embeddings.
 
-Each line carries a digest of itself and of the line before, so that a line that was changed or taken out shows.
+Each line carries its number and a digest of itself and of the line before, so that a line that was changed or taken out shows. The
+head of this chain is kept apart, in ``FILE.head``: so a cut tail and an emptied file show too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,86 +23,220 @@ from bonaface.errors import DataError
 __all__ = ["AuditLog", "first_broken_line"]
 
 _START = "0" * 32
+_HEAD_BYTES = 128  # of one size and within one sector: it is replaced as a whole, or not at all
+_TAIL = 2**20
+
+
+@dataclass(frozen=True)
+class _Head:
+    """How far the chain goes: lines, bytes and the last line's digest."""
+
+    lines: int = 0
+    bytes: int = 0
+    digest: str = _START
 
 
 class AuditLog:
-    """An append-only file. Several threads may use it.
+    """A file that one process appends to. Several threads may use it.
 
     Args:
-        path: where; None writes nothing.
+        path: the file; None writes nothing.
 
     Raises:
-        DataError: if it can't be written.
+        DataError: if it can't be written, another process writes it, or lines were changed or taken out.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "audit.jsonl"
         >>> log = AuditLog(path)
-        >>> log.write(event="verify", decision="same person")
+        >>> log.write({"event": "verify", "decision": "same person"})
         >>> log.close()
         >>> first_broken_line(path) is None, "same person" in path.read_text()
         (True, True)
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.path = path
+        self._path = path
         self._lock = threading.Lock()
-        self._file: int | None = None
-        self._last = _START
+        self._failed = False
         if path is not None:
             self._open(path)
 
     def _open(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            if lines and not lines[-1].endswith(b"\n"):  # killed in the middle of a line: it stays, as what it is
-                os.write(self._file, b"\n")
-        except OSError as error:
-            raise DataError(
-                f"{path}: can't be written ({(error.strerror or str(error)).lower()}); name another --audit"
-            ) from error
-        whole = [digest for line in lines if (digest := _digest(line)) is not None]
-        self._last = whole[-1] if whole else _START
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: is no regular file; name another --audit")
+        with contextlib.ExitStack() as undone:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+                undone.callback(os.close, self._file)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._head = _continued(path)
+                os.ftruncate(self._file, self._head.bytes)
+                self._head_file = os.open(_head_path(path), os.O_WRONLY | os.O_CREAT, 0o600)
+                undone.callback(os.close, self._head_file)
+                self._write_head(self._head)
+            except BlockingIOError as error:
+                raise DataError(f"{path}: another process writes it; name another --audit") from error
+            except OSError as error:
+                said = (error.strerror or str(error)).lower()
+                raise DataError(f"{path}: can't be written ({said}); name another --audit") from error
+            undone.pop_all()
 
-    def write(self, **what: Any) -> None:
-        """Append a line.
+    def write(self, *entries: Mapping[str, Any]) -> None:
+        """Append a line for each entry. They are on the disk when this returns, and none of them is when it raises.
 
         Raises:
-            DataError: if the disk is full.
+            DataError: if the disk is full, or the file was changed or replaced by others.
         """
-        if self._file is None:
+        if self._path is None:
             return
         with self._lock:
-            entry = {"time": round(time.time(), 3), **what, "previous": self._last}
-            text = json.dumps(entry, sort_keys=True)
-            digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-            line = json.dumps(entry | {"digest": digest}, sort_keys=True) + "\n"
             try:
-                os.write(self._file, line.encode())
-            except OSError as error:
-                raise DataError(
-                    f"{self.path}: the audit log can't be written ({(error.strerror or '').lower()})"
-                ) from error
-            self._last = digest
+                self._append(entries)
+            except (OSError, ValueError) as error:
+                self._failed = True
+                said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                raise DataError(f"the audit log can't be written ({said.lower()})") from error
+            self._failed = False
+
+    def refuse_unready(self) -> None:
+        """Raise an error while lines can't be written; after a failure that is tried by a line that says so.
+
+        Raises:
+            DataError: which see.
+        """
+        if self._path is None:
+            return
+        if self._failed:
+            self.write({"event": "audit log can be written again"})
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        """Let go of the file; nothing can be written afterwards."""
+        if self._path is not None and self._file >= 0:
+            with self._lock:
+                os.close(self._file)
+                os.close(self._head_file)
+                self._file = -1
+
+    def _append(self, entries: tuple[Mapping[str, Any], ...]) -> None:
+        self._refuse_changed()
+        lines, digest = [], self._head.digest
+        for number, entry in enumerate(entries, self._head.lines + 1):
+            line, digest = _line(entry, number, digest)
+            lines.append(line)
+        content = b"".join(lines)
+        head = _Head(self._head.lines + len(lines), self._head.bytes + len(content), digest)
+        try:
+            _write_whole(self._file, content)
+            os.fsync(self._file)
+            self._write_head(head)
+        except OSError:
+            with contextlib.suppress(OSError):  # where this fails as well, the next line tries it again
+                os.ftruncate(self._file, self._head.bytes)
+                self._write_head(self._head)
+            raise
+        self._head = head
+
+    def _refuse_changed(self) -> None:
+        assert self._path is not None  # noqa: S101 - for the type checker
+        if self._file < 0:
+            raise ValueError("it is closed, as the service is ending")
+        opened, named = os.fstat(self._file), self._path.stat()
+        if self._failed and opened.st_size > self._head.bytes:  # a line was written in part
+            os.ftruncate(self._file, self._head.bytes)
+            opened = os.fstat(self._file)
+        if opened.st_size != self._head.bytes or (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino):
+            raise ValueError("others have cut, moved or written the file")
+
+    def _write_head(self, head: _Head) -> None:
+        content = json.dumps(asdict(head)).ljust(_HEAD_BYTES - 1) + "\n"
+        os.pwrite(self._head_file, content.encode(), 0)
+        os.fsync(self._head_file)
 
 
-def first_broken_line(path: Path) -> int | None:
-    """The number of the first line (from 1) that was changed, or before which one is missing; None where all is well."""
-    last = _START
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        digest = _digest(line)
-        if digest is None or json.loads(line)["previous"] != last:
-            return number
-        last = digest
-    return None
+def first_broken_line(path: Path | str) -> int | None:
+    """The number of the first line (from 1) that was changed, or before which one is missing; None where all is well.
+
+    Where the head says that there were more lines than there are, it is the number of the first of them.
+    """
+    path = Path(path)
+    head, last, number = _read_head(path), _START, 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            digest = _digest(line)
+            if digest is None or json.loads(line)["previous"] != last:
+                return number
+            last = digest
+            if head is not None and number == head.lines and digest != head.digest:
+                return number
+    return number + 1 if head is not None and number < head.lines else None
+
+
+def _continued(path: Path) -> _Head:
+    """The head to go on from: the one kept apart, and the lines that a kill left behind it."""
+    size, head = path.stat().st_size, _read_head(path)
+    if head is None:
+        return _adopted(path)
+    with path.open("rb") as file:
+        start = file.seek(max(0, head.bytes - _TAIL))
+        if size < head.bytes or _last_digest(file.read(head.bytes - start)) != head.digest:
+            raise DataError(
+                f"{path}: lines were changed or taken out: its head says {head.lines:,} lines; keep it as it is and name "
+                "another --audit"
+            )
+        for line in file:
+            digest = _digest(line)
+            if not line.endswith(b"\n"):
+                break  # cut by a kill: it was never answered
+            if digest is None or json.loads(line)["previous"] != head.digest:
+                raise DataError(f"{path}:{head.lines + 1}: was changed; keep it as it is and name another --audit")
+            head = _Head(head.lines + 1, head.bytes + len(line), digest)
+    return head
+
+
+def _adopted(path: Path) -> _Head:
+    """The head of a file that has none: new, or of a version that kept none."""
+    head = _Head()
+    with path.open("rb") as file:
+        for line in file:
+            digest = _digest(line)
+            if digest is not None and "line" in json.loads(line):
+                raise DataError(
+                    f"{path}: its head {_head_path(path).name} is missing; keep it as it is and name another --audit"
+                )
+            if not line.endswith(b"\n"):
+                break
+            head = _Head(head.lines + 1, head.bytes + len(line), digest or head.digest)
+    return head
+
+
+def _head_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.head")
+
+
+def _read_head(path: Path) -> _Head | None:
+    try:
+        return _Head(**json.loads(_head_path(path).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{_head_path(path)}: is damaged; keep it as it is and name another --audit") from error
+
+
+def _last_digest(content: bytes) -> str | None:
+    """The digest of the last whole line; the start of the chain where there is none yet."""
+    if not content:
+        return _START
+    lines = reversed(content.splitlines(keepends=True))
+    return next((digest for line in lines if (digest := _digest(line)) is not None), None)
+
+
+def _line(entry: Mapping[str, Any], number: int, previous: str) -> tuple[bytes, str]:
+    """A line of the file, and its digest."""
+    whole = {"time": round(time.time(), 3), **entry, "line": number, "previous": previous}
+    digest = hashlib.blake2b(json.dumps(whole, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return (json.dumps(whole | {"digest": digest}, sort_keys=True) + "\n").encode(), digest
 
 
 def _digest(line: bytes) -> str | None:
@@ -108,4 +247,11 @@ def _digest(line: bytes) -> str | None:
     except (ValueError, KeyError, AttributeError):
         return None
     text = json.dumps(entry, sort_keys=True)
-    return said if hashlib.blake2b(text.encode(), digest_size=16).hexdigest() == said else None
+    fits = line.endswith(b"\n") and "previous" in entry
+    return said if fits and hashlib.blake2b(text.encode(), digest_size=16).hexdigest() == said else None
+
+
+def _write_whole(file: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]

@@ -28,6 +28,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "request": (422, "The request is not of the expected form"),
     "image": (422, "A file is no image that can be used"),
     "photos": (422, "Photos were refused, and none was enrolled"),
+    "malformed": (400, "A header can't be read"),
     "key": (401, "An API key is needed"),
     "origin": (403, "Pages from elsewhere may not call this"),
     "not-found": (404, "There is no such thing"),
@@ -41,6 +42,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "database": (503, "The database does not answer"),
     "damaged": (500, "The gallery is damaged"),
     "disk": (507, "The disk is full"),
+    "audit": (507, "The audit log can't be written"),
     "fault": (500, "The service made a mistake"),
 }
 """Each kind of problem: its status and its title."""
@@ -115,11 +117,11 @@ def _of_gallery(error: GalleryError) -> Problem:
     """A sentence without the paths and addresses that the error names: those go to the log."""
     _LOG.error("%s", error)
     if isinstance(error, GalleryUnavailableError):
-        return Problem("database", "the gallery's database does not answer; try again soon", 5)
+        return Problem("database", "the gallery's database is not ready; try again soon: nothing is done twice", 5)
     if isinstance(error, GalleryFullError):
         return Problem(
             "disk",
-            "nothing was written: the gallery's disk is full or can't be written to; try again when there is room",
+            "nothing was changed: the gallery's disk is full or can't be written to; try again when there is room",
         )
     if isinstance(error, GalleryDamagedError):
         return Problem("damaged", "files of the gallery are damaged: it has to be restored from a backup")
@@ -139,7 +141,10 @@ def _of_http(error: HTTPException, instance: str) -> Response:
 
 def _first(error: RequestValidationError) -> str:
     fields = _fields(error.errors())
-    return f"{fields[0]['field']}: {fields[0]['problem'].lower()}" if fields else "the request can't be read"
+    if not fields:
+        return "the request can't be read"
+    problem = fields[0]["problem"]
+    return f"{fields[0]['field']}: {problem[:1].lower()}{problem[1:]}"
 
 
 def _fields(errors: Sequence[Any]) -> list[dict[str, str]]:

@@ -19,13 +19,13 @@ from bonaface.service.uploads import Upload, refuse_second_format
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["Desk", "Look"]
+__all__ = ["EmbeddedPhoto", "Pipeline"]
 
 _READERS = 2
 
 
 @dataclass(frozen=True)
-class Look:
+class EmbeddedPhoto:
     """A photo that was read and embedded.
 
     Args:
@@ -37,7 +37,7 @@ class Look:
     embedding: Embeddings | None
 
 
-class Desk:
+class Pipeline:
     """The model, its queue and the gallery.
 
     Args:
@@ -64,22 +64,24 @@ class Desk:
             )
         verifier.threshold(settings.fmr)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
-        self.batcher = Batcher[Upload, Look | DataError](self._look, settings.batch, settings.queue, watch)
+        self.batcher = Batcher[Upload, EmbeddedPhoto | DataError](
+            self._embed_batch, settings.batch, settings.queue, watch
+        )
 
-    async def look(self, uploads: Sequence[Upload]) -> list[Look]:
-        """Looks at images, together with those of other requests.
+    async def embed(self, uploads: Sequence[Upload]) -> list[EmbeddedPhoto]:
+        """Read and embed images, together with those of other requests.
 
         Raises:
             BusyError: if too many wait.
             DataError: if one of them can't be read.
         """
-        looks = await self.look_at_each(uploads)
-        for each in looks:
+        embedded = await self.embed_each(uploads)
+        for each in embedded:
             if isinstance(each, DataError):
                 raise each
-        return [each for each in looks if isinstance(each, Look)]
+        return [each for each in embedded if isinstance(each, EmbeddedPhoto)]
 
-    async def look_at_each(self, uploads: Sequence[Upload]) -> list[Look | DataError]:
+    async def embed_each(self, uploads: Sequence[Upload]) -> list[EmbeddedPhoto | DataError]:
         """The same, with the error in the place of an image that can't be read."""
         return await self.batcher.submit(uploads)
 
@@ -87,19 +89,19 @@ class Desk:
         """Verdicts on pairs of embeddings, one row each."""
         return self.verifier.compare(Embeddings.joined(a), Embeddings.joined(b), fmr)
 
-    def against(self, look: Embeddings, photos: Sequence[Enrolled], fmr: float) -> Verdict:
+    def against(self, photo: Embeddings, photos: Sequence[Enrolled], fmr: float) -> Verdict:
         """The verdict on a photo and an enrolled person.
 
         The mean of unit vectors is compared, not scaled to a unit again: so similarity is that of the mean cosine, and a stranger
         passes no more often than with one photo.
         """
-        return self.compare([look], [_mean(stacked(photos))], fmr)[0]
+        return self.compare([photo], [_mean(stacked(photos))], fmr)[0]
 
-    def candidates(self, look: Embeddings, hits: Sequence[Hit], fmr: float) -> list[Verdict]:
+    def candidates(self, photo: Embeddings, hits: Sequence[Hit], fmr: float) -> list[Verdict]:
         """Verdicts on a photo and the best photo of each person found."""
         rows = [Embeddings(np.array([[hit.cosine, 0.0]], np.float32), _row(hit.authenticity)) for hit in hits]
         query = Embeddings(
-            np.array([[1.0, 0.0]], np.float32), look.authenticity
+            np.array([[1.0, 0.0]], np.float32), photo.authenticity
         )  # in the plane of the two: their cosine is all
         return self.compare([query] * len(rows), rows, fmr) if rows else []
 
@@ -108,7 +110,7 @@ class Desk:
         await self.batcher.close()
         self._readers.shutdown()
 
-    def _look(self, uploads: list[Upload]) -> list[Look | DataError]:
+    def _embed_batch(self, uploads: list[Upload]) -> list[EmbeddedPhoto | DataError]:
         """One batch: photos are read by several threads and embedded together."""
         read = list(self._readers.map(self._read, uploads))
         good = [each for each in read if isinstance(each, Photo) and each.problem is None]
@@ -117,7 +119,9 @@ class Desk:
         return [
             each
             if isinstance(each, DataError)
-            else Look(each, embeddings.row(next(rows)) if embeddings is not None and each.problem is None else None)
+            else EmbeddedPhoto(
+                each, embeddings.row(next(rows)) if embeddings is not None and each.problem is None else None
+            )
             for each in read
         ]
 

@@ -1,32 +1,44 @@
-"""What the service says, as OpenAPI describes it."""
+"""Answers of the service, as OpenAPI describes them, and how they are built."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from bonaface.errors import DataError
+from bonaface.inference.verifier import Verifier
+from bonaface.service.pipeline import EmbeddedPhoto
+from bonaface.verification.decision import Verdict
+
 __all__ = [
-    "Candidate",
-    "Erased",
-    "FaceSeen",
-    "Health",
-    "HistogramSeen",
-    "ImageSeen",
-    "ModelSeen",
-    "NewPhotos",
-    "PeoplePage",
-    "PersonSeen",
-    "PersonVerdict",
-    "PhotoSeen",
-    "ProblemSeen",
-    "QualitySeen",
-    "Ready",
-    "SearchAnswer",
-    "ThresholdSeen",
-    "VerdictSeen",
-    "VerdictsSeen",
+    "CandidateResponse",
+    "DeletionResponse",
+    "EnrolmentResponse",
+    "FaceResponse",
+    "HealthResponse",
+    "HistogramResponse",
+    "ImageResponse",
+    "ModelResponse",
+    "PeopleResponse",
+    "PersonLine",
+    "PersonResponse",
+    "PersonVerdictResponse",
+    "PhotoResponse",
+    "ProblemResponse",
+    "QualityResponse",
+    "ReadyResponse",
+    "SearchResponse",
+    "ThresholdResponse",
+    "VerdictResponse",
+    "VerdictsResponse",
+    "image_response",
+    "plain",
+    "verdict_response",
 ]
 
 Decision = Literal["same person", "different people", "not genuine", "cannot tell"]
@@ -54,13 +66,13 @@ _VERDICT: JsonDict = {
 }
 
 
-class _Said(BaseModel):
+class _Response(BaseModel):
     """Frozen, and of no other members."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FaceSeen(_Said):
+class FaceResponse(_Response):
     """A face that the detector found, in pixels of the upright image."""
 
     box: Annotated[list[float], Field(min_length=4, max_length=4, description="x, y, width, height")]
@@ -68,7 +80,7 @@ class FaceSeen(_Said):
     score: Fraction = Field(description="how sure the detector is")
 
 
-class QualitySeen(_Said):
+class QualityResponse(_Response):
     """Measures of the largest face."""
 
     eyes: float = Field(description="distance between the eyes in pixels")
@@ -79,18 +91,18 @@ class QualitySeen(_Said):
     tilt: float = Field(description="degrees, positive clockwise")
 
 
-class ImageSeen(_Said):
+class ImageResponse(_Response):
     """What an image shows."""
 
     model_config = ConfigDict(json_schema_extra={"example": _IMAGE})
 
-    faces: list[FaceSeen] = Field(description="largest first")
-    quality: QualitySeen | None = Field(description="of the largest face")
+    faces: list[FaceResponse] = Field(description="largest first")
+    quality: QualityResponse | None = Field(description="of the largest face")
     genuine: Fraction | None = Field(description="probability that the photo is genuine, where the model judges it")
     problem: str | None = Field(description="why the image can't be used, in one sentence")
 
 
-class VerdictSeen(_Said):
+class VerdictResponse(_Response):
     """Whether two images show one person, genuinely."""
 
     model_config = ConfigDict(
@@ -105,18 +117,18 @@ class VerdictSeen(_Said):
     )
     threshold: float | None = Field(description="similarity from which the decision is 'same person'")
     fmr: float = Field(description="false match rate that the threshold stands for, a fraction")
-    first: ImageSeen | None
-    second: ImageSeen | None
+    first: ImageResponse | None
+    second: ImageResponse | None
     model: str
 
 
-class VerdictsSeen(_Said):
+class VerdictsResponse(_Response):
     """Verdicts in the order of the pairs."""
 
-    verdicts: list[VerdictSeen]
+    verdicts: list[VerdictResponse]
 
 
-class PhotoSeen(_Said):
+class PhotoResponse(_Response):
     """An enrolled photo."""
 
     photo: str
@@ -124,7 +136,7 @@ class PhotoSeen(_Said):
     kept: bool = Field(description="whether the image itself was kept")
 
 
-class NewPhotos(_Said):
+class EnrolmentResponse(_Response):
     """What was enrolled."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"person": "ann", "photos": ["0f" * 16], "total": 3}})
@@ -134,14 +146,14 @@ class NewPhotos(_Said):
     total: int = Field(description="photos of the person now")
 
 
-class PersonSeen(_Said):
+class PersonResponse(_Response):
     """An enrolled person."""
 
     person: str
-    photos: list[PhotoSeen]
+    photos: list[PhotoResponse]
 
 
-class _PersonLine(_Said):
+class PersonLine(_Response):
     """A line of the list."""
 
     person: str
@@ -149,14 +161,14 @@ class _PersonLine(_Said):
     enrolled: float = Field(description="when the last photo came, in seconds since 1970")
 
 
-class PeoplePage(_Said):
+class PeopleResponse(_Response):
     """A part of the list of people."""
 
-    people: list[_PersonLine]
+    people: list[PersonLine]
     next: str | None = Field(description="what to send as after for the next part; null at the end")
 
 
-class PersonVerdict(VerdictSeen):
+class PersonVerdictResponse(VerdictResponse):
     """Whether an image shows an enrolled person, genuinely: similarity is to all of their photos, on average."""
 
     model_config = ConfigDict(
@@ -170,7 +182,7 @@ class PersonVerdict(VerdictSeen):
     photos: int
 
 
-class Candidate(_Said):
+class CandidateResponse(_Response):
     """Someone found by likeness, by the photo of theirs that is most alike."""
 
     person: str
@@ -181,34 +193,34 @@ class Candidate(_Said):
     probability: Fraction
 
 
-class SearchAnswer(_Said):
+class SearchResponse(_Response):
     """People who are most like a face, best first."""
 
-    candidates: list[Candidate]
+    candidates: list[CandidateResponse]
     threshold: float
     fmr: float
     false_matches: float = Field(
         description="how many enrolled photos a stranger is expected to match: fmr times their number"
     )
-    image: ImageSeen
+    image: ImageResponse
     model: str
 
 
-class Erased(_Said):
+class DeletionResponse(_Response):
     """What was deleted."""
 
     photos: int
     erased: bool = Field(description="false where the disk is still being rewritten: it goes on by itself")
 
 
-class ThresholdSeen(_Said):
+class ThresholdResponse(_Response):
     """A similarity, and the false match rate that it stands for."""
 
     fmr: float
     threshold: float
 
 
-class HistogramSeen(_Said):
+class HistogramResponse(_Response):
     """How similar pairs are: counts between edges."""
 
     pairs: str = Field(description="which pairs")
@@ -217,33 +229,31 @@ class HistogramSeen(_Said):
     others: list[int]
 
 
-class ModelSeen(_Said):
+class ModelResponse(_Response):
     """The model at work."""
 
     name: str
     fingerprint: str
     judges_authenticity: bool
     fmr: float = Field(description="of decisions where a request names none")
-    thresholds: list[ThresholdSeen]
-    histogram: HistogramSeen | None = Field(description="null until it is computed")
+    thresholds: list[ThresholdResponse]
+    histogram: HistogramResponse | None = Field(description="null until it is computed")
 
 
-class Health(_Said):
+class HealthResponse(_Response):
     """The process lives."""
 
     status: Literal["ok"]
     version: str
 
 
-class Ready(_Said):
+class ReadyResponse(_Response):
     """It can be asked."""
 
     status: Literal["ready"]
-    photos: int | None = Field(description="enrolled; null without a gallery")
-    waiting: int = Field(description="images that wait")
 
 
-class ProblemSeen(BaseModel):
+class ProblemResponse(BaseModel):
     """RFC 9457 problem details."""
 
     type: str
@@ -251,3 +261,49 @@ class ProblemSeen(BaseModel):
     status: int
     detail: str
     instance: str | None = None
+
+
+def image_response(look: EmbeddedPhoto) -> ImageResponse:
+    """What an image shows, in the API's form."""
+    photo, embedding = look.photo, look.embedding
+    genuine = None if embedding is None else embedding.genuine
+    return ImageResponse(
+        faces=[
+            FaceResponse(box=plain(face.box), points=plain(face.points), score=min(1.0, face.score))
+            for face in photo.faces
+        ],
+        quality=None if photo.quality is None else QualityResponse(**plain(photo.quality)),
+        genuine=None if genuine is None else float(genuine[0]),
+        problem=photo.problem,
+    )
+
+
+def verdict_response(
+    verifier: Verifier, verdict: Verdict | None, pair: Sequence[EmbeddedPhoto | DataError | None], fmr: float
+) -> VerdictResponse:
+    """A verdict in the API's form; without one, "cannot tell" and what is wrong with the images."""
+    seen = [image_response(each) if isinstance(each, EmbeddedPhoto) else None for each in pair]
+    threshold = verifier.threshold(fmr).threshold
+    if verdict is None:
+        reasons = [
+            str(each) if isinstance(each, DataError) else each.photo.problem for each in pair if each is not None
+        ]
+        reason = "; ".join(why for why in reasons if why) or "the images can't be judged"
+        values: dict[str, Any] = {"decision": "cannot tell", "reason": reason, "similarity": None, "probability": None}
+    else:
+        values = {name: getattr(verdict, name) for name in ("decision", "reason", "similarity", "probability")}
+        threshold = verdict.threshold
+    return VerdictResponse(**values, threshold=threshold, fmr=fmr, first=seen[0], second=seen[1], model=verifier.name)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses and tuples as JSON has them; four digits of each number, and null where it is none."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value

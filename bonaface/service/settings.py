@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from bonaface.errors import ConfigError
+
 __all__ = ["ServiceSettings"]
+
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?")
+_LONGEST = 3600.0
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,9 @@ class ServiceSettings:
         photos: most photos of a person.
         batch: most images that are computed together.
         queue: most images that wait.
-        held_bytes: bodies of all requests together.
+        held_bytes: bodies of all requests together; those of one caller may take a quarter.
         seconds: that an upload may take, and an answer after it.
+        stall: seconds that an upload may pause.
     """
 
     fmr: float = 1e-3
@@ -43,3 +50,25 @@ class ServiceSettings:
     queue: int = 64
     held_bytes: int = 512 * 2**20
     seconds: float = 30.0
+    stall: float = 5.0
+
+    def refuse_nonsense(self) -> None:
+        """Raise an error unless every setting makes sense; messages call them as the command's options.
+
+        Raises:
+            ConfigError: if one does not.
+        """
+        if not 0 < self.fmr <= 1:
+            raise ConfigError(f"--fmr {self.fmr:g}: expected a fraction, more than 0 and at most 1")
+        if self.requests_a_minute < 1:
+            raise ConfigError(f"--rate {self.requests_a_minute}: expected 1 or more requests a minute")
+        if self.queue < 2:
+            raise ConfigError(f"--queue {self.queue}: expected 2 or more images, as a verification has two")
+        if not 1 <= self.seconds <= _LONGEST:
+            raise ConfigError(f"--seconds {self.seconds:g}: expected 1 to {_LONGEST:g}")
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"--cors {origin}: expected an origin as browsers send it, such as https://desk.example or "
+                    "http://localhost:3000: lower case, no path"
+                )

@@ -1,26 +1,143 @@
-"""Uploaded files: few, small, and images only, by their content and never by their name."""
+"""What is sent: bodies that are counted as they arrive, form fields that mean one thing, and files that are images only.
+
+Files are read by their content and never by their name.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from fastapi import UploadFile
+from fastapi import Request, UploadFile
+from starlette.datastructures import Headers
+from starlette.types import Receive
 
 from bonaface.errors import DataError
 from bonaface.service.errors import Problem
 from bonaface.service.settings import ServiceSettings
 
-__all__ = ["Upload", "read_uploads", "refuse_second_format"]
+__all__ = ["Bodies", "Upload", "fields", "read_uploads", "refuse_second_format"]
 
 # Formats whose readers look for their start, or their directory, anywhere in a file: an image that is also one of them
 # is made to be taken for both. Each of these needs five or more bytes in a row, which compressed pixels hardly ever hold.
 _ACTIVE = re.compile(rb"<script|<html|<!doctype html|<svg[\s>]|<\?php|<iframe", re.IGNORECASE)
 _ARCHIVES = (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"\x7fELF\x02\x01\x01")
 _PDF_WITHIN = 1024
+_RENAMED = {"picture": "image"}
+_OF_ONE_CALLER = 4
+"""One caller's bodies may take so large a part of the memory for all: one of four."""
+
+
+class Bodies:
+    """Bodies of requests from their first byte to their answer: small ones, and only so many at once.
+
+    Args:
+        settings: the limits.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._held: Counter[str] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def arriving(self, headers: Headers, receive: Receive, caller: str, limit: int) -> AsyncIterator[bytes]:
+        """The whole body. What has arrived counts until the block ends; what is announced counts for nothing.
+
+        Args:
+            headers: of the request.
+            receive: gives the parts.
+            caller: whose it is.
+            limit: bytes that it may have.
+
+        Raises:
+            Problem: if it is too large, too slow, or there is no room for it.
+        """
+        _refuse_announced(headers, limit)
+        body = bytearray()
+        try:
+            async for part in self._parts(receive):
+                body += part
+                self._held[caller] += len(part)
+                if len(body) > limit:
+                    raise _too_large(limit)
+                self._refuse_full(caller)
+            yield bytes(body)
+        finally:
+            self._held[caller] -= len(body)
+            if not self._held[caller]:
+                del self._held[caller]
+
+    async def _parts(self, receive: Receive) -> AsyncIterator[bytes]:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        until = loop.time() + settings.seconds
+        more = True
+        while more:
+            try:
+                message = await asyncio.wait_for(receive(), min(settings.stall, until - loop.time()))
+            except TimeoutError as error:
+                said = (
+                    f"nothing of the request arrived for {settings.stall:g} seconds"
+                    if loop.time() < until
+                    else f"the request took more than {settings.seconds:g} seconds to arrive"
+                )
+                raise Problem("too-slow", said) from error
+            if message["type"] == "http.disconnect":
+                raise Problem("too-slow", "the connection was closed before the request had arrived")
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
+
+    def _refuse_full(self, caller: str) -> None:
+        if self._held[caller] > self._settings.held_bytes // _OF_ONE_CALLER:
+            raise Problem("busy", "your other uploads fill the memory that one caller may take; try again soon", 1)
+        if self._held.total() > self._settings.held_bytes:
+            raise Problem("busy", "other uploads fill the memory that is set aside for them; try again soon", 1)
+
+
+def _refuse_announced(headers: Headers, limit: int) -> None:
+    said = headers.get("content-length", "0")
+    if not said.isdecimal() or int(said) > limit:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> Problem:
+    expected = f"expected at most {limit:,} bytes" if limit else "expected a request without a body"
+    return Problem("too-large", f"the request is too large; {expected}")
+
+
+def fields(*single: str, several: Sequence[str] = ()) -> Callable[[Request], Awaitable[None]]:
+    """A dependency of a route that refuses form fields and query parameters of other names, and doubled ones.
+
+    A doubled field would be read as its last value, and a misspelt one as none, both without a word.
+
+    Args:
+        single: names that may come once.
+        several: names that may come more than once.
+    """
+
+    async def refuse(request: Request) -> None:
+        form = await request.form() if request.method == "POST" else None
+        given = Counter([name for name, _ in request.query_params.multi_items()])
+        given += Counter([name for name, _ in form.multi_items()] if form is not None else [])
+        for name, count in given.items():
+            if name not in (*single, *several):
+                raise Problem("request", _unknown(name, (*single, *several)))
+            if count > 1 and name in single:
+                raise Problem("request", f"{name}: comes {count} times; expected it once")
+
+    return refuse
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    renamed = _RENAMED.get(name)
+    if renamed in known:
+        return f"{name}: is called {renamed} now"
+    return f"{name[:50]!r}: no such field; expected {', '.join(known) or 'none'}"
 
 
 @dataclass(frozen=True)
@@ -42,8 +159,9 @@ async def read_uploads(files: Sequence[UploadFile], names: Sequence[str], settin
     Raises:
         Problem: if there are too many, or one is too large.
     """
-    if len(files) > settings.images:
-        raise Problem("too-large", f"{len(files)} images in one request; expected at most {settings.images}")
+    most = min(settings.images, settings.queue)
+    if len(files) > most:
+        raise Problem("too-large", f"{len(files)} images in one request; expected at most {most}")
     uploads = []
     for file, name in zip(files, names, strict=True):
         data = await file.read(settings.image_bytes + 1)

@@ -54,7 +54,7 @@ def test_no_photos_are_an_error():
     ("change", "why"),
     [
         ({}, None),
-        ({"eyes": 14.0}, "small"),
+        ({"eyes": 14.0}, None),
         ({"sharpness": 2.0}, "blurred"),
         ({"brightness": 12.0}, "dark"),
         ({"clipped": 0.6}, "black or white"),

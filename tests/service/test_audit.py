@@ -1,6 +1,11 @@
 """The audit log: appended, whole after a kill, and a changed line shows."""
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +17,8 @@ def test_lines_follow_one_another_over_restarts(tmp_path):
     path = tmp_path / "audit.jsonl"
     for n in range(3):
         log = AuditLog(path)
-        log.write(event="verify", n=2 * n)
-        log.write(event="verify", n=2 * n + 1)
+        log.write({"event": "verify", "n": 2 * n})
+        log.write({"event": "verify", "n": 2 * n + 1})
         log.close()
     assert [json.loads(line)["n"] for line in path.read_text().splitlines()] == list(range(6))
     assert first_broken_line(path) is None
@@ -24,13 +29,14 @@ def test_a_change_shows(tmp_path, change):
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path)
     for n in range(5):
-        log.write(event="verify", n=n)
+        log.write({"event": "verify", "n": n})
     lines = path.read_text().splitlines(keepends=True)
     changed = {
         "edit": [*lines[:2], lines[2].replace('"n": 2', '"n": 7'), *lines[3:]],
         "remove": [*lines[:2], *lines[3:]],
         "swap": [*lines[:2], lines[3], lines[2], lines[4]],
     }[change]
+    log.close()
     path.write_text("".join(changed))
     assert first_broken_line(path) == 3
 
@@ -38,16 +44,145 @@ def test_a_change_shows(tmp_path, change):
 def test_a_line_cut_by_a_kill_does_not_spoil_the_next(tmp_path):
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path)
-    log.write(event="a")
+    log.write({"event": "a"})
     log.close()
     with path.open("a") as file:
         file.write('{"event": "b", "ti')
     again = AuditLog(path)
-    again.write(event="c")
+    again.write({"event": "c"})
     lines = path.read_text().splitlines()
-    assert json.loads(lines[2])["previous"] == json.loads(lines[0])["digest"]
+    assert [json.loads(line)["event"] for line in lines] == ["a", "c"], "what was cut was never answered"
+    assert first_broken_line(path) is None
 
 
 def test_a_folder_is_no_log(tmp_path):
     with pytest.raises(DataError, match="name another --audit"):
         AuditLog(tmp_path)
+
+
+@pytest.fixture
+def five(tmp_path):
+    """A log of five lines, closed."""
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path)
+    log.write(*({"event": "verify", "n": n} for n in range(5)))
+    log.close()
+    return path
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4])
+def test_a_cut_tail_shows_and_is_not_written_over(five, kept):
+    lines = five.read_text().splitlines(keepends=True)
+    five.write_text("".join(lines[:kept]))
+    assert first_broken_line(five) == kept + 1
+    with pytest.raises(DataError, match="lines were changed or taken out: its head says 5 lines"):
+        AuditLog(five)
+    assert five.read_text() == "".join(lines[:kept])
+
+
+def test_a_removed_file_shows(five):
+    five.unlink()
+    with pytest.raises(DataError, match="taken out"):
+        AuditLog(five)
+
+
+def test_a_removed_or_damaged_head_shows(five):
+    head = five.with_name("audit.jsonl.head")
+    head.write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        AuditLog(five)
+    head.unlink()
+    with pytest.raises(DataError, match=r"its head audit\.jsonl\.head is missing"):
+        AuditLog(five)
+
+
+def test_lines_behind_the_head_are_taken_up_after_a_kill(five):
+    """Killed between a line and its head: the line was not answered, and it is a line."""
+    head = five.with_name("audit.jsonl.head")
+    before = head.read_bytes()
+    log = AuditLog(five)
+    log.write({"event": "verify", "n": 5})
+    log.close()
+    head.write_bytes(before)
+    again = AuditLog(five)
+    again.write({"event": "verify", "n": 6})
+    again.close()
+    assert [json.loads(line)["n"] for line in five.read_text().splitlines()] == list(range(7))
+    assert first_broken_line(five) is None
+    head.write_bytes(before)
+    five.write_text(five.read_text().replace('"n": 5', '"n": 9'))
+    with pytest.raises(DataError, match=r"audit\.jsonl:6: was changed"):
+        AuditLog(five)
+
+
+def test_a_log_of_an_earlier_version_is_continued(tmp_path):
+    path, last = tmp_path / "audit.jsonl", "0" * 32
+    with path.open("w") as file:
+        for n in range(2):
+            entry = {"n": n, "previous": last}
+            last = hashlib.blake2b(json.dumps(entry, sort_keys=True).encode(), digest_size=16).hexdigest()
+            file.write(json.dumps(entry | {"digest": last}, sort_keys=True) + "\n")
+    log = AuditLog(path)
+    log.write({"n": 2})
+    log.close()
+    assert json.loads(path.read_text().splitlines()[2])["line"] == 3
+    assert first_broken_line(path) is None
+
+
+def test_there_is_one_writer(five):
+    log = AuditLog(five)
+    code = f"from pathlib import Path; from bonaface.service.audit import AuditLog; AuditLog(Path({str(five)!r}))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "another process writes it" in said.stderr
+    log.close()
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "pwrite"])
+def test_a_line_that_can_not_be_written_whole_is_not_there_at_all(five, monkeypatch, call):
+    before, log = five.read_bytes(), AuditLog(five)
+    write = os.write
+
+    def short(file, content):
+        write(file, content[:10])
+        raise OSError(28, "No space left on device")
+
+    def refused(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, short if call == "write" else refused)
+        with pytest.raises(DataError, match="no space left"):
+            log.write({"event": "lost"})
+    assert five.read_bytes() == before
+    log.refuse_unready()
+    log.write({"event": "verify", "n": 5})
+    log.close()
+    assert first_broken_line(five) is None
+
+
+def test_a_short_write_is_finished(five, monkeypatch):
+    log, write = AuditLog(five), os.write
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:7]))
+    log.write({"event": "verify", "n": 5})
+    log.close()
+    assert json.loads(five.read_text().splitlines()[5])["n"] == 5
+
+
+@pytest.mark.parametrize("change", ["empty", "append", "remove", "replace"])
+def test_a_file_changed_while_it_is_written_is_refused(five, change):
+    log = AuditLog(five)
+    if change in ("empty", "append"):
+        five.write_text("" if change == "empty" else five.read_text() + "{}\n")
+    else:
+        five.unlink()
+        if change == "replace":
+            five.write_text("")
+    with pytest.raises(DataError, match="can't be written"):
+        log.write({"event": "verify"})
+    log.close()
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/full", "/dev/zero"])
+def test_devices_are_no_logs(path):
+    with pytest.raises(DataError, match="no regular file"):
+        AuditLog(Path(path))

@@ -10,14 +10,14 @@ from pattern_service import random_image
 from bonaface.inference.verifier import Verifier
 from bonaface.service.app import create_app
 from bonaface.service.auth import new_key
-from bonaface.service.routes.histogram import HistogramSeen
+from bonaface.service.routes.histogram import HistogramResponse
 from bonaface.service.settings import ServiceSettings
 
 pytest_plugins = ("pattern_service",)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SHOTS = os.environ.get("BONAFACE_SCREENSHOTS")
-HISTOGRAM = HistogramSeen(pairs="pairs of a test", edges=[-1.5, -1.0, -0.5, 0.0], same=[0, 2, 9], others=[8, 3, 0])
+HISTOGRAM = HistogramResponse(pairs="pairs of a test", edges=[-1.5, -1.0, -0.5, 0.0], same=[0, 2, 9], others=[8, 3, 0])
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

@@ -74,4 +74,4 @@ def test_the_description_shows_everything(make_client, gallery, tmp_path):
             for status, answer in operation["responses"].items():
                 if int(status) >= 400:
                     assert list(answer["content"]) == ["application/problem+json"], (path, status)
-    assert "example" in said["components"]["schemas"]["VerdictSeen"]
+    assert "example" in said["components"]["schemas"]["VerdictResponse"]

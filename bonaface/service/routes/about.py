@@ -9,40 +9,40 @@ from fastapi.responses import HTMLResponse
 
 from bonaface import __version__
 from bonaface.service.errors import documented
-from bonaface.service.schemas import Health, ModelSeen, Ready, ThresholdSeen
+from bonaface.service.schemas import HealthResponse, ModelResponse, ReadyResponse, ThresholdResponse
 from bonaface.service.state import service_of
 
 __all__ = ["WEB", "router"]
 
 router = APIRouter(tags=["service"])
 
+_COMMON = ("malformed", "origin", "too-many", "too-large", "too-slow", "late")
+
 WEB = resources.files("bonaface.service") / "static"
 _BASE = resources.files("bonaface.assets") / "style.css"
 
 
-@router.get("/v1/health", responses=documented("origin", "too-many"), summary="Does the process live?")
-async def health() -> Health:
+@router.get("/v1/health", responses=documented(*_COMMON), summary="Does the process live?")
+async def health() -> HealthResponse:
     """Answers as long as the process does."""
-    return Health(status="ok", version=__version__)
+    return HealthResponse(status="ok", version=__version__)
 
 
-@router.get("/v1/ready", responses=documented("database", "origin", "too-many"), summary="Can it be asked?")
-async def ready(request: Request) -> Ready:
-    """Answers 503 while the gallery's database does not."""
-    service = service_of(request)
-    gallery = service.desk.gallery
-    photos = None if gallery is None else await service.in_gallery(gallery.count)
-    return Ready(status="ready", photos=photos, waiting=service.desk.batcher.waiting)
+@router.get("/v1/ready", responses=documented(*_COMMON, "database", "audit", "damaged"), summary="Can it be asked?")
+async def ready(request: Request) -> ReadyResponse:
+    """Answers with an error while the gallery's database does not, or the audit log can't be written."""
+    await service_of(request).refuse_unready()
+    return ReadyResponse(status="ready")
 
 
-@router.get("/v1/model", responses=documented("key", "origin", "too-many"), summary="The model and its thresholds")
-async def model(request: Request) -> ModelSeen:
+@router.get("/v1/model", responses=documented(*_COMMON, "key"), summary="The model and its thresholds")
+async def model(request: Request) -> ModelResponse:
     """Which model answers, and what its similarities mean."""
     service = service_of(request)
-    verifier = service.desk.verifier
+    verifier = service.pipeline.verifier
     service.start_drawing()
-    thresholds = [ThresholdSeen(fmr=each.fmr, threshold=each.threshold) for each in verifier.thresholds]
-    return ModelSeen(
+    thresholds = [ThresholdResponse(fmr=each.fmr, threshold=each.threshold) for each in verifier.thresholds]
+    return ModelResponse(
         name=verifier.name,
         fingerprint=verifier.fingerprint,
         judges_authenticity="authenticity" in verifier.embedder.network.views,
@@ -54,7 +54,7 @@ async def model(request: Request) -> ModelSeen:
 
 @router.get(
     "/metrics",
-    responses=documented("key", "origin", "too-many")
+    responses=documented(*_COMMON, "key")
     | {200: {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
     response_class=Response,
     summary="Figures for Prometheus",

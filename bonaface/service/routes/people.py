@@ -8,18 +8,27 @@ import zipfile
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import poor, refusals
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, Enrolled, NewPhoto, photo_id, stacked
 from bonaface.service.errors import Problem, documented
-from bonaface.service.pipeline import Look
+from bonaface.service.pipeline import EmbeddedPhoto
 from bonaface.service.routes.verify import Images, PersonId
-from bonaface.service.schemas import Erased, NewPhotos, PeoplePage, PersonSeen, PhotoSeen
-from bonaface.service.state import Service, image_seen, plain, service_of
-from bonaface.service.uploads import Upload, read_uploads
+from bonaface.service.schemas import (
+    DeletionResponse,
+    EnrolmentResponse,
+    PeopleResponse,
+    PersonLine,
+    PersonResponse,
+    PhotoResponse,
+    image_response,
+    plain,
+)
+from bonaface.service.state import Service, in_thread, service_of
+from bonaface.service.uploads import Upload, fields, read_uploads
 
 __all__ = ["router"]
 
@@ -27,82 +36,104 @@ router = APIRouter(prefix="/v1/people", tags=["people"])
 
 PhotoId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="a photo's id, as enrolment answers it")]
 
-_COMMON = ("request", "key", "origin", "too-slow", "too-large", "too-many", "late", "database", "no-gallery")
+_COMMON = (
+    *("request", "malformed", "key", "origin", "too-slow", "too-large", "too-many", "late"),
+    *("database", "damaged", "no-gallery"),
+)
 _ERASING_SECONDS = 10.0
 
 
 @router.post(
     "/{person}/photos",
     status_code=201,
-    responses=documented(*_COMMON, "image", "photos", "busy", "disk", "full-person"),
+    dependencies=[Depends(fields(several=("photos",)))],
+    responses=documented(*_COMMON, "image", "photos", "busy", "disk", "audit", "full-person"),
     summary="Enrol photos of a person",
 )
-async def enrol(request: Request, person: PersonId, photos: Images) -> NewPhotos:
+async def enrol(request: Request, person: PersonId, photos: Images) -> EnrolmentResponse:
     """Adds photos, all of them or none.
 
     Refused are photos without exactly one face, of poor quality, that look forged, or unlike the person's others; the answer
     says which, and why. Sending the same photos again changes nothing.
     """
     service = service_of(request)
-    gallery = service.gallery()
+    service.gallery()
     names = [f"photo {n}" for n in range(1, len(photos) + 1)]
     uploads = await read_uploads(photos, names, service.settings)
-    looks = await service.desk.look_at_each(uploads)
-    there = await service.in_gallery(lambda: gallery.photos_of(person))
-    _refuse_more(service, person, uploads, there)
-    _refuse_bad(service, person, uploads, looks, there)
-    new = [_new(service, upload, look) for upload, look in zip(uploads, looks, strict=True)]
-    ids = await service.in_gallery(lambda: gallery.enrol(person, new))
-    service.note(request, "enrol", person=person, photos=ids)
-    return NewPhotos(person=person, photos=ids, total=len({*ids, *(each.photo for each in there)}))
+    embedded = await service.pipeline.embed_each(uploads)
+    there = await in_thread(lambda: service.gallery().photos_of(person))
+    _refuse_bad(service, person, uploads, embedded, there)
+    return await in_thread(lambda: _enrolled(request, person, uploads, embedded))
 
 
-@router.get("", responses=documented(*_COMMON), summary="Who is enrolled")
+def _enrolled(
+    request: Request, person: str, uploads: Sequence[Upload], embedded: Sequence[EmbeddedPhoto | DataError]
+) -> EnrolmentResponse:
+    """Enrol photos that nothing is wrong with, if they are like those that are there when they are written."""
+    service = service_of(request)
+    ids = [photo_id(person, upload.data) for upload in uploads]
+    every = set(ids)
+    new = [_new(upload, photo) for upload, photo in zip(uploads, embedded, strict=True)]
+    with service.accounting(request, "enrol") as account:
+
+        def admit(there: Sequence[Enrolled]) -> None:
+            every.update(each.photo for each in there)
+            _refuse_more(service, person, len(every))
+            _refuse_bad(service, person, uploads, embedded, there)
+            account(person=person, photos=ids)
+
+        service.gallery().enrol(person, new, admit)
+    return EnrolmentResponse(person=person, photos=ids, total=len(every))
+
+
+@router.get(
+    "", dependencies=[Depends(fields("after", "limit"))], responses=documented(*_COMMON), summary="Who is enrolled"
+)
 async def people(
     request: Request,
     after: Annotated[str, Query(pattern=f"^({PERSON})?$", description="the last person of the part before")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> PeoplePage:
+) -> PeopleResponse:
     """Lists people in the order of their ids, part by part."""
     gallery = service_of(request).gallery()
-    found = await service_of(request).in_gallery(lambda: gallery.people(after, limit))
-    lines = [{"person": each.id, "photos": each.photos, "enrolled": each.enrolled} for each in found]
-    return PeoplePage.model_validate({"people": lines, "next": found[-1].id if len(found) == limit else None})
+    found = await in_thread(lambda: gallery.people(after, limit))
+    lines = [PersonLine(person=each.id, photos=each.photos, enrolled=each.enrolled) for each in found]
+    return PeopleResponse(people=lines, next=found[-1].id if len(found) == limit else None)
 
 
 @router.get("/{person}", responses=documented(*_COMMON, "not-found"), summary="A person's photos")
-async def person(request: Request, person: PersonId) -> PersonSeen:
+async def person(request: Request, person: PersonId) -> PersonResponse:
     """Lists the photos of a person."""
     service = service_of(request)
     gallery, photos = service.gallery(), await service.photos_of(person)
     seen = [
-        PhotoSeen(
+        PhotoResponse(
             photo=each.photo,
             enrolled=each.enrolled,
             kept=gallery.photo_store is not None and each.photo in gallery.photo_store,
         )
         for each in photos
     ]
-    return PersonSeen(person=person, photos=seen)
+    return PersonResponse(person=person, photos=seen)
 
 
-@router.delete("/{person}", responses=documented(*_COMMON, "not-found", "disk"), summary="Delete a person")
-async def delete_person(request: Request, person: PersonId) -> Erased:
+@router.delete("/{person}", responses=documented(*_COMMON, "not-found", "disk", "audit"), summary="Delete a person")
+async def delete_person(request: Request, person: PersonId) -> DeletionResponse:
     """Takes a person out of the database and off the disk."""
     return await _deleted(request, person, None)
 
 
 @router.delete(
-    "/{person}/photos/{photo}", responses=documented(*_COMMON, "not-found", "disk"), summary="Delete one photo"
+    "/{person}/photos/{photo}", responses=documented(*_COMMON, "not-found", "disk", "audit"), summary="Delete one photo"
 )
-async def delete_photo(request: Request, person: PersonId, photo: PhotoId) -> Erased:
+async def delete_photo(request: Request, person: PersonId, photo: PhotoId) -> DeletionResponse:
     """Takes one photo of a person out of the database and off the disk."""
     return await _deleted(request, person, photo)
 
 
 @router.get(
     "/{person}/export",
-    responses=documented(*_COMMON, "not-found")
+    responses=documented(*_COMMON, "not-found", "audit")
     | {
         200: {
             "description": "A ZIP file",
@@ -116,67 +147,69 @@ async def export(request: Request, person: PersonId) -> Response:
     """A ZIP file of data.json with everything that is stored about a person, and the images where they were kept."""
     service = service_of(request)
     gallery, photos = service.gallery(), await service.photos_of(person)
-    archive = await service.in_gallery(lambda: _archive(service, gallery, person, photos))
-    service.note(request, "export", person=person)
+    archive = await in_thread(lambda: _archive(gallery, person, photos))
+    await service.note(request, "export", {"person": person})
     headers = {"Content-Disposition": f'attachment; filename="{person}.zip"'}
     return Response(archive, media_type="application/zip", headers=headers)
 
 
-async def _deleted(request: Request, person: str, photo: str | None) -> Erased:
+async def _deleted(request: Request, person: str, photo: str | None) -> DeletionResponse:
     service = service_of(request)
     gallery = service.gallery()
-    count = await service.in_gallery(lambda: gallery.remove(person, photo))
+
+    def remove() -> int:
+        with service.accounting(request, "delete") as account:
+            return gallery.remove(person, photo, lambda gone: account(person=person, photo=photo, photos=len(gone)))
+
+    count = await in_thread(remove)
     if not count:
         raise Problem("not-found", f"{person} has no such photo" if photo else f"nobody is enrolled as {person}")
-    erased = await service.in_gallery(lambda: gallery.erased(_ERASING_SECONDS))
-    service.note(request, "delete", person=person, photos=count, photo=photo, erased=erased)
-    return Erased(photos=count, erased=erased)
+    patience = min(_ERASING_SECONDS, service.settings.seconds / 2)
+    return DeletionResponse(photos=count, erased=await in_thread(lambda: gallery.erased(patience)))
 
 
-def _refuse_more(service: Service, person: str, uploads: Sequence[Upload], there: Sequence[Enrolled]) -> None:
-    ids = {photo_id(person, upload.data) for upload in uploads} | {each.photo for each in there}
-    if len(ids) > service.settings.photos:
-        raise Problem(
-            "full-person", f"{person} would have {len(ids)} photos; expected at most {service.settings.photos}"
-        )
+def _refuse_more(service: Service, person: str, total: int) -> None:
+    most = service.settings.photos
+    if total > most:
+        raise Problem("full-person", f"{person} would have {total} photos; expected at most {most}")
 
 
 def _refuse_bad(
     service: Service,
     person: str,
     uploads: Sequence[Upload],
-    looks: Sequence[Look | DataError],
+    embedded: Sequence[EmbeddedPhoto | DataError],
     there: Sequence[Enrolled],
 ) -> None:
-    calibration = service.desk.verifier.embedder.calibration
-    assert calibration is not None  # noqa: S101 - the desk has seen to it
+    calibration = service.pipeline.verifier.embedder.calibration
+    assert calibration is not None  # noqa: S101 - the pipeline has seen to it
     new = {photo_id(person, upload.data) for upload in uploads}
     others = [each for each in there if each.photo not in new]  # one that is sent again is not compared with itself
     refused = refusals(
         [
-            str(look) if isinstance(look, DataError) else look.photo.problem or poor(look.photo.quality)
-            for look in looks
+            str(each) if isinstance(each, DataError) else each.photo.problem or poor(each.photo.quality)
+            for each in embedded
         ],
-        [None if isinstance(look, DataError) else look.embedding for look in looks],
+        [None if isinstance(each, DataError) else each.embedding for each in embedded],
         stacked(others) if others else None,
         calibration,
     )
     if refused:
         reasons = [{"photo": place + 1, "reason": why} for place, why in sorted(refused.items())]
         raise Problem(
-            "photos", f"{len(refused)} of {len(looks)} photos were refused, so none was enrolled", photos=reasons
+            "photos", f"{len(refused)} of {len(embedded)} photos were refused, so none was enrolled", photos=reasons
         )
 
 
-def _new(service: Service, upload: Upload, look: Look | DataError) -> NewPhoto:
-    assert isinstance(look, Look)  # noqa: S101 - others were refused
-    assert look.embedding is not None  # noqa: S101
-    odds = look.embedding.authenticity
-    details = {"quality": plain(look.photo.quality), "genuine": plain(image_seen(look).genuine)}
-    return NewPhoto(upload.data, look.embedding.identity[0], None if odds is None else float(odds[0]), details)
+def _new(upload: Upload, embedded: EmbeddedPhoto | DataError) -> NewPhoto:
+    assert isinstance(embedded, EmbeddedPhoto)  # noqa: S101 - others were refused
+    assert embedded.embedding is not None  # noqa: S101
+    odds = embedded.embedding.authenticity
+    details = {"quality": plain(embedded.photo.quality), "genuine": plain(image_response(embedded).genuine)}
+    return NewPhoto(upload.data, embedded.embedding.identity[0], None if odds is None else float(odds[0]), details)
 
 
-def _archive(service: Service, gallery: Gallery, person: str, photos: Sequence[Enrolled]) -> bytes:
+def _archive(gallery: Gallery, person: str, photos: Sequence[Enrolled]) -> bytes:
     entries: list[dict[str, Any]] = []
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Path, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, Request, UploadFile
 
 from bonaface.errors import DataError
 from bonaface.gallery.people import PERSON
 from bonaface.service.errors import Problem, documented
-from bonaface.service.pipeline import Look
-from bonaface.service.schemas import Candidate, PersonVerdict, SearchAnswer, VerdictSeen, VerdictsSeen
-from bonaface.service.state import Service, image_seen, rate_of, service_of, verdict_seen
-from bonaface.service.uploads import read_uploads
+from bonaface.service.pipeline import EmbeddedPhoto
+from bonaface.service.schemas import (
+    CandidateResponse,
+    PersonVerdictResponse,
+    SearchResponse,
+    VerdictResponse,
+    VerdictsResponse,
+    image_response,
+    verdict_response,
+)
+from bonaface.service.state import Service, in_thread, service_of
+from bonaface.service.uploads import fields, read_uploads
 
 __all__ = ["router"]
 
@@ -27,86 +35,112 @@ Fmr = Annotated[
 ]
 PersonId = Annotated[str, Path(pattern=f"^{PERSON}$", description="your own id of a person")]
 
-_COMMON = ("request", "image", "key", "origin", "too-slow", "too-large", "too-many", "busy", "late")
+_COMMON = (
+    "request",
+    "image",
+    "malformed",
+    "key",
+    "origin",
+    "too-slow",
+    "too-large",
+    "too-many",
+    "busy",
+    "late",
+    "audit",
+)
 
 
-@router.post("/verify", responses=documented(*_COMMON), summary="Do two images show one person, genuinely?")
-async def verify(request: Request, first: ImageArray, second: ImageArray, fmr: Fmr = None) -> VerdictSeen:
+@router.post(
+    "/verify",
+    dependencies=[Depends(fields("first", "second", "fmr"))],
+    responses=documented(*_COMMON),
+    summary="Do two images show one person, genuinely?",
+)
+async def verify(request: Request, first: ImageArray, second: ImageArray, fmr: Fmr = None) -> VerdictResponse:
     """Compares two images.
 
     An image without exactly one face that can be judged gives the decision "cannot tell" and the reason.
     """
     service = service_of(request)
-    rate = rate_of(service, fmr)
+    fmr = service.checked_fmr(fmr)
     uploads = await read_uploads([first, second], ["first image", "second image"], service.settings)
-    looks = await service.desk.look(uploads)
-    said = await _compared(service, [(looks[0], looks[1])], rate)
-    service.note(request, "verify", decision=said[0].decision)
-    return said[0]
+    first_photo, second_photo = await service.pipeline.embed(uploads)
+    (verdict,) = _compared(service, [(first_photo, second_photo)], fmr)
+    await service.note(request, "verify", {"decision": verdict.decision})
+    return verdict
 
 
-@router.post("/verify/batch", responses=documented(*_COMMON), summary="The same for several pairs in one call")
-async def verify_batch(request: Request, first: Images, second: Images, fmr: Fmr = None) -> VerdictsSeen:
+@router.post(
+    "/verify/batch",
+    dependencies=[Depends(fields("fmr", several=("first", "second")))],
+    responses=documented(*_COMMON),
+    summary="The same for several pairs in one call",
+)
+async def verify_batch(request: Request, first: Images, second: Images, fmr: Fmr = None) -> VerdictsResponse:
     """Compares the n-th first with the n-th second image; one that can't be read spoils only its own pair."""
     service = service_of(request)
-    rate = rate_of(service, fmr)
+    fmr = service.checked_fmr(fmr)
     if len(first) != len(second):
         raise Problem("request", f"{len(first)} first and {len(second)} second images; expected as many of each")
     names = [f"{side} image {n}" for side in ("first", "second") for n in range(1, len(first) + 1)]
     uploads = await read_uploads([*first, *second], names, service.settings)
-    looks = await service.desk.look_at_each(uploads)
-    said = await _compared(service, list(zip(looks[: len(first)], looks[len(first) :], strict=True)), rate)
-    for each in said:
-        service.note(request, "verify", decision=each.decision)
-    return VerdictsSeen(verdicts=said)
+    photos = await service.pipeline.embed_each(uploads)
+    verdicts = _compared(service, list(zip(photos[: len(first)], photos[len(first) :], strict=True)), fmr)
+    await service.note(request, "verify", *({"decision": each.decision} for each in verdicts))
+    return VerdictsResponse(verdicts=verdicts)
 
 
 @router.post(
     "/people/{person}/verify",
-    responses=documented(*_COMMON, "not-found", "no-gallery", "database"),
+    dependencies=[Depends(fields("image", "fmr"))],
+    responses=documented(*_COMMON, "not-found", "no-gallery", "database", "damaged"),
     summary="Does an image show an enrolled person, genuinely?",
 )
-async def verify_person(request: Request, person: PersonId, image: ImageArray, fmr: Fmr = None) -> PersonVerdict:
+async def verify_person(
+    request: Request, person: PersonId, image: ImageArray, fmr: Fmr = None
+) -> PersonVerdictResponse:
     """Compares an image with all photos of a person."""
     service = service_of(request)
-    rate = rate_of(service, fmr)
+    fmr = service.checked_fmr(fmr)
     photos = await service.photos_of(person)
     uploads = await read_uploads([image], ["image"], service.settings)
-    look = (await service.desk.look(uploads))[0]
-    verdict = None if look.embedding is None else service.desk.against(look.embedding, photos, rate)
-    seen = verdict_seen(service, verdict, (look, None), rate)
-    service.note(request, "verify person", person=person, decision=seen.decision)
-    return PersonVerdict(**seen.model_dump(), person=person, photos=len(photos))
+    (photo,) = await service.pipeline.embed(uploads)
+    verdict = None if photo.embedding is None else service.pipeline.against(photo.embedding, photos, fmr)
+    answer = verdict_response(service.pipeline.verifier, verdict, (photo, None), fmr)
+    await service.note(request, "verify person", {"person": person, "decision": answer.decision})
+    return PersonVerdictResponse(**answer.model_dump(), person=person, photos=len(photos))
 
 
 @router.post(
     "/search",
-    responses=documented(*_COMMON, "no-gallery", "database"),
+    dependencies=[Depends(fields("image", "k", "fmr"))],
+    responses=documented(*_COMMON, "no-gallery", "database", "damaged"),
     summary="Which enrolled people does an image show?",
 )
 async def search(
     request: Request, image: ImageArray, k: Annotated[int, Form(ge=1, le=50)] = 5, fmr: Fmr = None
-) -> SearchAnswer:
+) -> SearchResponse:
     """Finds the people who are most like a face.
 
     The false match rate is that of one comparison: among many people a stranger matches someone more often.
     """
     service = service_of(request)
-    rate = rate_of(service, fmr)
+    fmr = service.checked_fmr(fmr)
     gallery = service.gallery()
     uploads = await read_uploads([image], ["image"], service.settings)
-    look = (await service.desk.look(uploads))[0]
-    if look.embedding is None:
-        raise Problem("image", look.photo.problem or "the image shows no face")
-    identity = look.embedding.identity[0]
-    hits = await service.in_gallery(lambda: gallery.search(identity, k))
-    count = await service.in_gallery(gallery.count)
-    verdicts = service.desk.candidates(look.embedding, hits, rate)
-    service.note(request, "search", people=[hit.person for hit in hits], decisions=[each.decision for each in verdicts])
-    best_first = sorted(zip(hits, verdicts, strict=True), key=lambda found: -found[1].similarity)
-    return SearchAnswer(
+    (photo,) = await service.pipeline.embed(uploads)
+    if photo.embedding is None:
+        raise Problem("image", photo.photo.problem or "the image shows no face")
+    identity = photo.embedding.identity[0]
+    hits = await in_thread(lambda: gallery.search(identity, k))
+    count = await in_thread(gallery.count)
+    verdicts = service.pipeline.candidates(photo.embedding, hits, fmr)
+    found = {"people": [hit.person for hit in hits], "decisions": [each.decision for each in verdicts]}
+    await service.note(request, "search", found)
+    best_first = sorted(zip(hits, verdicts, strict=True), key=lambda pair: -pair[1].similarity)
+    return SearchResponse(
         candidates=[
-            Candidate(
+            CandidateResponse(
                 person=hit.person,
                 photo=hit.photo,
                 decision=verdict.decision,
@@ -116,23 +150,28 @@ async def search(
             )
             for hit, verdict in best_first
         ],
-        threshold=service.desk.verifier.threshold(rate).threshold,
-        fmr=rate,
-        false_matches=rate * count,
-        image=image_seen(look),
-        model=service.desk.verifier.name,
+        threshold=service.pipeline.verifier.threshold(fmr).threshold,
+        fmr=fmr,
+        false_matches=fmr * count,
+        image=image_response(photo),
+        model=service.pipeline.verifier.name,
     )
 
 
-async def _compared(
-    service: Service, pairs: Sequence[tuple[Look | DataError, Look | DataError]], rate: float
-) -> list[VerdictSeen]:
+def _compared(
+    service: Service, pairs: Sequence[tuple[EmbeddedPhoto | DataError, EmbeddedPhoto | DataError]], fmr: float
+) -> list[VerdictResponse]:
     """Verdicts of pairs; of those that can't be judged, why."""
     usable = [
         (place, a.embedding, b.embedding)
         for place, (a, b) in enumerate(pairs)
-        if isinstance(a, Look) and isinstance(b, Look) and a.embedding is not None and b.embedding is not None
+        if isinstance(a, EmbeddedPhoto)
+        and isinstance(b, EmbeddedPhoto)
+        and a.embedding is not None
+        and b.embedding is not None
     ]
-    verdicts = service.desk.compare([a for _, a, _ in usable], [b for _, _, b in usable], rate) if usable else []
+    verdicts = service.pipeline.compare([a for _, a, _ in usable], [b for _, _, b in usable], fmr) if usable else []
     judged = {place: verdict for (place, _, _), verdict in zip(usable, verdicts, strict=True)}
-    return [verdict_seen(service, judged.get(place), pair, rate) for place, pair in enumerate(pairs)]
+    return [
+        verdict_response(service.pipeline.verifier, judged.get(place), pair, fmr) for place, pair in enumerate(pairs)
+    ]

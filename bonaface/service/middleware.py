@@ -1,11 +1,15 @@
-"""What every request goes through before the application sees it: who asks, from where, how often, how much, and for how long."""
+"""Middleware that every request passes before the application sees it: who asks, from where, how often, and for how long."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPMethod
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,15 +18,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bonaface.service.auth import Keys
 from bonaface.service.errors import Problem, answer, problem_of
 from bonaface.service.prometheus import Metrics
-from bonaface.service.rate import RateLimit
 from bonaface.service.settings import ServiceSettings
+from bonaface.service.uploads import Bodies
 
-__all__ = ["OPEN", "Guard"]
+__all__ = ["OPEN", "Guard", "RateLimit"]
 
 OPEN = ("/", "/web/", "/openapi.json", "/v1/health", "/v1/ready")
 """Paths that need no key: the page, which asks for one, and signs of life."""
 
 _HERE = {"localhost", "127.0.0.1", "::1"}
+_PORTS = {"http": 80, "https": 443}
+_CALLERS = 10_000
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; media-src blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -34,6 +40,37 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
+
+
+class RateLimit:
+    """Limits how often one caller may ask: a bucket of tokens for each that fills steadily, one token a request.
+
+    Of more than 10,000 callers those are forgotten that have been quiet longest.
+
+    Args:
+        a_minute: requests; a tenth of them may come at once, and at least 10.
+        clock: seconds, ever growing.
+
+    Example:
+        >>> limit = RateLimit(60, clock=lambda: 0.0)
+        >>> [limit.take("a") for _ in range(12)], limit.take("b")
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1], 0)
+    """
+
+    def __init__(self, a_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._size, self._clock = a_minute / 60, max(10.0, a_minute / 10), clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, caller: str) -> int:
+        """0 where the caller may go on, otherwise seconds after which they may."""
+        now = self._clock()
+        tokens, then = self._buckets.pop(caller, (self._size, now))
+        tokens = min(self._size, tokens + (now - then) * self._rate)
+        allowed = tokens >= 1
+        self._buckets[caller] = (tokens - allowed, now)
+        if len(self._buckets) > _CALLERS:
+            self._buckets.popitem(last=False)
+        return 0 if allowed else math.ceil((1 - tokens) / self._rate)
 
 
 @dataclass
@@ -51,14 +88,14 @@ class Guard:
     Args:
         app: what it guards.
         settings: the limits.
+        keys: API keys; None asks for none.
         metrics: counts requests.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServiceSettings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
-        self._keys = None if settings.keys is None else Keys(settings.keys)
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, keys: Keys | None, metrics: Metrics) -> None:
+        self._app, self._settings, self._keys, self._metrics = app, settings, keys, metrics
         self._rate = RateLimit(settings.requests_a_minute)
-        self._held = 0
+        self._bodies = Bodies(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through, or answers it with a problem."""
@@ -80,81 +117,49 @@ class Guard:
 
     async def _let_through(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
         headers = Headers(scope=scope)
-        self._refuse_elsewhere(headers)
-        exchange.caller = self._caller(scope, headers)
+        self._refuse_elsewhere(scope, headers)
+        exchange.caller, may_send = self._caller(scope, headers)
         wait = self._rate.take(exchange.caller)
         if wait:
             raise Problem(
                 "too-many", f"more than {self._settings.requests_a_minute} requests a minute; slow down", wait
             )
         scope.setdefault("state", {}).update(id=exchange.id, caller=exchange.caller)
-        expected = self._expected(headers)
-        if self._held + expected > self._settings.held_bytes:
-            raise Problem("busy", "other uploads fill the memory that is set aside for them; try again soon", 1)
-        self._held += expected
-        try:
-            body = await self._body(receive)
-            async with asyncio.timeout(self._settings.seconds):
-                await self._app(scope, _replayed(body, receive), send)
-        except TimeoutError as error:
-            raise Problem("late", f"no answer within {self._settings.seconds:g} seconds; try again soon", 5) from error
-        finally:
-            self._held -= expected
+        limit = self._settings.request_bytes if may_send and scope["method"] == HTTPMethod.POST else 0
+        async with self._bodies.arriving(headers, receive, exchange.caller, limit) as body:
+            try:
+                async with asyncio.timeout(self._settings.seconds):
+                    await self._app(scope, _replayed(body, receive), send)
+            except TimeoutError as error:
+                said = f"no answer within {self._settings.seconds:g} seconds; what was asked may still be done; try again soon"
+                raise Problem("late", said, 5) from error
 
-    def _refuse_elsewhere(self, headers: Headers) -> None:
+    def _refuse_elsewhere(self, scope: Scope, headers: Headers) -> None:
         """Without keys a page from anywhere could otherwise use its visitor's browser to ask (DNS rebinding, forged posts)."""
         host = headers.get("host", "")
-        if self._settings.loopback and self._keys is None and urlsplit(f"//{host}").hostname not in _HERE:
+        here = _origin(f"{scope.get('scheme', 'http')}://{host}", "Host")
+        if self._settings.loopback and self._keys is None and here[1] not in _HERE:
             raise Problem("origin", f"the host is called {host[:100]!r}; expected localhost or 127.0.0.1")
         origin = headers.get("origin")
-        if origin is not None and origin not in self._settings.origins and urlsplit(origin).netloc != host:
-            raise Problem("origin", "a page of another origin called; it would have to be named by --cors")
+        if origin is not None and origin not in self._settings.origins and _origin(origin, "Origin") != here:
+            raise Problem("origin", f"a page of {origin[:100]!r} called; it would have to be named by --cors")
 
-    def _caller(self, scope: Scope, headers: Headers) -> str:
-        """A name for whoever asks: the key's, or their address."""
-        address = (scope.get("client") or ("unknown", 0))[0]
+    def _caller(self, scope: Scope, headers: Headers) -> tuple[str, bool]:
+        """A name for whoever asks, the key's or their address, and whether they may send anything."""
+        address = str((scope.get("client") or ("unknown", 0))[0])
         if self._keys is None:
-            return str(address)
+            return address, True
         scheme, _, key = headers.get("authorization", "").partition(" ")
         owner = self._keys.owner(key.strip()) if scheme.lower() == "bearer" and key else None
         if owner is not None:
-            return owner
+            return owner, True
         path = scope["path"]
         if path in OPEN or path.startswith("/web/"):
-            return str(address)
+            return address, False
         wait = self._rate.take(f"keyless {address}")
         if wait:
             raise Problem("too-many", "too many requests without a valid key; slow down", wait)
         raise Problem("key", "send Authorization: Bearer KEY with a key of this service")
-
-    def _expected(self, headers: Headers) -> int:
-        most = self._settings.request_bytes
-        said = headers.get("content-length")
-        if said is None:
-            return most if "transfer-encoding" in headers else 0
-        if not said.isdecimal() or int(said) > most:
-            raise Problem("too-large", f"the request is of {said[:20]} bytes; expected at most {most:,}")
-        return int(said)
-
-    async def _body(self, receive: Receive) -> bytes:
-        """The whole body: it is small, and a slow sender takes no time of anything else."""
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(self._settings.seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Problem("too-slow", "the connection was closed before the request had arrived")
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > self._settings.request_bytes:
-                        raise Problem("too-large", f"the request is larger than {self._settings.request_bytes:,} bytes")
-                    if not message.get("more_body", False):
-                        return b"".join(parts)
-        except TimeoutError as error:
-            raise Problem(
-                "too-slow", f"the request took more than {self._settings.seconds:g} seconds to arrive"
-            ) from error
 
     def _noting(self, scope: Scope, send: Send, exchange: _Exchange) -> Send:
         async def noting(message: Message) -> None:
@@ -168,6 +173,19 @@ class Guard:
             await send(message)
 
         return noting
+
+
+def _origin(text: str, header: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of an origin; a host that is left out is None.
+
+    Raises:
+        Problem: if it can't be read.
+    """
+    try:
+        parts = urlsplit(text)
+        return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError as error:
+        raise Problem("malformed", f"the header {header} can't be read; expected a host and port") from error
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -1,0 +1,131 @@
+"""Changes are made once, checked where they are made, and accounted for before they are made."""
+
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from pattern_service import files, random_image
+
+from bonaface.errors import GalleryDamagedError, GalleryFullError, GalleryUnavailableError
+from bonaface.gallery.people import NewPhoto
+from bonaface.service.audit import AuditLog
+
+pytest_plugins = ("pattern_service",)
+
+
+@pytest.fixture
+def audit(tmp_path):
+    """``audit()``: the lines of the log so far."""
+    return lambda: [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def client(make_client, gallery, tmp_path):
+    return make_client(gallery, audit=tmp_path / "audit.jsonl")
+
+
+def enrol(client, person, *images):
+    return client.post(f"/v1/people/{person}/photos", files=files(photos=list(images)))
+
+
+def test_of_four_people_enrolled_at_once_under_one_id_one_is(client, gallery):
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: enrol(client, "ann", random_image(n)), range(4)))
+    assert sorted(each.status_code for each in answers) == [201, 422, 422, 422]
+    assert len(gallery.photos_of("ann")) == 1
+
+
+def test_photos_enrolled_at_once_keep_to_the_limit(make_client, gallery):
+    client = make_client(gallery, photos=3)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda n: enrol(client, "ann", random_image(1, n)), range(6)))
+    assert sorted(each.status_code for each in answers) == [201, 201, 201, 409, 409, 409]
+    assert len(gallery.photos_of("ann")) == 3
+
+
+@pytest.mark.parametrize("change", ["enrol", "delete"])
+def test_without_a_line_nothing_is_changed(client, gallery, monkeypatch, change):
+    enrol(client, "ann", random_image(1))
+    monkeypatch.setattr("os.fsync", _no_room)
+    answer = enrol(client, "bob", random_image(2)) if change == "enrol" else client.delete("/v1/people/ann")
+    ready = client.get("/v1/ready")
+    monkeypatch.undo()
+    assert (answer.status_code, answer.json()["type"]) == (507, "urn:bonaface:audit")
+    assert answer.json()["detail"].endswith("(no space left on device); nothing was changed")
+    assert ready.status_code == 507
+    assert client.get("/v1/ready").status_code == 200
+    assert [person.id for person in gallery.people()] == ["ann"]
+
+
+def _no_room(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(GalleryUnavailableError, 503), (GalleryFullError, 507), (GalleryDamagedError, 500)]
+)
+def test_a_change_that_fails_has_a_line_that_says_so_and_no_path_is_told(
+    client, gallery, audit, monkeypatch, error, status
+):
+    def fail(*_):
+        raise error("/srv/secret/g.db: is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gallery.database, "write", fail)
+        answer = enrol(client, "ann", random_image(1))
+    assert answer.status_code == status
+    assert "secret" not in answer.text
+    assert [line["event"] for line in audit()] == ["enrol", "enrol failed"]
+
+
+def test_an_answer_that_comes_too_late_does_not_cost_the_line(make_client, gallery, audit, tmp_path, monkeypatch):
+    client = make_client(gallery, audit=tmp_path / "audit.jsonl", seconds=0.8)
+    gallery.enrol("ann", [NewPhoto(random_image(1), np.ones(48, np.float32) / 48**0.5, 1.0)])
+    delete = gallery.database.delete
+    monkeypatch.setattr(gallery.database, "delete", lambda condition: (time.sleep(1.5), delete(condition))[1])
+    answer = client.delete("/v1/people/ann")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:bonaface:late")
+    assert "may still be done" in answer.json()["detail"]
+    _until(lambda: not gallery.people())
+    assert [line["event"] for line in audit()] == ["delete"]
+
+
+def test_an_eraser_that_fails_makes_the_service_unready(client, gallery, monkeypatch):
+    enrol(client, "ann", random_image(1))
+    monkeypatch.setattr(gallery.database, "swap", lambda *_: 1 / 0)
+    monkeypatch.setattr("bonaface.service.routes.people._ERASING_SECONDS", 0.5)
+    assert client.delete("/v1/people/ann").json() == {"photos": 1, "erased": False}
+    _until(lambda: client.get("/v1/ready").status_code == 503)
+
+
+def _until(happened):
+    until = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_what_was_refused_has_no_line(client, audit):
+    enrol(client, "ann", random_image(1, 5, fake=True))
+    client.delete("/v1/people/ann")
+    assert audit() == []
+
+
+def test_without_a_gallery_no_vector_database_is_imported():
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(("pymilvus", "milvus_lite", "grpc", "pandas", "torch")))
+import bonaface.service.app, bonaface.gallery.gallery, bonaface.service.routes.histogram
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_log_of_a_service_that_ended_takes_no_more_lines(tmp_path):
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.close()
+    with pytest.raises(Exception, match="is ending"):
+        log.write({"event": "late"})

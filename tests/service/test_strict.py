@@ -1,0 +1,107 @@
+"""Requests that could be read in two ways are refused, and settings are checked before anything listens."""
+
+import pytest
+from pattern_service import files, random_image
+
+from bonaface.cli.serve import main
+from bonaface.errors import ConfigError
+from bonaface.inference.verifier import Verifier
+from bonaface.service.app import create_app
+from bonaface.service.settings import ServiceSettings
+
+pytest_plugins = ("pattern_service",)
+
+ONE, TWO = random_image(1), random_image(1, 1)
+
+
+def refused(answer):
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["type"] == "urn:bonaface:request"
+    return answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "data", "why"),
+    [
+        ("verify", {"first": [ONE, ONE], "second": TWO}, {}, "first: comes 2 times"),
+        ("verify", {"first": ONE, "second": TWO}, {"fmr": ["0.01", "0.001"]}, "fmr: comes 2 times"),
+        ("verify", {"first": ONE, "second": TWO}, {"fnr": "0.01"}, "'fnr': no such field; expected first, second, fmr"),
+        ("verify", {"first": ONE, "second": TWO, "picture": TWO}, {}, "'picture': no such field"),
+        ("search", {"picture": ONE}, {}, "picture: is called image now"),
+        ("search", {"image": ONE}, {"k": ["1", "2"]}, "k: comes 2 times"),
+        ("people/ann/verify", {"picture": ONE}, {}, "picture: is called image now"),
+        ("people/ann/verify", {"image": [ONE, TWO]}, {}, "image: comes 2 times"),
+        ("people/ann/photos", {"photos": ONE, "photo": TWO}, {}, "'photo': no such field; expected photos"),
+        ("verify/batch", {"first": ONE, "second": TWO}, {"fmr": ["0.01", "0.01"]}, "fmr: comes 2 times"),
+        ("search?k=2", {"image": ONE}, {"k": "1"}, "k: comes 2 times"),
+    ],
+)
+def test_fields_of_other_names_and_doubled_ones(client, path, sent, data, why):
+    assert why in refused(client.post(f"/v1/{path}", files=files(**sent), data=data))
+
+
+def test_query_parameters_are_fields_too(client):
+    assert "limit: comes 2 times" in refused(client.get("/v1/people?limit=1&limit=2"))
+    assert "'limt': no such field; expected after, limit" in refused(client.get("/v1/people?limt=1"))
+
+
+def test_a_pattern_is_quoted_as_it_is(client):
+    assert "'^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'" in refused(client.get("/v1/people/-a"))
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "["}, {"Host": "127.0.0.1:x"}, {"Origin": "http://["}, {"Host": "a:99999"}]
+)
+def test_headers_that_can_not_be_read_are_400(make_client, headers):
+    answer = make_client().get("/v1/health", headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:bonaface:malformed")
+
+
+def test_an_origins_scheme_and_port_count(make_client):
+    client = make_client()
+    for origin, status in (
+        ("http://127.0.0.1", 200),
+        ("http://127.0.0.1:80", 200),
+        ("https://127.0.0.1", 403),
+        ("http://127.0.0.1:8080", 403),
+        ("ftp://127.0.0.1", 403),
+    ):
+        assert client.get("/v1/health", headers={"Origin": origin}).status_code == status, origin
+
+
+def test_more_images_than_may_wait_are_413(make_client):
+    client = make_client(queue=3)
+    answer = client.post("/v1/verify/batch", files=files(first=[ONE, ONE], second=[TWO, TWO]))
+    assert (answer.status_code, answer.json()["detail"]) == (413, "4 images in one request; expected at most 3")
+
+
+@pytest.mark.parametrize("content", [None, "", "\n\n"], ids=["missing", "empty", "blank"])
+def test_without_keys_a_service_that_asks_for_them_does_not_start(embedder, tmp_path, content):
+    if content is not None:
+        (tmp_path / "keys").write_text(content)
+    with pytest.raises(ConfigError, match="--new-key NAME"):
+        create_app(Verifier(embedder), None, ServiceSettings(keys=tmp_path / "keys"))
+    with pytest.raises(ConfigError, match="--new-key NAME"):
+        main(["--auth", str(tmp_path / "keys"), "--gallery", "none", "--model", "is never loaded"])
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--queue", "1"], "--queue 1: expected 2 or more"),
+        (["--seconds", "nan"], "--seconds nan: expected 1 to 3600"),
+        (["--seconds", "inf"], "--seconds inf"),
+        (["--seconds", "1e-6"], "--seconds 1e-06"),
+        (["--rate", "0"], "--rate 0"),
+        (["--fmr", "nan"], "--fmr nan: expected a fraction"),
+        (["--fmr", "2"], "--fmr 2"),
+        (["--cors", "x"], "--cors x: expected an origin"),
+        (["--cors", "https://Desk.example/"], "lower case, no path"),
+        (["--cors", "*"], r"--cors \*"),
+        (["--detector", "/dev/null"], "--detector /dev/null: is no file"),
+        (["--keep-photos", "photos"], "--keep-photos: nobody is enrolled"),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_loaded(words, why):
+    with pytest.raises(ConfigError, match=why):
+        main(["--model", "is never loaded", "--gallery", "none", *words])
