@@ -86,17 +86,20 @@ def _into_file(options: argparse.Namespace) -> int:
 def _into_parquet(options: argparse.Namespace) -> int:
     modules = ("ray", "pyarrow", "fsspec")
     require("experiments", *modules, what=f"--out {options.out}", instead="name a file instead: --out FILE.npz")
-    from bonaface.inference.bulk import BulkJob, begin, embed_shards, shards_left
+    from bonaface.inference.bulk import BulkJob, begin, embed_shards, finished_shards
     from bonaface.inference.ray_cluster import connected
 
     console = ProgressConsole()
     job = BulkJob(options.out, options.model, options.detector, options.device)
     with connected(options.ray_address):
         images = begin(job, options.source)
-        left = shards_left(job, images)
-        console.log(f"{len(images):,} images; shards: {images.shards:,}, done before: {images.shards - len(left):,}")
+        before = finished_shards(job, images)
+        left = [shard for shard in range(images.shards) if shard not in before]
+        faults = sum(before.values())
+        unusable = f"; {faults:,} of their images can't be used" if faults else ""
+        console.log(f"{len(images):,} images; shards: {images.shards:,}, done before: {len(before):,}{unusable}")
         if not left:
-            return 0
+            return 1 if faults else 0
         with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
             done = embed_shards(job, left, options.workers, progress, images.count(left))
     speeds = f"{done.images / done.seconds:.1f} a second, {done.images / done.core_seconds:.1f} a second and core"
@@ -104,4 +107,4 @@ def _into_parquet(options: argparse.Namespace) -> int:
     if done.faults:
         said += f"; {done.faults:,} can't be used"
     console.print(said, highlight=False, markup=False, soft_wrap=True)
-    return 1 if done.faults else 0
+    return 1 if faults + done.faults else 0

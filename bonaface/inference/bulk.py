@@ -33,7 +33,7 @@ from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.shards import ImageList, write_list
 from bonaface.storage import Place
 
-__all__ = ["BulkJob", "ShardEmbedder", "Summary", "begin", "embed_shards", "shards_left"]
+__all__ = ["BulkJob", "ShardEmbedder", "Summary", "begin", "embed_shards", "finished_shards"]
 
 _LIST, _MODEL = "_list.parquet", "_model.json"
 _CHUNK = 64
@@ -123,10 +123,24 @@ def begin(job: BulkJob, source: str, shard: int = 2048) -> ImageList:
     return images
 
 
-def shards_left(job: BulkJob, images: ImageList) -> list[int]:
-    """The shards that have no part yet."""
-    done = Place(job.out).names()
-    return [shard for shard in range(images.shards) if _part(shard) not in done]
+def finished_shards(job: BulkJob, images: ImageList) -> dict[int, int]:
+    """Count the images that can't be used in each shard that is done; a part that can't be read is made again.
+
+    Returns:
+        Images without an embedding, by shard.
+    """
+    names = Place(job.out).names()
+    found: dict[int, int] = {}
+    for shard in range(images.shards):
+        if _part(shard) not in names:
+            continue
+        try:
+            with job.part(shard).opened() as file:
+                faults = pq.read_table(file, columns=["fault"])["fault"]
+        except (pa.ArrowException, OSError):
+            continue
+        found[shard] = len(faults) - faults.null_count
+    return found
 
 
 def embed_shards(

@@ -26,8 +26,14 @@ def test_a_folder_of_people_becomes_a_table_once(run_folder, make_people, tmp_pa
     path = "images/00000002/6.png"
     own = load_embedder(str(run_folder), device="cpu").embed([people / path]).distinct
     np.testing.assert_allclose(table.set_index("path").loc[path, "embedding"], own.identity[0], atol=1e-5)
-    assert main(words) == 0
-    assert "shards: 1, done before: 1" in capfd.readouterr().err
+    assert main(words) == 1  # what can't be used stays so
+    assert "shards: 1, done before: 1; 1 of their images can't be used" in capfd.readouterr().err
+    (part,) = out.glob("part-*.parquet")
+    assert part.stat().st_mode & 0o777 == 0o600
+    part.write_bytes(b"")
+    assert main(words) == 1  # an empty part is made again
+    assert "done before: 0" in capfd.readouterr().err
+    pd.testing.assert_frame_equal(pd.read_parquet(out), table)
 
 
 def test_no_workers(tmp_path):

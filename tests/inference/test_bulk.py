@@ -12,7 +12,7 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference import bulk as bulk_embedding
 from bonaface.inference.backends.torch import TorchNetwork
-from bonaface.inference.bulk import BulkJob, ShardEmbedder, begin, embed_shards, shards_left
+from bonaface.inference.bulk import BulkJob, ShardEmbedder, begin, embed_shards, finished_shards
 from bonaface.inference.embedder import Embedder
 from bonaface.models.face_model import build_model
 
@@ -48,7 +48,9 @@ def embedded(job: BulkJob) -> pd.DataFrame:
 
 def all_shards(job: BulkJob) -> list[tuple[int, int]]:
     worker = ShardEmbedder(job)
-    return [worker.embed(shard) for shard in shards_left(job, job.images())]
+    images = job.images()
+    done = finished_shards(job, images)
+    return [worker.embed(shard) for shard in range(images.shards) if shard not in done]
 
 
 @pytest.mark.parametrize("where", ["disk", "object storage"])
@@ -84,13 +86,13 @@ def test_chunks_change_nothing(photos, tmp_path, monkeypatch, chunk):
 def test_a_run_that_was_stopped_goes_on(photos, tmp_path):
     job = BulkJob(str(tmp_path / "a"), "7")
     images = begin(job, str(photos), shard=2)
-    assert shards_left(job, images) == [0, 1, 2, 3]
+    assert finished_shards(job, images) == {}
     worker = ShardEmbedder(job)
     worker.embed(1)
     before = job.part(1).read()
-    assert shards_left(job, begin(job, str(photos), shard=5)) == [0, 2, 3]  # the list that is there stays
+    assert list(finished_shards(job, begin(job, str(photos), shard=5))) == [1]  # the list that is there stays
     all_shards(job)
-    assert shards_left(job, images) == []
+    assert list(finished_shards(job, images)) == [0, 1, 2, 3]
     assert job.part(1).read() == before
     assert len(embedded(job)) == 7
 
