@@ -152,7 +152,7 @@ class AuditLog:
     def _write_head(self, head: _Head) -> None:
         content = json.dumps(asdict(head)).ljust(_HEAD_BYTES - 1) + "\n"
         os.pwrite(self._head_file, content.encode(), 0)
-        os.fsync(self._head_file)
+        os.fdatasync(self._head_file)
 
 
 def first_broken_line(path: Path | str) -> int | None:

@@ -57,6 +57,10 @@ def test_headers_that_can_not_be_read_are_400(make_client, headers):
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:bonaface:malformed")
 
 
+def test_text_in_the_place_of_a_file_is_said(client):
+    assert refused(client.post("/v1/search", data={"image": "text"})) == "body.image: expected a file, got text"
+
+
 def test_an_origins_scheme_and_port_count(make_client):
     client = make_client()
     for origin, status in (
