@@ -4,11 +4,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OML_VENV := .venv-oml
 
-.PHONY: help install demo test docs bench parity clean
+.PHONY: help install demo test docs wheel bench parity clean
 help:
 	@echo "make demo    install, train on the embedded people, evaluate, write a submission (5 minutes after install)"
 	@echo "make test    lint, types and tests"
 	@echo "make docs    the documentation site, strictly, into build/site"
+	@echo "make wheel   the package as one file, in dist/"
 	@echo "make bench   speed beside OML and scikit-learn: hours; BENCH=--quick tries whether all of it runs"
 	@echo "make parity  losses, samplers and backbones beside OML's, in an environment of its own"
 
@@ -44,6 +45,12 @@ $(DOCS_VENV)/.installed: pyproject.toml constraints.txt
 
 docs: $(DOCS_VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+
+# tests/test_wheel.py installs the same into an environment of its own, and runs every command there.
+wheel: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 # Open Metric Learning needs numpy<2, which constraints.txt does not have: the newest versions that go with it are taken.
 $(OML_VENV)/.installed: pyproject.toml

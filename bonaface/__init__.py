@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bonaface.errors import BonafaceError, ConfigError, DataError, MissingExtraError, ModelError
+from bonaface.telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
     from bonaface.inference.verifier import PhotoCheck, Verifier, load, similarity
@@ -45,6 +46,8 @@ _HOMES = {
     "load": "inference.verifier",
     "similarity": "inference.verifier",
 }
+
+switch_off_telemetry()
 
 
 def __getattr__(name: str) -> object:

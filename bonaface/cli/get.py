@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bonaface.extras import require
+
 if TYPE_CHECKING:
     from bonaface.data.download import Fetched
 
@@ -97,6 +99,10 @@ def main(arguments: Sequence[str]) -> int:
     """Write a data set or weights; returns 1 where some photos could not be read."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True)
+    if options.name == "synthetic":
+        require("synthetic")
+    elif options.name == "lfw" and options.where is None:
+        require("evaluate", "sklearn", instead="name a copy on disk by --from DIR_OR_TGZ")
     if options.name in {"lfw", "orl"}:
         return _say_fetched(_fetch(options, console), options.out, console)
     if options.name == "weights":
