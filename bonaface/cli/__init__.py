@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,16 +48,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        0 when all went well, 1 when it was done but some images could not be used, 2 on an error, 130 when interrupted.
+        0 when all went well, 1 when it was done but some images could not be used, 2 on an error, 130 when interrupted, 141 when
+        what reads the output has closed it, as ``| head`` does.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # no name of a file may cost the output, whatever the console's encoding
     command = _parser().parse_args(words[:1] or ["--help"]).command
+    try:
+        return _run(command, words)
+    except BrokenPipeError:
+        return _closed_pipe()
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, BrokenPipeError):  # as rich answers a closed pipe, with 1
+            return _closed_pipe()
+        raise
+
+
+def _run(command: str, words: list[str]) -> int:
     try:
         if command in NEEDS and not {"-h", "--help"} & set(words):
             extra, modules = NEEDS[command]
             require(extra, *modules)
         module = importlib.import_module(f"bonaface.cli.{command}")
         code: int = module.main(words[1:])
+        sys.stdout.flush()
         return code
     except BonafaceError as error:
         return _failed(command, str(error))
@@ -64,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if missing is None:
             raise
         return _failed(command, str(missing))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         said = _of_the_system(error)
         if said is None:
@@ -72,6 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"bonaface {command}: interrupted", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def _closed_pipe() -> int:
+    """128 and the number of SIGPIPE, which would have ended a program that is no Python; nothing is flushed there again."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 1)
+    return 141
 
 
 def _of_the_system(error: OSError) -> str | None:
