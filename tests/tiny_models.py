@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from bonaface.config import BranchConfig, ModelConfig
-from bonaface.exporting.export import calibration_faces, export
+from bonaface.exporting.calibration_faces import calibration_faces
+from bonaface.exporting.conversion import convert
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.backends.torch import TorchNetwork
 from bonaface.inference.embedder import Embedder
@@ -54,5 +55,5 @@ def tiny_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_exported(tiny_embedder: Embedder, tiny_people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model as an ONNX file; no test writes to it."""
     file = tmp_path_factory.mktemp("exported") / "tiny.onnx"
-    export(tiny_embedder, "onnx", file, *calibration_faces(tiny_embedder, tiny_people), "# Tiny\n")
+    convert(tiny_embedder, "onnx", file, *calibration_faces(tiny_embedder, tiny_people), "# Tiny\n")
     return file

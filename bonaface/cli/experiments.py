@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from bonaface.experiments.parsing import read_plan
-    from bonaface.experiments.results import is_done, refuse_changed
+    from bonaface.experiments.results import is_done, is_timed, refuse_changed
 
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
@@ -80,23 +80,24 @@ def _run(options: argparse.Namespace) -> int:
         refuse_changed(trial)
     left = [trial for trial in trials if not is_done(trial)]
     _say(console, f"{options.file}: {len(trials)} runs, {len(trials) - len(left)} of which have ended well")
-    if not left:
+    if not left and all(map(is_timed, trials)):
         return 0
-    failed = _run_all(plan, left, options, console)
+    failed = _run_all(plan, trials, left, options, console)
     _say(console, f"{len(left) - failed} ended well" + (f", {failed} failed" if failed else ""))
     _say(console, f"bonaface experiments report {options.file}: writes the tables")
     return 1 if failed else 0
 
 
-def _run_all(plan: Plan, trials: list[Trial], options: argparse.Namespace, console: Console) -> int:
-    """Runs what is left; returns how many failed."""
-    from bonaface.experiments.ray_runner import run_trials
+def _run_all(plan: Plan, trials: list[Trial], left: list[Trial], options: argparse.Namespace, console: Console) -> int:
+    """Run what is left, then time each network alone; return how many runs failed."""
+    from bonaface.experiments.ray_runner import measure_all, run_trials
+    from bonaface.experiments.results import is_done, is_timed
     from bonaface.experiments.runner import refuse_missing
     from bonaface.inference.ray_cluster import connected
     from bonaface.training.tracking import check_tracking
 
-    refuse_missing(plan, trials)
-    for tracking in dict.fromkeys(trial.config.tracking for trial in trials):
+    refuse_missing(plan, left)
+    for tracking in dict.fromkeys(trial.config.tracking for trial in left):
         check_tracking(tracking)
     failed = 0
 
@@ -110,7 +111,10 @@ def _run_all(plan: Plan, trials: list[Trial], options: argparse.Namespace, conso
 
     workers = options.workers or (1 if options.ray_address is None else None)
     with connected(options.ray_address):
-        run_trials(trials, plan.test, plan.resources, workers, started, ended)
+        run_trials(left, plan.test, plan.resources, workers, started, ended)
+        untimed = [trial for trial in trials if is_done(trial) and not is_timed(trial)]
+        _say(console, f"timing {len(untimed)} networks, one at a time")
+        measure_all(untimed, plan.resources, workers)
     return failed
 
 

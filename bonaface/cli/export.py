@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bonaface.cli.options import ProgressConsole
-
-if TYPE_CHECKING:
-    from bonaface.inference.embedder import Embedder
 
 __all__ = ["main"]
 
@@ -59,37 +55,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes an exported model; returns 0."""
+    """Write an exported model; return 0."""
     options = _parser().parse_args(arguments)
-    from rich.progress import Progress
+    from bonaface.exporting.export import export
 
-    from bonaface.exporting.camera_adaptation import adapt
-    from bonaface.exporting.export import calibration_faces, check_request, export
-    from bonaface.inference.embedder import load_embedder
-
-    console = ProgressConsole()
-    embedder = load_embedder(options.model, options.detector, "cpu")
-    check_request(embedder.network, options.format, options.out)
-    card = _card(embedder, options.model)
-    if options.adapt is not None:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            fitting = adapt(embedder, options.adapt, progress)
-        console.print(fitting.told(), highlight=False, markup=False, soft_wrap=True)
-        embedder, card = fitting.embedder, f"{card.rstrip()}\n\n## Adapted\n\n{fitting.told()}.\n"
-    with console.status("exporting and comparing with the original"):
-        fitted, judged = calibration_faces(embedder, options.calibrate)
-        parity = export(embedder, options.format, options.out, fitted, judged, card)
-    files = [options.out, *([options.out.with_suffix(".bin")] if options.out.suffix == ".xml" else [])]
-    size = sum(file.stat().st_size for file in files) / 1e6
-    console.print(parity.told(), highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{options.out}: {options.format}, {size:.1f} MB", highlight=False, markup=False, soft_wrap=True)
+    export(
+        options.model,
+        options.out,
+        options.format,
+        faces=options.calibrate,
+        adapt=options.adapt,
+        detector=options.detector,
+        console=ProgressConsole(),
+    )
     return 0
-
-
-def _card(embedder: Embedder, model: str | None) -> str:
-    from bonaface.exporting.model_card import model_card
-    from bonaface.inference.backends.onnx import OnnxNetwork
-
-    if isinstance(embedder.network, OnnxNetwork):
-        return embedder.network.description.card
-    return model_card(Path(str(model)))

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from bonaface.assets import ASSETS
-from bonaface.experiments.curves import THIRDS, learning_chart, parallel_chart, series_of
+from bonaface.experiments.curves import MEASURED, REPORTED, learning_chart, rates_chart, series_of
 from bonaface.experiments.results import TableResult, collect
 from bonaface.experiments.spec import Plan
 from bonaface.experiments.tables import FOOTNOTES, cells, heads, markdown, rows_csv, runs_csv
@@ -46,15 +46,13 @@ def _page(title: str, tables: Sequence[TableResult]) -> str:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     records = [record for table in tables for result in table.rows for record in result.records]
-    parallel = parallel_chart(tables, f"{title}: settings and error rates")
     return environment.get_template("page.html.j2").render(
         title=title,
         runs=len(records),
         ended=sum(record is not None and record["status"] == "done" for record in records),
         failed=sum(record is not None and record["status"] == "failed" for record in records),
         missing=sum(record is None for record in records),
-        parallel=None if parallel is None else Markup(parallel),  # noqa: S704
-        thirds=THIRDS,
+        marks=[(MEASURED, "measured: every seed, the mean larger"), (REPORTED, "reported")],
         tables=[_table_view(table) for table in tables],
         footnotes=FOOTNOTES,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -65,6 +63,7 @@ def _page(title: str, tables: Sequence[TableResult]) -> str:
 def _table_view(table: TableResult) -> dict[str, Any]:
     learned = series_of(table.rows)
     title = table.table.title
+    rates = rates_chart(table.rows, f"{title}: error rates")
     charts = [
         {"title": name, "svg": Markup(learning_chart(table.rows, column, label, f"{title}: {name}"))}  # noqa: S704
         for column, name, label in (
@@ -77,6 +76,7 @@ def _table_view(table: TableResult) -> dict[str, Any]:
         "note": table.table.note,
         "heads": heads(table),
         "lines": cells(table),
+        "rates": None if rates is None else Markup(rates),  # noqa: S704
         "charts": charts if learned else [],
         "legend": [(series, result.row.name) for series, result in learned],
         "commands": [result.command for result in table.rows if result.command],

@@ -14,7 +14,7 @@ from bonaface.experiments.results import Record, write_record
 from bonaface.experiments.spec import Resources, TestPairs, Trial
 from bonaface.inference.ray_cluster import brief
 
-__all__ = ["run_trials"]
+__all__ = ["measure_all", "run_trials"]
 
 Ended = Callable[[Trial, Record], None]
 
@@ -42,7 +42,7 @@ def run_trials(
     """
     import ray
 
-    cpus = resources.cpus or (max(1, (os.cpu_count() or 1) // workers) if workers else 1)
+    cpus = _cpus(resources, workers)
     _refuse_too_much(cpus, resources.gpus)
     # A process serves one trial, so that the most memory it held is that trial's. One that dies is tried again once, from its
     # checkpoint: the machine may have been taken away.
@@ -59,17 +59,48 @@ def run_trials(
         ended(trial, _record(ready, trial))
 
 
+def measure_all(trials: Sequence[Trial], resources: Resources, workers: int | None) -> None:
+    """Time the networks of trials that have ended well, one at a time, with the cores that they were trained with.
+
+    Args:
+        trials: to be timed.
+        resources: of each trial.
+        workers: trials that ran at once, where the cores were shared out.
+    """
+    import ray
+
+    cpus = _cpus(resources, workers)
+    remote = ray.remote(max_calls=1, num_cpus=cpus, num_gpus=resources.gpus)(_measured_in_folder)
+    for trial in trials:
+        ray.get(remote.remote(Path.cwd().as_posix(), trial, max(1, int(cpus))))
+
+
+def _cpus(resources: Resources, workers: int | None) -> float:
+    return resources.cpus or (max(1, (os.cpu_count() or 1) // workers) if workers else 1)
+
+
+def _measured_in_folder(folder: str, trial: Trial, threads: int) -> Record:
+    from bonaface.experiments.runner import measure_inference
+
+    _enter(folder)
+    return measure_inference(trial, threads)
+
+
 def _in_folder(folder: str, trial: Trial, test: TestPairs | None, threads: int) -> Record:
     """What a worker does: the paths of the file of experiments start from where the command was given."""
     from bonaface.experiments.runner import run_trial
 
+    _enter(folder)
+    return run_trial(trial, test, threads)
+
+
+def _enter(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as error:
         raise DataError(
             f"{folder}: is not on {socket.gethostname()}: the machines of a cluster need a disk that they share"
         ) from error
-    return run_trial(trial, test, threads)
 
 
 def _record(reference: Any, trial: Trial) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "TableResult",
     "collect",
     "is_done",
+    "is_timed",
     "read_record",
     "refuse_changed",
     "write_record",
@@ -30,6 +31,26 @@ __all__ = [
 
 Record = dict[str, Any]
 """``status`` ``done`` with figures, or ``failed`` with ``error``; see ``run_trial``."""
+
+_OWN = ("name", "out", "seed", "tracking", "faces.cache")
+"""Settings, and groups of them, that make no difference to a result."""
+_SAID = {
+    "model.identity.backbone",
+    "model.identity.size",
+    "model.identity.weights",
+    "batch.n_labels",
+    "batch.n_instances",
+    "loss.name",
+    "loss.margin",
+    "loss.reduction",
+    "loss.memory",
+    "faces.flip",
+    "steps",
+    "epochs",
+    "optimizer.name",
+    "optimizer.lr",
+}
+"""Settings that the words for a training tell."""
 
 FIGURES: dict[str, Callable[[Record], Any]] = {
     "test": lambda record: (record["test"] or {}).get("challenge_eer"),
@@ -41,7 +62,7 @@ FIGURES: dict[str, Callable[[Record], Any]] = {
     "seconds": lambda record: record["cost"]["seconds"],
     "peak_memory_bytes": lambda record: record["cost"]["peak_memory_bytes"],
     "images_per_second": lambda record: record["images_per_second"],
-    "inference_ms": lambda record: record["inference_ms"],
+    "inference_ms": lambda record: record.get("inference_ms"),
 }
 """Every figure of a run by its name, from its record; None where the run has none."""
 
@@ -70,6 +91,11 @@ def is_done(trial: Trial) -> bool:
     """Whether a trial has ended well."""
     record = read_record(trial)
     return record is not None and record["status"] == "done"
+
+
+def is_timed(trial: Trial) -> bool:
+    """Tell whether the network of a trial that has ended well was timed."""
+    return (read_record(trial) or {}).get("inference_ms") is not None
 
 
 def refuse_changed(trial: Trial) -> None:
@@ -137,8 +163,12 @@ class RowResult:
 
     def spread(self, name: str) -> Spread | None:
         """A figure of ``FIGURES`` over the runs that ended well."""
+        return Spread.of(self.values(name))
+
+    def values(self, name: str) -> list[float]:
+        """A figure of ``FIGURES`` of each run that ended well and has it."""
         done = [record for record in self.records if record is not None and record["status"] == "done"]
-        return Spread.of([value for record in done if (value := FIGURES[name](record)) is not None])
+        return [value for record in done if (value := FIGURES[name](record)) is not None]
 
     @property
     def failures(self) -> list[str]:
@@ -166,33 +196,50 @@ def collect(plan: Plan) -> list[TableResult]:
     Raises:
         ConfigError: if a row's run has other settings than the file.
     """
-    return [TableResult(table, tuple(_result(plan, row) for row in table.rows)) for table in plan.tables]
+    return [_table(plan, table) for table in plan.tables]
 
 
-def _result(plan: Plan, row: Row) -> RowResult:
+def _table(plan: Plan, table: Table) -> TableResult:
+    """The rows of a table; settings in which they differ, and which the words for a training leave out, are added to these."""
+    settings = [settings_by_name(plan.configs[row.name]) for row in table.rows if row.way != "reported"]
+    names = dict.fromkeys(name for each in settings for name in each if not name.startswith(_OWN) and name not in _SAID)
+    differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
+    return TableResult(table, tuple(_result(plan, row, differing) for row in table.rows))
+
+
+def _result(plan: Plan, row: Row, differing: Sequence[str]) -> RowResult:
     trials = plan.trials_of(row)
     for trial in trials:
         refuse_changed(trial)
-    training = _training(row, plan.configs[row.name]) if trials else "reported, not run"
+    training = _training(plan.configs[row.name], differing) if trials else "reported, not run"
     only = shlex.quote(row.name.replace("[", "[[]"))
     command = f"bonaface experiments run {shlex.quote(str(plan.file))} --only {only}" if trials else ""
     return RowResult(row, training, tuple(trials), tuple(read_record(trial) for trial in trials), command)
 
 
-def _training(row: Row, config: TrainConfig) -> str:
+def _training(config: TrainConfig, differing: Sequence[str]) -> str:
     """How a row is trained, in the order in which a reader asks."""
     identity = config.model.identity
     size = f" at {identity.size} px" if identity.size else ""
     start = {"pretrained": "pretrained", "none": "random weights"}.get(identity.weights, identity.weights)
     network = f"{identity.backbone}{size}, {start}"
     if config.steps == 0:
-        return f"{network}; as it comes"
+        return "; ".join([network, "off-the-shelf", *_given(config, differing)])
     batch, loss, optimizer = config.batch, config.loss, config.optimizer
     margin = "" if loss.name == "soft_triplet" or loss.margin is None else f" margin {loss.margin:g}"
     memory = f" beside {loss.memory:,} earlier images" if loss.memory else ""
     length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
     flip = f"flip {config.faces.flip:g}" if config.faces.flip else "no augmentation"
-    return (
-        f"{network}; {batch.n_labels} x {batch.n_instances}; {loss.name}{margin}, {loss.reduction}{memory}; {flip}; "
-        f"{length}, {optimizer.name} {optimizer.lr:g}"
-    )
+    parts = [
+        network,
+        f"{batch.n_labels} x {batch.n_instances}",
+        f"{loss.name}{margin}, {loss.reduction}{memory}",
+        flip,
+        f"{length}, {optimizer.name} {optimizer.lr:g}",
+    ]
+    return "; ".join([*parts, *_given(config, differing)])
+
+
+def _given(config: TrainConfig, names: Sequence[str]) -> list[str]:
+    settings = settings_by_name(config)
+    return [f"{name} {'null' if settings.get(name) is None else settings[name]}" for name in names if name in settings]

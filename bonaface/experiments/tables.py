@@ -14,7 +14,7 @@ __all__ = ["FOOTNOTES", "Cell", "cells", "heads", "markdown", "rows_csv", "runs_
 FOOTNOTES = (
     "EER: equal error rate of same person against all negatives; ±: standard deviation over seeds; best of a table in bold.",
     "Time: training and validation. Memory: the most that torch held on the card, or the process where there is none.",
-    "Inference: a decoded image to its embedding, 32 at once.",
+    "Inference: a decoded image to its embedding, 32 at once; measured when all runs had ended, one at a time.",
 )
 
 

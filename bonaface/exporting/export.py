@@ -1,259 +1,97 @@
-"""From a run to one file that needs no torch, written only if it still says what the run says."""
+"""The public ``export``: a model as one file that needs no torch."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import os
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
 
-from bonaface import __version__
-from bonaface.assets import unpack_demo
-from bonaface.data.table import read_faces
-from bonaface.errors import ConfigError, DataError, ModelError
-from bonaface.exporting.parity import Parity, compare, refusal
-from bonaface.exporting.quantization import half_weights, int8_onnx, int8_openvino
-from bonaface.extras import require
-from bonaface.images.decoding import decode
-from bonaface.images.preprocessing import test_images
-from bonaface.inference.backends.base import Network, digest_of
-from bonaface.inference.backends.onnx import ExportedNetwork, OnnxNetwork
-from bonaface.inference.backends.openvino import OpenVinoNetwork
-from bonaface.inference.backends.torch import as_torch
-from bonaface.inference.embedder import Embedder
-from bonaface.inference.metadata import MARK, PRECISION, WEIGHTS, Description, input_of
-from bonaface.io import atomic_write
+from bonaface.exporting.calibration_faces import calibration_faces
+from bonaface.exporting.camera_adaptation import adapt as adapted_to
+from bonaface.exporting.conversion import check_request, convert
+from bonaface.exporting.model_card import model_card
+from bonaface.inference.backends.onnx import ExportedNetwork
+from bonaface.inference.embedder import Embedder, load_embedder
 
-__all__ = ["Faces", "calibration_faces", "check_request", "export"]
+__all__ = ["export"]
 
-_PHOTOS = 320
-_ENOUGH = 16
-_BATCH = 8
+PathLike = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class Faces:
-    """Photos as a model looks at them.
+def export(
+    model: PathLike | None,
+    out: PathLike,
+    format: str = "onnx",  # noqa: A002 - as the option is called
+    *,
+    faces: PathLike | None = None,
+    adapt: PathLike | None = None,
+    detector: PathLike | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Write a model as one file: images in, embeddings out, with detector, calibration, thresholds and model card inside.
+
+    The file is held against the original on photos of people that it was not fitted to, and not written where it says something
+    else: see ``bonaface.exporting.parity``.
 
     Args:
-        images: by branch, shape ``(n, side, side, 3)``.
-        person: who each shows, shape ``(n,)``.
-        is_fake: whether each is a deepfake, shape ``(n,)``.
-    """
-
-    images: Mapping[str, NDArray[np.uint8]]
-    person: NDArray[np.object_]
-    is_fake: NDArray[np.bool_]
-
-    def feeds(self) -> Iterator[Mapping[str, NDArray[np.uint8]]]:
-        """Batches by the graph's inputs."""
-        for at in range(0, len(self.person), _BATCH):
-            yield {input_of(name): stack[at : at + _BATCH] for name, stack in self.images.items()}
-
-
-def calibration_faces(embedder: Embedder, folder: Path | None, seed: int = 0) -> tuple[Faces, Faces]:
-    """Photos that ranges are fitted to, and photos of other people that the result is judged on; at most 320 of each.
-
-    Args:
-        embedder: that is exported.
-        folder: of faces, in any layout; None takes the demo pack's.
-        seed: of the choice of people.
-
-    Raises:
-        DataError: if the folder is no folder of faces, or holds fewer than 16 readable photos for one of the two.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        table = read_faces(folder or unpack_demo(Path(temporary)) / "train")
-        person = table.frame["person"].to_numpy(dtype=object)
-        people = np.random.default_rng(seed).permutation(np.unique(person.astype(str)))
-        sides = []
-        for chosen in (people[::2], people[1::2]):
-            rows = np.concatenate([np.zeros(0, np.int64), *(np.flatnonzero(person == each) for each in chosen)])[
-                :_PHOTOS
-            ]
-            sides.append(_read(embedder, [(table.path(row), row) for row in rows], table.frame))
-    for side in sides:
-        if len(side.person) < _ENOUGH:
-            raise DataError(
-                f"{folder}: half of its people have {len(side.person)} readable photos; expected at least {_ENOUGH} of each half, "
-                "to fit the model to one and judge it on the other"
-            )
-    return sides[0], sides[1]
-
-
-def _read(embedder: Embedder, photos: list[tuple[Path, int]], frame: Any) -> Faces:
-    kept, rows = [], []
-    for path, row in photos:
-        try:
-            kept.append(embedder.preprocess(decode(path)))
-        except DataError:
-            continue
-        rows.append(row)
-    used = frame.iloc[rows]
-    images = test_images(embedder.network.views, kept) if kept else {}
-    return Faces(images, used["person"].to_numpy(dtype=object), used["is_fake"].to_numpy(dtype=bool))
-
-
-def check_request(network: Network, form: str, out: Path) -> None:
-    """Refuses what can't be exported, before any photo is read.
-
-    Args:
-        network: that is to become another format.
-        form: as ``bonaface export --format`` names it.
-        out: the file to write.
-
-    Raises:
-        ConfigError: if the file's suffix is another format's, the network was exported in 8 bits or for OpenVINO, or a package is
-            missing.
-    """
-    _suffix_of(form, out)
-    if isinstance(network, ExportedNetwork):
-        _exported_graph(network)
-
-
-def _suffix_of(form: str, out: Path) -> str:
-    """The suffix of a format's file, once ``out`` has it and the format can be written here."""
-    suffix = ".xml" if form.startswith("openvino") else ".onnx"
-    if out.suffix != suffix:
-        raise ConfigError(f"--out {out}: expected a name that ends in {suffix} for --format {form}")
-    if suffix == ".xml":
-        modules = ("openvino", "nncf") if form == "openvino-int8" else ("openvino",)
-        require("export", *modules, what=f"--format {form}")
-    return suffix
-
-
-def export(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Faces, card: str) -> Parity:
-    """Write a model in another format, once it has been held against the original.
-
-    Args:
-        embedder: of a run, an ONNX recogniser, or an exported ONNX file of 32 or 16 bits.
-        form: as ``bonaface export --format`` names it.
-        out: the file, ``.onnx`` or ``.xml``.
-        fitted: photos that ranges are fitted to.
-        judged: photos of other people.
-        card: the model card; what the export changed is added to it.
+        model: a run's folder, an ONNX face network, or an exported ``.onnx`` of 32 or 16 bits that is to become another format;
+            None is the model that comes with the package.
+        out: the ``.onnx`` or ``.xml`` to write.
+        format: for ONNX Runtime ``onnx`` (32 bits), ``onnx-fp16`` (half the size, as exact) or ``onnx-int8``; for OpenVINO
+            ``openvino`` (32 bits), ``openvino-bf16`` or ``openvino-int8``, as FILE.xml and FILE.bin.
+        faces: folder of faces that 8 bits are fitted to and the result is judged on, half of its people for each; None takes the
+            demo pack's people, who do not exist.
+        adapt: folder of at least 50 genuine photos of cameras that the model may not know: where it takes them for deepfakes, its
+            judgement is moved until it believes 19 of 20 of them.
+        detector: YuNet file that aligns faces for an ONNX face network.
+        console: shows progress and what was measured.
 
     Returns:
-        What was measured.
+        The file.
 
     Raises:
-        ModelError: if the exported model does not say what the original does, or can't be made; nothing is written then.
-        ConfigError: as check_request.
+        ConfigError: if there is no such format, the suffix is another format's, or the model was exported in 8 bits already.
+        MissingExtraError: if a package is missing: a run needs PyTorch, an exported file does not.
+        DataError: if a folder holds too few readable photos.
+        ModelError: if the model can't be read, or the exported one says something else; nothing is written then.
+
+    Example:
+        >>> import shutil, tempfile
+        >>> from bonaface.assets import unpack_demo
+        >>> demo = unpack_demo(Path(tempfile.mkdtemp())) / "train"
+        >>> for person in sorted((demo / "images").iterdir())[:10]:
+        ...     _ = shutil.copytree(person, demo.parent / "people" / person.name)
+        >>> export(None, demo.parent / "half.onnx", "onnx-fp16", faces=demo.parent / "people").name
+        'half.onnx'
     """
-    suffix = _suffix_of(form, out)
-    network, prepare = embedder.network, embedder.preprocess
-    description = Description(
-        embedder.name,
-        network.views,
-        prepare.frame_size,
-        prepare.aligned_size,
-        network.dim,
-        embedder.calibration,
-        embedder.validation,
-        card,
-        prepare.detector.read_bytes() if isinstance(prepare.detector, Path) else prepare.detector,
+    out, console = Path(out), console or Console(quiet=True)
+    embedder = load_embedder(
+        None if model is None else os.fspath(model), None if detector is None else Path(detector), "cpu"
     )
-    graph = _graph_of(network, description)
-    save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)
-    original = network(judged.images)
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder) / f"trial{suffix}"
-        save.write(description, trial)
-        exported = _opened(trial)(judged.images)
-    parity = compare(original, exported, embedder.calibration, judged.person, judged.is_fake)
-    why = refusal(parity, exact=form in ("onnx", "openvino"))
-    if why is not None:
-        raise ModelError(
-            f"{out}: not written, since as {form} the model is no longer what it was: {why}; {parity.told()}"
-        )
-    opset = graph.opset_import[0].version
-    said = f"{card.rstrip()}\n\n## Export\n\nAs {form} by bonaface {__version__}, opset {opset}. {parity.told()}.\n"
-    save.write(replace(description, card=said), out)
-    return parity
+    check_request(embedder.network, format, out)
+    card = _card(embedder, model)
+    if adapt is not None:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            fitting = adapted_to(embedder, Path(adapt), progress)
+        _say(console, fitting.told())
+        embedder, card = fitting.embedder, f"{card.rstrip()}\n\n## Adapted\n\n{fitting.told()}.\n"
+    with console.status("exporting and comparing with the original"):
+        fitted, judged = calibration_faces(embedder, None if faces is None else Path(faces))
+        parity = convert(embedder, format, out, fitted, judged, card)
+    files = [out, *([out.with_suffix(".bin")] if out.suffix == ".xml" else [])]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    _say(console, parity.told())
+    _say(console, f"{out}: {format}, {size:.1f} MB")
+    return out
 
 
-def _graph_of(network: Network, description: Description) -> onnx.ModelProto:
-    """One graph of all that a network computes."""
-    made = as_torch(network)
-    if made is None:
-        return _exported_graph(network)
-    from bonaface.exporting.graph import folded_graph  # torch, which a model that was exported before doesn't need
-
-    return folded_graph(made.model.cpu(), description)
+def _card(embedder: Embedder, model: PathLike | None) -> str:
+    if isinstance(embedder.network, ExportedNetwork):
+        return embedder.network.description.card
+    return model_card(Path(os.fspath(model or embedder.name)))
 
 
-def _exported_graph(network: Network) -> onnx.ModelProto:
-    """The graph of an exported network of 32 or 16 bits."""
-    graph = onnx.load(network.file, load_external_data=False) if isinstance(network, OnnxNetwork) else None
-    if graph is None or any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
-        raise ConfigError(
-            f"--model {network.name}: was exported in 8 bits or for OpenVINO already; expected its run, or an .onnx of 16 or 32"
-        )
-    return graph
-
-
-def _opened(file: Path) -> Network:
-    network = OpenVinoNetwork(file) if file.suffix == ".xml" else OnnxNetwork.of(file)
-    if network is None:
-        raise ModelError(f"{file}: its notes on itself are lost")
-    return network
-
-
-@dataclass(frozen=True)
-class _OnnxFile:
-    graph: onnx.ModelProto
-
-    def write(self, description: Description, out: Path) -> None:
-        """The graph with a description."""
-        made = onnx.ModelProto()
-        made.CopyFrom(self.graph)
-        del made.metadata_props[:]
-        onnx.helper.set_model_props(made, description.as_metadata())
-        made.producer_name, made.producer_version = MARK, __version__
-        with atomic_write(out) as temporary:
-            onnx.save(made, temporary)
-
-
-@dataclass(frozen=True)
-class _OpenVinoFiles:
-    model: Any
-    precision: str
-
-    def write(self, description: Description, out: Path) -> None:
-        """The weights first: an ``.xml`` stands for a whole model."""
-        import openvino
-
-        for key, text in description.as_metadata().items():
-            self.model.set_rt_info(text, [MARK, key])
-        self.model.set_rt_info(self.precision, [MARK, PRECISION])
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "model.xml"
-            openvino.save_model(self.model, made, compress_to_fp16=False)
-            # Of the two files one may be replaced and the other not: the first names the second's content.
-            self.model.set_rt_info(digest_of(made.with_suffix(".bin").read_bytes()), [MARK, WEIGHTS])
-            openvino.save_model(self.model, made, compress_to_fp16=False)
-            for source, target in ((made.with_suffix(".bin"), out.with_suffix(".bin")), (made, out)):
-                with atomic_write(target) as temporary:
-                    temporary.write_bytes(source.read_bytes())
-
-
-def _onnx(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OnnxFile:
-    if form == "onnx-fp16":
-        return _OnnxFile(half_weights(graph))
-    return _OnnxFile(int8_onnx(graph, fitted.feeds()) if form == "onnx-int8" else graph)
-
-
-def _openvino(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OpenVinoFiles:
-    import openvino
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "graph.onnx"
-        onnx.save(graph, file)
-        model = openvino.Core().read_model(file)
-        model = int8_openvino(model, fitted.feeds()) if form == "openvino-int8" else model
-        return _OpenVinoFiles(model, "bf16" if form == "openvino-bf16" else "f32")
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)

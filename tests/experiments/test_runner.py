@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from bonaface.errors import ConfigError, DataError
-from bonaface.experiments.results import is_done, read_record, refuse_changed
-from bonaface.experiments.runner import refuse_missing, run_trial
+from bonaface.experiments.results import is_done, is_timed, read_record, refuse_changed
+from bonaface.experiments.runner import measure_inference, refuse_missing, run_trial
 from bonaface.training.module import FaceTraining
 
 
@@ -35,7 +35,12 @@ def test_a_trained_row_has_every_figure(trial):
     assert record["cost"]["memory_of"] == "process"
     assert record["cost"]["peak_memory_bytes"] > 50e6
     assert record["images_per_second"] > 0
-    assert record["inference_ms"] > 0
+    assert "inference_ms" not in record  # other trials run meanwhile
+    assert not is_timed(one)
+    timed = measure_inference(one)
+    assert timed["inference_ms"] > 0
+    assert read_record(one) == timed
+    assert is_timed(one)
     assert pd.read_csv(one.folder / "submission.csv").columns.tolist() == ["pair_id", "similarity"]
 
 
@@ -130,7 +135,7 @@ def test_missing_images_are_named_before_anything_runs(plan, tmp_path):
     with pytest.raises(DataError, match=r'row "a": faces\.train: .*gone: no such file or folder'):
         refuse_missing(made, made.trials())
     made = plan([{"name": "a", "settings": {"faces.issues": str(tmp_path / "f.csv")}}])
-    with pytest.raises(DataError, match=r'row "a": faces\.faults: .*f\.csv: no such file or folder'):
+    with pytest.raises(DataError, match=r'row "a": faces\.issues: .*f\.csv: no such file or folder'):
         refuse_missing(made, made.trials())
     made = plan([{"name": "a", "settings": {"faces.train": ""}}])
     with pytest.raises(DataError, match=r'row "a": faces\.train: none is named'):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bonaface.config_io import save_config
-from bonaface.experiments.curves import parallel_chart
+from bonaface.experiments.curves import rates_chart
 from bonaface.experiments.page import write_tables
 from bonaface.experiments.results import Spread, collect
 from bonaface.experiments.tables import markdown
@@ -130,20 +130,27 @@ def check_page(page: str) -> None:
     assert open_elements == []
 
 
-def test_parallel_coordinates_have_an_axis_for_what_differs_and_a_line_for_each_row(ended):
-    svg = parallel_chart(collect(ended), "settings")
+def test_error_rates_have_a_line_of_dots_for_each_row(ended):
+    (table,) = collect(ended)
+    svg = rates_chart(table.rows, "rates")
     assert svg is not None
-    assert ">loss.margin</text>" in svg
-    assert ">EER on test</text>" in svg
-    assert ">batch.n_labels</text>" not in svg
-    assert svg.count("<polyline") == 2
-    assert ">0.1500</text>" in svg
-    assert ">0.3000</text>" in svg
+    assert svg.count("<polyline") == 3 + 2  # a guide for each row that has a rate, and a line over the seeds of two
+    assert svg.count('class="dot c0"') == 2 * 3  # two seeds and their mean
+    assert svg.count('class="dot c1"') == 2
+    assert ">baseline</text>" in svg
 
 
-def test_parallel_coordinates_need_two_rows_that_differ(plan):
-    made = plan([{"name": "a"}, {"name": "b"}])
-    assert parallel_chart(collect(made), "settings") is None
-    for trial in made.trials():
-        leave(trial, record(0.1, 0.2))
-    assert parallel_chart(collect(made), "settings") is None
+def test_error_rates_need_a_rate(plan):
+    (table,) = collect(plan([{"name": "a"}, {"name": "b"}]))
+    assert rates_chart(table.rows, "rates") is None
+
+
+def test_settings_that_the_words_leave_out_are_told_where_rows_differ(plan, tmp_path):
+    issues = {"faces.issues": str(tmp_path / "issues.csv")}
+    (table,) = collect(
+        plan([{"name": "all"}, {"name": "cleaned", "settings": issues}, {"name": "b", "settings": {"steps": 2}}])
+    )
+    first, cleaned, _ = (result.training for result in table.rows)
+    assert first.endswith("; faces.issues null")
+    assert cleaned.endswith(f"; faces.issues {tmp_path / 'issues.csv'}")
+    assert "faces.train" not in cleaned

@@ -10,7 +10,8 @@ import torch
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.exporting import graph
-from bonaface.exporting.export import calibration_faces, export
+from bonaface.exporting.calibration_faces import calibration_faces
+from bonaface.exporting.conversion import convert
 from bonaface.exporting.quantization import int8_onnx
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.backends.torch import TorchNetwork
@@ -50,7 +51,7 @@ def test_the_network_stands_in_the_graph_once(tiny_embedder, tiny_exported):
 
 
 def test_sixteen_bits_halve_the_file(tiny_embedder, tiny_exported, faces, tmp_path):
-    export(tiny_embedder, "onnx-fp16", tmp_path / "half.onnx", *faces, "")
+    convert(tiny_embedder, "onnx-fp16", tmp_path / "half.onnx", *faces, "")
     assert (tmp_path / "half.onnx").stat().st_size < 0.7 * tiny_exported.stat().st_size
     after, before = load_embedder(str(tmp_path / "half.onnx")), tiny_embedder
     cosine = (after.embed_images(photos(4)).identity * before.embed_images(photos(4)).identity).sum(1)
@@ -59,7 +60,7 @@ def test_sixteen_bits_halve_the_file(tiny_embedder, tiny_exported, faces, tmp_pa
 
 def test_openvino(tiny_embedder, faces, tmp_path):
     pytest.importorskip("openvino")
-    export(tiny_embedder, "openvino", tmp_path / "tiny.xml", *faces, "# Tiny")
+    convert(tiny_embedder, "openvino", tmp_path / "tiny.xml", *faces, "# Tiny")
     exported = load_embedder(str(tmp_path / "tiny.xml"))
     before, after = tiny_embedder.embed_images(photos(11)), exported.embed_images(photos(11))
     np.testing.assert_allclose(after.identity, before.identity, atol=1e-4)
@@ -78,7 +79,7 @@ def test_openvino(tiny_embedder, faces, tmp_path):
 def test_openvino_in_sixteen_bits(tiny_embedder, faces, tmp_path):
     pytest.importorskip("openvino")
     for form in ("openvino", "openvino-bf16"):
-        export(tiny_embedder, form, tmp_path / f"{form}.xml", *faces, "")
+        convert(tiny_embedder, form, tmp_path / f"{form}.xml", *faces, "")
     kept = {form: load_embedder(str(tmp_path / f"{form}.xml")) for form in ("openvino", "openvino-bf16")}
     assert len({each.fingerprint for each in kept.values()}) == 2
     before, after = (each.embed_images(photos(11)).identity for each in kept.values())
@@ -100,7 +101,7 @@ def test_what_says_something_else_is_not_written(tiny_embedder, faces, tmp_path,
     monkeypatch.setattr(graph, "folded_graph", lambda model, description: folded(other, description))
     (tmp_path / "tiny.onnx").write_text("before")
     with pytest.raises(ModelError, match=r"tiny\.onnx: not written, since as onnx .* lowest cosine"):
-        export(tiny_embedder, "onnx", tmp_path / "tiny.onnx", *faces, "")
+        convert(tiny_embedder, "onnx", tmp_path / "tiny.onnx", *faces, "")
     assert (tmp_path / "tiny.onnx").read_text() == "before"
     assert [each.name for each in tmp_path.iterdir()] == ["tiny.onnx"]
 
@@ -109,7 +110,7 @@ def test_a_transformer_and_a_plain_identity_model(faces, tiny_people, tmp_path):
     torch.manual_seed(0)
     model = build_model(ModelConfig(BranchConfig("timm:test_vit", "none", size=160))).eval()
     embedder = Embedder(TorchNetwork(model, "vit"), Preprocessor.of(model.views, 48, None))
-    export(embedder, "onnx", tmp_path / "vit.onnx", *calibration_faces(embedder, tiny_people), "")
+    convert(embedder, "onnx", tmp_path / "vit.onnx", *calibration_faces(embedder, tiny_people), "")
     exported = load_embedder(str(tmp_path / "vit.onnx"))
     assert exported.calibration is None
     before, after = embedder.embed_images(photos(3)), exported.embed_images(photos(3))
@@ -119,23 +120,23 @@ def test_a_transformer_and_a_plain_identity_model(faces, tiny_people, tmp_path):
 
 
 def test_an_exported_file_becomes_other_formats(tiny_embedder, faces, tmp_path):
-    export(tiny_embedder, "onnx-fp16", tmp_path / "half.onnx", *faces, "# Tiny")
+    convert(tiny_embedder, "onnx-fp16", tmp_path / "half.onnx", *faces, "# Tiny")
     half = load_embedder(str(tmp_path / "half.onnx"))
     for form, name in (("openvino", "tiny.xml"), ("onnx-int8", "small.onnx")):
         pytest.importorskip("openvino")
-        export(half, form, tmp_path / name, *faces, half.network.description.card)
+        convert(half, form, tmp_path / name, *faces, half.network.description.card)
         made = load_embedder(str(tmp_path / name))
         assert (made.embed_images(photos(4)).identity * half.embed_images(photos(4)).identity).sum(1).min() > 0.98
         assert (made.validation, made.calibration) == (tiny_embedder.validation, tiny_embedder.calibration)
         assert made.network.description.card.count("## Export") == 2
         with pytest.raises(ConfigError, match="was exported in 8 bits or for OpenVINO already"):
-            export(made, "onnx", tmp_path / "a.onnx", *faces, "")
+            convert(made, "onnx", tmp_path / "a.onnx", *faces, "")
     assert not (tmp_path / "a.onnx").exists()
 
 
 def test_other_calls_are_refused(tiny_embedder, tiny_exported, faces, tmp_path):
-    with pytest.raises(ConfigError, match=r"expected a name that ends in \.xml for --format openvino"):
-        export(tiny_embedder, "openvino", tmp_path / "a.onnx", *faces, "")
+    with pytest.raises(ConfigError, match=r"expected a name that ends in \.xml for the format openvino"):
+        convert(tiny_embedder, "openvino", tmp_path / "a.onnx", *faces, "")
     with pytest.raises(ConfigError, match="runs on the processor"):
         load_embedder(str(tiny_exported), device="cuda")
 
@@ -163,7 +164,7 @@ def test_eight_bits_are_written_or_refused(tiny_embedder, faces, tmp_path, form)
     out = tmp_path / f"tiny{'.xml' if form.startswith('openvino') else '.onnx'}"
     refused = ""
     try:
-        export(tiny_embedder, form, out, *faces, "")
+        convert(tiny_embedder, form, out, *faces, "")
     except ModelError as error:
         refused = str(error)
     if refused:
