@@ -64,7 +64,8 @@ def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray
     if calibration is None or calibration.genuine is None:
         raise ValueError("embeddings with authenticity need a calibration of it")
     odds = calibration.genuine.log_odds
-    neither = -np.logaddexp(0.0, np.logaddexp(-odds(odds_a), -odds(odds_b)))
-    believed = np.logaddexp(np.log1p(-calibration.doubt) + neither, np.log(calibration.doubt))
-    scores: Floats = calibration.log_same(cosine) + believed
+    with np.errstate(invalid="ignore"):  # the NaN of a photo that was not judged stays one, and needs no warning
+        neither = -np.logaddexp(0.0, np.logaddexp(-odds(odds_a), -odds(odds_b)))
+        believed = np.logaddexp(np.log1p(-calibration.doubt) + neither, np.log(calibration.doubt))
+        scores: Floats = calibration.log_same(cosine) + believed
     return scores
