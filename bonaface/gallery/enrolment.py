@@ -8,16 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError
-from bonaface.images.quality import FaceQuality
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["poor", "refusals"]
-
-_LEAST_SHARPNESS = 5.0
-_DARK, _BRIGHT = 30.0, 235.0
-_MOST_CLIPPED = 0.4
-_MOST_TURNED = 0.8
+__all__ = ["refusals"]
 
 
 def refusals(
@@ -55,25 +49,6 @@ def refusals(
     good = [place for place in range(len(photos)) if place not in refused]
     unlike = _unlike([photos[place] for place in good], there, calibration)
     return refused | {good[row]: why for row, why in unlike.items()}
-
-
-def poor(quality: FaceQuality | None) -> str | None:
-    """Why a face is too poorly seen to be enrolled; None where it is not.
-
-    A photo to be verified may be worse: there a poor one costs one answer, here it spoils all that come. The smallest distance
-    between the eyes is the same for both, ``images.quality.MIN_EYE_DISTANCE``.
-    """
-    if quality is None:
-        return None
-    for is_poor, why in (
-        (quality.sharpness < _LEAST_SHARPNESS, "the face is blurred; expected a sharp photo"),
-        (not _DARK < quality.brightness < _BRIGHT, "the face is too dark or too bright; expected even light"),
-        (quality.clipped > _MOST_CLIPPED, "much of the face is black or white; expected even light"),
-        (abs(quality.turn) > _MOST_TURNED, "the face is turned away; expected it from the front"),
-    ):
-        if is_poor:
-            return why
-    return None
 
 
 def _looks_forged(photo: Embeddings, calibration: Calibration) -> bool:

@@ -34,8 +34,9 @@ _TEMPLATE_SIZE = 112
 # such images, laid on the template. Fractions of the shorter side.
 _CROP_SIDE = 0.83
 _CROP_CENTRE = (0.5, 0.45)
-# Beyond this the detector gets slower and not better: the face is the image's subject.
-_DETECTION_SIDE = 640
+# Longest side in px at which faces are looked for, and whether a border is put around the image: one after the other, until one is
+# found. At first the face is taken to be the image's subject.
+_TRIES = ((640, False), (640, True), (1280, False), (2560, False))
 _SCORE_THRESHOLD = 0.6
 _NMS_THRESHOLD = 0.3
 _TOP_K = 100
@@ -184,11 +185,15 @@ class Aligner:
 
     def _search(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[int, ...], int, float]:
         """Every face ``(n, 15)``, in px of the image that was searched: its shape, its border, its scale to ``image``."""
-        scale = min(1.0, _DETECTION_SIDE / max(image.shape[:2]))
-        height, width = (max(1, round(scale * side)) for side in image.shape[:2])
-        small = image if scale == 1.0 else shrink(image, height, width)
-        # A face that fills its image is often found only once there is something around it.
-        for border in (0, max(small.shape[:2]) // 4):
+        longest = max(image.shape[:2])
+        # A face that fills its image is often found only once there is something around it; a small one in a large image, only
+        # at a larger scale.
+        tries = [(side, border) for side, border in _TRIES if side == _TRIES[0][0] or longest > side / 2]
+        for side, bordered in tries:
+            scale = min(1.0, side / longest)
+            height, width = (max(1, round(scale * each)) for each in image.shape[:2])
+            small = image if scale == 1.0 else shrink(image, height, width)
+            border = max(small.shape[:2]) // 4 if bordered else 0
             padded = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
             faces = self._detect(np.asarray(padded, dtype=np.uint8))
             if len(faces):

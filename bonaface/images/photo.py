@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.images.copies import thumbprint
 from bonaface.images.decoding import ImageSource, decode, name_of
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.quality import Face, FaceQuality, assess, faces_of, problem_of
+from bonaface.images.upright import find_upright
 
 __all__ = ["Photo", "read_photo"]
 
@@ -28,6 +30,8 @@ class Photo:
         inputs: what the networks see of it, by kind: the face crop and the aligned face, each ``(size, size, 3)``, uint8. Of a
             video each frame that can be judged gives one; of a photo there is one.
         frames: how many were sampled of a video; 1 for a photo.
+        thumbprint: of the image, for :func:`bonaface.images.copies.are_copies`; None where the model has no detector, and of a
+            video.
     """
 
     name: str
@@ -36,10 +40,16 @@ class Photo:
     problem: str | None
     inputs: tuple[Mapping[str, NDArray[np.uint8]], ...]
     frames: int = 1
+    thumbprint: NDArray[np.float32] | None = None
+
+    @property
+    def rotated(self) -> int:
+        """Degrees by which the photo was rotated clockwise to be upright: 0, 90, 180 or 270. Faces are in px of that."""
+        return 0 if self.quality is None else self.quality.rotated
 
 
 def read_photo(source: ImageSource, preprocess: Preprocessor, name: str = "") -> Photo:
-    """Reads one photo; the detector runs once.
+    """Reads one photo; of an upright face the detector runs once.
 
     Args:
         source: the image.
@@ -53,7 +63,9 @@ def read_photo(source: ImageSource, preprocess: Preprocessor, name: str = "") ->
     image = decode(source, name)
     if preprocess.detector is None:
         return Photo(name, (), None, None, (preprocess(image),))
-    rows = preprocess.aligner.faces(image)  # (n, 15)
-    faces = faces_of(rows)
-    quality = assess(image, faces[0]) if faces else None
-    return Photo(name, faces, quality, problem_of(name, image.shape, faces), (preprocess(image, rows),))
+    found = find_upright(image, preprocess.aligner)
+    faces = faces_of(found.faces)
+    quality = assess(found.image, faces[0], found.rotated) if faces else None
+    problem = problem_of(name, found.image.shape, faces, quality)
+    inputs = preprocess(found.image, found.faces)
+    return Photo(name, faces, quality, problem, (inputs,), thumbprint=thumbprint(found.image))

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.images.alignment import prominence
+from bonaface.images.face_check import check_face
 
-__all__ = ["MIN_EYE_DISTANCE", "Face", "FaceQuality", "assess", "faces_of", "problem_of"]
+__all__ = ["ENROLMENT", "VERIFICATION", "Face", "FaceQuality", "Limits", "assess", "faces_of", "problem_of", "unfit"]
 
-MIN_EYE_DISTANCE = 12.0
-"""Pixels between the eyes; fewer leave nothing of what tells people apart."""
 _SECOND_FACE = 0.5
 """A face of this share of the first one's prominence (area, less towards the edge) is a second person and no bystander."""
 _OUTSIDE = 0.2
@@ -51,6 +50,9 @@ class FaceQuality:
         clipped: share of the face's pixels that are black or white.
         turn: how far the nose lies from the middle between the eyes, in half eye distances: 0 from the front, about 1 in profile.
         tilt: angle of the eyes' line against the horizontal, in degrees, positive clockwise.
+        eyes_covered: the probability that something covers the eyes, sunglasses included.
+        mouth_covered: the probability that something covers the mouth.
+        rotated: degrees by which the image was rotated clockwise to be upright: 0, 90, 180 or 270.
     """
 
     eyes: float
@@ -59,6 +61,39 @@ class FaceQuality:
     clipped: float
     turn: float
     tilt: float
+    eyes_covered: float = 0.0
+    mouth_covered: float = 0.0
+    rotated: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond which measures a face is not judged; see :class:`FaceQuality`.
+
+    Args:
+        eyes: the least distance between the eyes.
+        sharpness: the least.
+        dark: the least brightness.
+        bright: the most.
+        clipped: the most.
+        turn: the most, to either side.
+        covered: the largest probability that eyes or mouth are covered.
+    """
+
+    eyes: float
+    sharpness: float
+    dark: float
+    bright: float
+    clipped: float
+    turn: float
+    covered: float
+
+
+VERIFICATION = Limits(eyes=12.0, sharpness=3.0, dark=11.0, bright=240.0, clipped=0.6, turn=1.2, covered=0.7)
+"""Where benchmarks/quality.py finds that a person's own photos are refused several times as often, or that strangers pass."""
+
+ENROLMENT = Limits(eyes=12.0, sharpness=5.0, dark=30.0, bright=235.0, clipped=0.4, turn=0.8, covered=0.7)
+"""Stricter: a poor photo to be verified costs one answer, an enrolled one spoils all that come."""
 
 
 def faces_of(rows: NDArray[np.float32]) -> tuple[Face, ...]:
@@ -77,45 +112,69 @@ def faces_of(rows: NDArray[np.float32]) -> tuple[Face, ...]:
     )
 
 
-def problem_of(name: str, shape: tuple[int, ...], faces: Sequence[Face]) -> str | None:
+def problem_of(name: str, shape: tuple[int, ...], faces: Sequence[Face], quality: FaceQuality | None) -> str | None:
     """The reason why a photo cannot be judged, one sentence; None where it can.
 
     Args:
         name: of the photo, for the sentence.
         shape: of the image, height first.
         faces: found in it, the one that is embedded first.
+        quality: of that face.
     """
-    if not faces:
+    if not faces or quality is None:
         return f"{name}: no face found; expected one, seen from the front"
     subject = faces[0]
     weights = prominence(np.array([face.box for face in faces]), shape)
     alike = int((weights >= _SECOND_FACE * weights[0]).sum())
     if alike > 1:
         return f"{name}: {alike} faces that are alike prominent found; expected a photo of one person"
-    eyes = _eyes(subject)
-    if eyes < MIN_EYE_DISTANCE:
-        return f"{name}: the face is too small ({eyes:.0f} px between the eyes); expected at least {MIN_EYE_DISTANCE:.0f} px"
     height, width = shape[:2]
     x, y, w, h = subject.box
     seen = max(0.0, min(x + w, width) - max(x, 0.0)) * max(0.0, min(y + h, height) - max(y, 0.0)) / max(w * h, 1e-9)
     inside = all(0 <= px < width and 0 <= py < height for px, py in subject.points)
     if seen < 1 - _OUTSIDE or not inside:
         return f"{name}: the face is cut off by the image's edge; expected all of it"
-    return None
+    why = unfit(quality, VERIFICATION)
+    return None if why is None else f"{name}: {why}"
 
 
-def _eyes(face: Face) -> float:
-    return float(np.hypot(*np.subtract(face.points[0], face.points[1])))
+def unfit(quality: FaceQuality, limits: Limits) -> str | None:
+    """The first limit that a face is beyond, and what would be right; None where it is within all.
+
+    Example:
+        >>> unfit(FaceQuality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0, mouth_covered=0.99), VERIFICATION)
+        'the lower face is covered; expected a photo without mask, scarf or hand'
+    """
+    found = (
+        (
+            quality.eyes < limits.eyes,
+            f"the face is too small ({quality.eyes:.0f} px between the eyes); expected at least {limits.eyes:.0f} px",
+        ),
+        (
+            quality.mouth_covered > limits.covered,
+            "the lower face is covered; expected a photo without mask, scarf or hand",
+        ),
+        (quality.eyes_covered > limits.covered, "the eyes are covered; expected a photo without sunglasses"),
+        (quality.sharpness < limits.sharpness, "the face is blurred; expected a sharp photo"),
+        (
+            not limits.dark <= quality.brightness <= limits.bright,
+            "the face is too dark or too bright; expected even light",
+        ),
+        (quality.clipped > limits.clipped, "much of the face is black or white; expected even light"),
+        (abs(quality.turn) > limits.turn, "the face is turned away; expected it from the front"),
+    )
+    return next((why for beyond, why in found if beyond), None)
 
 
-def assess(image: NDArray[np.uint8], face: Face) -> FaceQuality:
+def assess(image: NDArray[np.uint8], face: Face, rotated: int = 0) -> FaceQuality:
     """Measures of a face.
 
     Args:
         image: RGB, shape ``(h, w, 3)``, uint8.
         face: found in it.
+        rotated: degrees by which the image was rotated to be upright.
     """
-    points = np.array(face.points)
+    seen, points = check_face(image, face.box), np.array(face.points)
     across = points[1] - points[0]
     apart = float(np.hypot(*across)) or 1.0
     turn = float((points[2] - points[:2].mean(axis=0)) @ across) / apart / (apart / 2)
@@ -132,4 +191,7 @@ def assess(image: NDArray[np.uint8], face: Face) -> FaceQuality:
         float(((grey <= 2) | (grey >= 253)).mean()),
         turn,
         float(np.degrees(np.arctan2(across[1], across[0]))),
+        seen.eyes_covered,
+        seen.mouth_covered,
+        rotated,
     )

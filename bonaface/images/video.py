@@ -58,12 +58,13 @@ def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int 
         rows = _followed(preprocess.aligner.faces(frame), last)
         faces = faces_of(rows)
         # Only before a face is followed can it be unclear which one is meant.
-        why = problem_of(name, frame.shape, faces if last is None else faces[:1])
+        quality = assess(frame, faces[0]) if faces else None
+        why = problem_of(name, frame.shape, faces if last is None else faces[:1], quality)
         if why is not None:
             problem = problem or why
             continue
         last = rows[0]
-        looks.append(Photo(name, faces, assess(frame, faces[0]), None, (preprocess(frame, rows),)))
+        looks.append(Photo(name, faces, quality, None, (preprocess(frame, rows),)))
     if not looks:
         return Photo(name, (), None, f"{problem} (in none of {len(frames)} frames)", (), len(frames))
     best = max(looks, key=lambda look: 0.0 if look.quality is None else look.quality.sharpness)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.errors import DataError, ModelError
+from bonaface.images.copies import are_copies
 from bonaface.images.decoding import ImageSource, decode
 from bonaface.images.photo import Photo, read_photo
 from bonaface.images.quality import Face, FaceQuality
@@ -28,6 +29,7 @@ __all__ = ["PhotoCheck", "Verifier", "load", "similarity"]
 Inputs = tuple[Mapping[str, NDArray[np.uint8]], ...]
 
 _CHUNK = 64
+_COPIES = "These are two copies of one photo: nothing is proved."
 _READERS = 2
 
 
@@ -125,6 +127,10 @@ class Verifier:
     def verify(self, a: ImageSource, b: ImageSource, fmr: float = 1e-3) -> Verdict:
         """Says whether two photos are genuine photos of one person.
 
+        Where a photo cannot be judged (no face, two faces, one that is too small, cut off, covered, blurred, badly lit or turned
+        away) the decision is "cannot tell", with the reason, and NaN for the numbers. So it is, but for the numbers, of two copies
+        of one photo. A photo that lies on its side or upside down is rotated, which the reason says.
+
         Args:
             a: a path, the bytes of an image file, a PIL image, or RGB pixels ``(h, w, 3)``, uint8; or the path of a video, of
                 which 16 frames are sampled and judged together.
@@ -132,15 +138,15 @@ class Verifier:
             fmr: false match rate: the share of pairs of two people that may pass for one; it decides the threshold.
 
         Raises:
-            DataError: if a photo cannot be judged: unreadable, no face, two faces, a face that is too small or cut off.
+            DataError: if a photo cannot be read.
             ConfigError: if the model has no threshold for ``fmr``.
             ModelError: if the model is not calibrated.
         """
-        self.threshold(fmr)
+        threshold = self.threshold(fmr)
         photos = [self.read(source) for source in (a, b)]
-        for photo in photos:
-            if photo.problem is not None:
-                raise DataError(photo.problem)
+        problems = [photo.problem for photo in photos]
+        if any(problems):
+            return _cannot_tell(problems, threshold)
         return self.compare_photos(photos[0], photos[1], fmr)
 
     def verify_many(
@@ -161,14 +167,17 @@ class Verifier:
         """
         threshold, listed = self.threshold(fmr), [(_keyed(a), _keyed(b)) for a, b in pairs]
         sources = {key: source for pair in listed for key, source in pair}
-        row, problems, embeddings = self._embed_judgeable(sources, progress)
+        row, problems, embeddings, photos = self._embed_judgeable(sources, progress)
         keys = [(a, b) for (a, _), (b, _) in listed]
         good = [place for place, (a, b) in enumerate(keys) if a in row and b in row]
         verdicts: list[Verdict] = []
         if good:
             first, second = (np.array([row[keys[place][side]] for place in good]) for side in (0, 1))
             verdicts = self.compare(embeddings.take(first), embeddings.take(second), fmr)
-        judged = dict(zip(good, verdicts, strict=True))
+        judged = {
+            place: qualified(verdict, *(photos[key] for key in keys[place]))
+            for place, verdict in zip(good, verdicts, strict=True)
+        }
         return [
             judged[place] if place in judged else _cannot_tell([problems.get(a), problems.get(b)], threshold)
             for place, (a, b) in enumerate(keys)
@@ -229,9 +238,7 @@ class Verifier:
             ConfigError, ModelError: as :meth:`compare`.
         """
         embeddings = self.embed_photos([a, b])
-        verdict = self.compare(embeddings.row(0), embeddings.row(1), fmr)[0]
-        used = [f"{each.name}: {len(each.inputs)} of {each.frames} frames used" for each in (a, b) if each.frames > 1]
-        return replace(verdict, reason=" ".join([verdict.reason, *(f"({each})" for each in used)]))
+        return qualified(self.compare(embeddings.row(0), embeddings.row(1), fmr)[0], a, b)
 
     def check(self, image: ImageSource, name: str = "") -> PhotoCheck:
         """Judges one photo: its faces, their quality, and whether it is genuine.
@@ -307,11 +314,12 @@ class Verifier:
 
     def _embed_judgeable(
         self, sources: dict[object, ImageSource], progress: Progress | None
-    ) -> tuple[dict[object, int], dict[object, str], Embeddings]:
-        """Rows of the photos that can be judged, the problems of the others, and the embeddings."""
+    ) -> tuple[dict[object, int], dict[object, str], Embeddings, dict[object, Photo]]:
+        """Rows of the photos that can be judged, the problems of the others, the embeddings, and the photos without pixels."""
         task = None if progress is None else progress.add_task("verifying", total=len(sources))
         row: dict[object, int] = {}
         problems: dict[object, str] = {}
+        photos: dict[object, Photo] = {}
         parts = [self.embedder.embed_images([])]
         keys = list(sources)
         with ThreadPoolExecutor(_READERS) as pool:
@@ -325,18 +333,34 @@ class Verifier:
                         problems[key] = str(problem)
                         continue
                     row[key] = len(row)
+                    photos[key] = replace(photo, inputs=tuple({} for _ in photo.inputs))
                     good.append(photo)
                 if good:
                     parts.append(self.embed_photos(good))
                 if progress is not None and task is not None:
                     progress.advance(task, len(chunk))
-        return row, problems, Embeddings.joined(parts)
+        return row, problems, Embeddings.joined(parts), photos
 
     def _read_or_problem(self, source: ImageSource) -> Photo | str:
         try:
             return self.read(source)
         except DataError as error:
             return str(error)
+
+
+def qualified(verdict: Verdict, a: Photo, b: Photo) -> Verdict:
+    """A verdict with what is known of the photos: two copies of one prove nothing, and what was rotated is said.
+
+    Args:
+        verdict: on their embeddings.
+        a: one photo or video.
+        b: the other.
+    """
+    if are_copies(a.thumbprint, b.thumbprint):
+        verdict = replace(verdict, decision="cannot tell", reason=_COPIES)
+    used = [f"{each.name}: {len(each.inputs)} of {each.frames} frames used" for each in (a, b) if each.frames > 1]
+    used += [f"{each.name} was rotated by {each.rotated} degrees" for each in (a, b) if each.rotated]
+    return replace(verdict, reason=" ".join([verdict.reason, *(f"({each})" for each in used)]))
 
 
 def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:

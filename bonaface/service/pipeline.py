@@ -12,7 +12,7 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import Enrolled, Hit, stacked
 from bonaface.images.photo import Photo
-from bonaface.inference.verifier import Verifier
+from bonaface.inference.verifier import Verifier, qualified
 from bonaface.service.batching import Batcher
 from bonaface.service.settings import ServiceSettings
 from bonaface.service.uploads import Upload, refuse_second_format
@@ -88,6 +88,15 @@ class Pipeline:
     def compare(self, a: Sequence[Embeddings], b: Sequence[Embeddings], fmr: float) -> list[Verdict]:
         """Verdicts on pairs of embeddings, one row each."""
         return self.verifier.compare(Embeddings.joined(a), Embeddings.joined(b), fmr)
+
+    def compare_photos(self, pairs: Sequence[tuple[EmbeddedPhoto, EmbeddedPhoto]], fmr: float) -> list[Verdict]:
+        """Verdicts on pairs of photos that could be judged, with what is known of the photos."""
+        a, b = ([pair[side].embedding for pair in pairs] for side in (0, 1))
+        verdicts = self.compare([each for each in a if each is not None], [each for each in b if each is not None], fmr)
+        return [
+            qualified(verdict, first.photo, second.photo)
+            for verdict, (first, second) in zip(verdicts, pairs, strict=True)
+        ]
 
     def against(self, photo: Embeddings, photos: Sequence[Enrolled], fmr: float) -> Verdict:
         """The verdict on a photo and an enrolled person.

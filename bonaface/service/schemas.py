@@ -51,7 +51,17 @@ _BOX: JsonDict = {
 }
 _IMAGE: JsonDict = {
     "faces": [_BOX],
-    "quality": {"eyes": 35.5, "sharpness": 21.0, "brightness": 128.0, "clipped": 0.01, "turn": 0.05, "tilt": -0.5},
+    "quality": {
+        "eyes": 35.5,
+        "sharpness": 21.0,
+        "brightness": 128.0,
+        "clipped": 0.01,
+        "turn": 0.05,
+        "tilt": -0.5,
+        "eyes_covered": 0.01,
+        "mouth_covered": 0.01,
+        "rotated": 0,
+    },
     "genuine": 0.97,
     "problem": None,
 }
@@ -89,6 +99,11 @@ class QualityResponse(_Response):
     clipped: Fraction = Field(description="share of pixels that are black or white")
     turn: float = Field(description="0 from the front, about 1 or -1 in profile")
     tilt: float = Field(description="degrees, positive clockwise")
+    eyes_covered: Fraction = Field(description="probability that something covers the eyes, sunglasses included")
+    mouth_covered: Fraction = Field(description="probability that something covers the mouth")
+    rotated: int = Field(
+        description="degrees by which the image was rotated clockwise; boxes and points are in pixels of that"
+    )
 
 
 class ImageResponse(_Response):

@@ -1,18 +1,14 @@
 """Which photos are refused."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from bonaface.errors import DataError
-from bonaface.gallery.enrolment import poor, refusals
-from bonaface.images.quality import FaceQuality
+from bonaface.gallery.enrolment import refusals
 from bonaface.verification.calibration import Calibration, Logistic
 from bonaface.verification.embeddings import Embeddings
 
 CALIBRATION = Calibration(Logistic(20.0, -8.0), Logistic(1.0, 0.0))
-GOOD = FaceQuality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)
 
 
 def photo(*vector, odds=5.0):
@@ -48,19 +44,3 @@ def test_forged_photos_and_those_with_problems_do_not_judge_the_others():
 def test_no_photos_are_an_error():
     with pytest.raises(DataError, match="one or more"):
         refusals([], [], None, CALIBRATION)
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({}, None),
-        ({"eyes": 14.0}, None),
-        ({"sharpness": 2.0}, "blurred"),
-        ({"brightness": 12.0}, "dark"),
-        ({"clipped": 0.6}, "black or white"),
-        ({"turn": -1.0}, "turned away"),
-    ],
-)
-def test_poor_quality_is_named(change, why):
-    said = poor(replace(GOOD, **change))
-    assert said is None if why is None else why in said

@@ -1,5 +1,6 @@
 """Photos: faces found and measured, and what is wrong with a photo said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from bonaface.errors import DataError
 from bonaface.images.decoding import decode
 from bonaface.images.photo import read_photo
 from bonaface.images.preprocessing import Preprocessor
+from bonaface.images.quality import ENROLMENT, VERIFICATION, FaceQuality, unfit
 
 YUNET = Path(__file__).resolve().parents[3] / "shared" / "weights" / "yunet_2023mar_int8bq.onnx"
 needs_yunet = pytest.mark.skipif(not YUNET.is_file(), reason="no YuNet weights in ../shared/weights")
@@ -91,3 +93,32 @@ def test_without_a_detector_nothing_is_looked_for(face):
 def test_no_image():
     with pytest.raises(DataError, match=r"photo\.png: is a web page"):
         read_photo(b"<html>404", Preprocessor(("frame",), 160), "photo.png")
+
+
+GOOD = FaceQuality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("limits", [VERIFICATION, ENROLMENT])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, None),
+        ({"eyes": 11.0}, "too small"),
+        ({"sharpness": 1.0}, "blurred"),
+        ({"brightness": 8.0}, "dark"),
+        ({"clipped": 0.9}, "black or white"),
+        ({"turn": -1.5}, "turned away"),
+        ({"mouth_covered": 0.99}, "lower face is covered"),
+        ({"eyes_covered": 0.99}, "eyes are covered"),
+    ],
+)
+def test_what_is_beyond_a_limit_is_named(limits, change, why):
+    said = unfit(replace(GOOD, **change), limits)
+    assert said is None if why is None else why in said
+
+
+def test_enrolment_is_nowhere_laxer_than_verification():
+    for name in ("eyes", "sharpness", "dark"):
+        assert getattr(ENROLMENT, name) >= getattr(VERIFICATION, name)
+    for name in ("bright", "clipped", "turn", "covered"):
+        assert getattr(ENROLMENT, name) <= getattr(VERIFICATION, name)

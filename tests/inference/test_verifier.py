@@ -100,9 +100,26 @@ def test_no_pairs_give_no_verdicts(verifier):
     assert verifier.verify_many([]) == []
 
 
-def test_a_photo_without_a_face_is_refused(verifier, ann):
-    with pytest.raises(DataError, match="image: no face found"):
-        verifier.verify(np.zeros((200, 200, 3), np.uint8), ann)
+def test_two_copies_of_one_photo_prove_nothing(verifier, ann):
+    smaller = Image.open(ann).resize((140, 140))
+    for verdict in (verifier.verify(ann, smaller), *verifier.verify_many([(ann, ann)])):
+        assert verdict.decision == "cannot tell"
+        assert verdict.reason == "These are two copies of one photo: nothing is proved."
+
+
+def test_a_turned_photo_is_judged_and_said_to_be_turned(verifier, ann, tmp_path):
+    other = ann.with_name("1.jpg")
+    turned = Image.open(ann).transpose(Image.Transpose.ROTATE_90)
+    straight, righted = verifier.verify(ann, other), verifier.verify(turned, other)
+    assert righted.decision == straight.decision
+    assert righted.reason == f"{straight.reason} (image was rotated by 90 degrees)"
+
+
+def test_a_photo_without_a_face_tells_nothing(verifier, ann):
+    verdict = verifier.verify(np.zeros((200, 200, 3), np.uint8), ann)
+    assert verdict.decision == "cannot tell"
+    assert verdict.reason == "image: no face found; expected one, seen from the front"
+    assert np.isnan(verdict.similarity)
 
 
 @pytest.mark.parametrize("array", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))])

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from bonaface.errors import DataError
-from bonaface.gallery.enrolment import poor, refusals
+from bonaface.gallery.enrolment import refusals
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, Enrolled, NewPhoto, photo_id, stacked
+from bonaface.images.quality import ENROLMENT, unfit
 from bonaface.service.errors import Problem, documented
 from bonaface.service.pipeline import EmbeddedPhoto
 from bonaface.service.routes.verify import Images, PersonId
@@ -186,10 +187,7 @@ def _refuse_bad(
     new = {photo_id(person, upload.data) for upload in uploads}
     others = [each for each in there if each.photo not in new]  # one that is sent again is not compared with itself
     refused = refusals(
-        [
-            str(each) if isinstance(each, DataError) else each.photo.problem or poor(each.photo.quality)
-            for each in embedded
-        ],
+        [str(each) if isinstance(each, DataError) else _why_not(each) for each in embedded],
         [None if isinstance(each, DataError) else each.embedding for each in embedded],
         stacked(others) if others else None,
         calibration,
@@ -199,6 +197,11 @@ def _refuse_bad(
         raise Problem(
             "photos", f"{len(refused)} of {len(embedded)} photos were refused, so none was enrolled", photos=reasons
         )
+
+
+def _why_not(embedded: EmbeddedPhoto) -> str | None:
+    quality = embedded.photo.quality
+    return embedded.photo.problem or (None if quality is None else unfit(quality, ENROLMENT))
 
 
 def _new(upload: Upload, embedded: EmbeddedPhoto | DataError) -> NewPhoto:

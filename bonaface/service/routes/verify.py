@@ -27,8 +27,10 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["verification"])
 
-ImageArray = Annotated[UploadFile, File(description="JPEG, PNG, WebP, BMP or GIF")]
-Images = Annotated[list[UploadFile], File(description="JPEG, PNG, WebP, BMP or GIF, several")]
+ImageArray = Annotated[UploadFile, File(description="JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, HEIC, BMP or GIF")]
+Images = Annotated[
+    list[UploadFile], File(description="JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, HEIC, BMP or GIF, several")
+]
 Fmr = Annotated[
     float | None,
     Form(gt=0, le=1, description="false match rate to decide at, a fraction; one of those that GET /v1/model lists"),
@@ -162,16 +164,16 @@ def _compared(
     service: Service, pairs: Sequence[tuple[EmbeddedPhoto | DataError, EmbeddedPhoto | DataError]], fmr: float
 ) -> list[VerdictResponse]:
     """Verdicts of pairs; of those that can't be judged, why."""
-    usable = [
-        (place, a.embedding, b.embedding)
+    usable = {
+        place: (a, b)
         for place, (a, b) in enumerate(pairs)
         if isinstance(a, EmbeddedPhoto)
         and isinstance(b, EmbeddedPhoto)
         and a.embedding is not None
         and b.embedding is not None
-    ]
-    verdicts = service.pipeline.compare([a for _, a, _ in usable], [b for _, _, b in usable], fmr) if usable else []
-    judged = {place: verdict for (place, _, _), verdict in zip(usable, verdicts, strict=True)}
+    }
+    verdicts = service.pipeline.compare_photos(list(usable.values()), fmr) if usable else []
+    judged = dict(zip(usable, verdicts, strict=True))
     return [
         verdict_response(service.pipeline.verifier, judged.get(place), pair, fmr) for place, pair in enumerate(pairs)
     ]

@@ -1,0 +1,78 @@
+"""What a small network sees of a detected face: whether its eyes or its mouth are covered, and which way up it is.
+
+A network of 30,000 weights looks at the square around the detector's box, not at landmarks: those are guesses where a face is
+covered or turned. It was trained by ``benchmarks/face_check_training.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.assets import FACE_CHECK
+
+__all__ = ["SIDE", "FaceCheck", "check_face", "head_square"]
+
+SIDE = 64
+"""Side of the network's input in px."""
+_MARGIN = 1.25
+"""Side of the square around a face, as a share of the longer side of its box."""
+
+
+@dataclass(frozen=True)
+class FaceCheck:
+    """What is seen of a face.
+
+    Args:
+        eyes_covered: the probability that something covers the eyes, sunglasses included.
+        mouth_covered: the probability that something covers the mouth.
+        turned: the probabilities that the image must be turned clockwise by 0, 90, 180 and 270 degrees to be upright.
+    """
+
+    eyes_covered: float
+    mouth_covered: float
+    turned: tuple[float, float, float, float]
+
+
+def check_face(image: NDArray[np.uint8], box: Sequence[float]) -> FaceCheck:
+    """Looks at one detected face.
+
+    Args:
+        image: RGB, shape ``(h, w, 3)``, uint8.
+        box: left, top, width and height of the face in px.
+    """
+    output: NDArray[np.float32] = _session().run(None, {"faces": head_square(image, box)[None]})[0]
+    eyes, mouth, *turned = (float(value) for value in output[0])
+    return FaceCheck(eyes, mouth, (turned[0], turned[1], turned[2], turned[3]))
+
+
+def head_square(
+    image: NDArray[np.uint8], box: Sequence[float], size: int = SIDE, margin: float = _MARGIN
+) -> NDArray[np.uint8]:
+    """The square around a face's box, ``(size, size, 3)``; beyond the image its edge is repeated."""
+    x, y, w, h = box
+    side = max(w, h, 1.0) * margin
+    scale = size / side
+    if scale < 0.5:  # warpAffine would skip pixels
+        height, width = (max(1, round(2 * scale * each)) for each in image.shape[:2])
+        shrunk = width / image.shape[1]
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        x, y, w, h, scale = x * shrunk, y * shrunk, w * shrunk, h * shrunk, scale / shrunk
+    matrix = np.array([[scale, 0, size / 2 - scale * (x + w / 2)], [0, scale, size / 2 - scale * (y + h / 2)]])
+    warped = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(FACE_CHECK, options, providers=["CPUExecutionProvider"])
