@@ -2,7 +2,7 @@
 
 python benchmarks/face_check_training.py prepare --out CACHE --detector YUNET.onnx FOLDER ...
     detects the face of each photo in folders of upright, mostly uncovered photos; every second person is left out, for tests
-python benchmarks/face_check_training.py train --cache CACHE --minutes 15 --out bonaface/assets/face_check.onnx
+python benchmarks/face_check_training.py train --cache CACHE --minutes 15 --out bonaface/assets/face_check.onnx [--init EXPORTED]
     covers are drawn on each photo anew: masks, scarves, hands' and bars' shapes, sunglasses; and things that cover neither eyes
     nor mouth (caps, glasses, plaster on a cheek), which must not count
 
@@ -91,7 +91,7 @@ class Artist:
             across = -across
         # The mouth lies 1.16 eye distances below the eyes of ArcFace's template.
         tall = max(float(np.linalg.norm(mouth - middle)), 1.0) / 1.16
-        return np.float32([middle + apart * x * across + tall * y * down for x, y in shape])
+        return np.array([middle + apart * x * across + tall * y * down for x, y in shape], np.float32)
 
     def _lower(self, image: Image, points: Points) -> Image:
         u = self.random.uniform
@@ -159,7 +159,8 @@ class Artist:
         for a, b in ((0, 1), (2, 3), (4, 5)):
             cv2.line(
                 drawn,
-                *(tuple(int(v) for v in rim[k].round()) for k in (a, b)),
+                rim[a].round().astype(int).tolist(),
+                rim[b].round().astype(int).tolist(),
                 colour.tolist(),
                 int(self.random.integers(1, 3)),
                 cv2.LINE_AA,
@@ -207,7 +208,14 @@ class Artist:
             points, [(-0.5 + wide, 0), (0.5 - wide, 0), (-0.5 - wide, 0), (-1.1, -0.1), (0.5 + wide, 0), (1.1, -0.1)]
         )
         for a, b in ((0, 1), (2, 3), (4, 5)):
-            cv2.line(drawn, *(tuple(int(v) for v in arms[k].round()) for k in (a, b)), colour, thick, cv2.LINE_AA)
+            cv2.line(
+                drawn,
+                arms[a].round().astype(int).tolist(),
+                arms[b].round().astype(int).tolist(),
+                colour,
+                thick,
+                cv2.LINE_AA,
+            )
         return drawn
 
     def _fill(
@@ -244,19 +252,21 @@ class Artist:
             other = self.squares[self.random.integers(len(self.squares))]
             top, left = self.random.integers(0, STORED // 2, 2)
             piece = cv2.resize(other[top : top + STORED // 4, left : left + STORED // 4], (width, height))
-            return cv2.GaussianBlur(piece, (0, 0), self.random.uniform(1, 5)).astype(np.float32)
+            return np.asarray(cv2.GaussianBlur(piece, (0, 0), self.random.uniform(1, 5)), np.float32)
         if kind == 1:  # folds or stripes
             angle, pitch = self.random.uniform(-0.6, 0.6), self.random.uniform(2, 8)
             y, x = np.mgrid[0:height, 0:width].astype(np.float32)
             wave = np.sin((y * np.cos(angle) + x * np.sin(angle)) * (2 * np.pi / pitch))
-            return paint + (wave * self.random.uniform(4, 45))[:, :, None]
+            return np.asarray(paint + (wave * self.random.uniform(4, 45))[:, :, None], np.float32)
         if kind == 2:  # noise of some grain
             grain = self.random.normal(0, self.random.uniform(5, 40), (height // 4, width // 4, 3)).astype(np.float32)
             return paint + cv2.resize(grain, (width, height))
         if kind == 3:
-            return paint + np.linspace(-40, 40, width, dtype=np.float32)[None, :, None] * self.random.choice([-1, 1])
+            ramp = np.linspace(-40, 40, width, dtype=np.float32)[None, :, None]
+            return np.asarray(paint + ramp * self.random.choice([-1, 1]), np.float32)
         if kind == 4:  # skin, as of a hand
-            return np.full_like(paint, 1) * self.random.uniform([150, 90, 60], [235, 190, 160]) + 0.1 * (paint - 128)
+            skin = self.random.uniform([150, 90, 60], [235, 190, 160])
+            return np.asarray(skin + 0.1 * (paint - 128), np.float32)
         return paint
 
 
@@ -290,7 +300,7 @@ def look(image: Image, points: Points, artist: Artist, random: np.random.Generat
     centre = np.full(2, STORED / 2) + random.normal(0, 0.05 * STORED / ROOM, 2)
     matrix = np.column_stack([linear, SIDE / 2 - linear @ centre])
     seen = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
-    drawn, eyes, mouth = artist.draw(np.asarray(seen, np.uint8), np.float32(points @ linear.T + matrix[:, 2]))
+    drawn, eyes, mouth = artist.draw(np.asarray(seen, np.uint8), (points @ linear.T + matrix[:, 2]).astype(np.float32))
     drawn = worsen(drawn, random)
     turns = int(random.integers(1, 4)) if random.random() < 0.3 else 0
     return np.ascontiguousarray(np.rot90(drawn, turns)), [float(eyes), float(mouth), float(turns)]
@@ -404,7 +414,7 @@ def train(cache: Path, minutes: float, out: Path, seed: int, init: Path | None) 
         loss = functional.binary_cross_entropy_with_logits(logits[:, :2], target[:, :2] * 0.98 + 0.01)
         loss = loss + 0.5 * functional.cross_entropy(logits[:, 2:], target[:, 2].long(), label_smoothing=0.02)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         running, step = 0.98 * running + 0.02 * float(loss.detach()), step + 1
         if step % 100 == 0:

@@ -134,7 +134,7 @@ def commonest_side(table: FaceTable) -> int:
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
             continue
     if not sides:
-        raise DataError(f"{table.root}: none of the photos can be read; expected JPEG, PNG, WebP, BMP or GIF images")
+        raise DataError(f"{table.root}: none of the photos can be read; expected images")
     most = max(sides.values())
     return max(_SMALLEST_SIDE, max(side for side, count in sides.items() if count == most))
 

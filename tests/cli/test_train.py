@@ -33,7 +33,9 @@ def test_from_people_to_a_submission(say, words, make_people, make_pairs, tmp_pa
     check_run(run)
     faults = pd.read_csv(run / "issues.csv")
     assert faults["path"].tolist() == ["images/00000003/2.png"]
-    assert faults["evidence"].tolist() == ["is a web page; expected a JPEG, PNG, WebP, BMP or GIF image"]
+    assert faults["evidence"].tolist() == [
+        "is a web page; expected a JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, HEIC, BMP or GIF image"
+    ]
 
     pairs = make_pairs()
     out = tmp_path / "evaluation"

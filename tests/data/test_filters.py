@@ -41,9 +41,9 @@ def test_unreadable_files_say_why(challenge_train: Maker) -> None:
     issues = find_issues(table)
     assert set(issues["issue"]) == {"unreadable"}
     assert issues["evidence"].tolist() == [
-        "is empty; expected a JPEG, PNG, WebP, BMP or GIF image",
+        "is empty; expected a JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, HEIC, BMP or GIF image",
         "has a damaged or cut-off header; expected a whole image",
-        "is a web page; expected a JPEG, PNG, WebP, BMP or GIF image",
+        "is a web page; expected a JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, HEIC, BMP or GIF image",
     ]
     assert issues["suggestion"].tolist() == ["drop"] * 3
     assert issues["confidence"].tolist() == [1.0] * 3

@@ -34,7 +34,10 @@ def test_photos_are_enrolled_listed_and_enrolled_again_without_effect(client):
     [
         (random_image(2), "is unlike 2 of the 2 other photos"),
         (random_image(1, 5, fake=True), "looks forged: genuine photos of a person's face are expected"),
-        (b"<svg></svg>", "photo 3: is an SVG drawing; expected a JPEG, PNG, WebP, BMP or GIF image"),
+        (
+            b"<svg></svg>",
+            "photo 3: is an SVG drawing; expected a JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, HEIC, BMP or GIF image",
+        ),
     ],
 )
 def test_one_bad_photo_is_named_and_none_is_enrolled(client, bad, why):
@@ -53,7 +56,7 @@ def test_photos_must_be_like_those_that_are_there(client):
 
 
 def test_a_poor_photo_is_good_enough_to_verify_but_not_to_enrol(client, monkeypatch):
-    monkeypatch.setattr(routes, "poor", lambda quality: "the face is blurred; expected a sharp photo")
+    monkeypatch.setattr(routes, "_why_not", lambda photo: "the face is blurred; expected a sharp photo")
     assert client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1, 1))).status_code == 200
     answer = client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)]))
     assert answer.json()["photos"] == [{"photo": 1, "reason": "the face is blurred; expected a sharp photo"}]
