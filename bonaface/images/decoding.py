@@ -28,7 +28,7 @@ MAX_PIXELS = 250_000_000
 _KEPT_PIXELS = 40_000_000
 """JPEG and JPEG 2000 above this are decoded at a half, a quarter or an eighth of their scale."""
 _WHOLE_PIXELS = 64_000_000
-"""Formats that have no smaller scale are decoded up to here: at most 0.5 GB while it lasts."""
+"""Formats that have no smaller scale are decoded up to here: 0.7 GB while it lasts."""
 _PROGRESSIVE_PIXELS = 80_000_000
 """Of a progressive JPEG the decoder holds all coefficients, 3 to 6 bytes a pixel."""
 _MAX_BYTES = 512_000_000
@@ -197,7 +197,7 @@ def _decode_jpeg(image: Image.Image, data: bytes, reduce: int) -> NDArray[np.uin
     if pixels is None:
         image.draft(image.mode, (-(-image.width // reduce), -(-image.height // reduce)))
         pixels = _to_rgb(image)
-    return None if is_cut(data, pixels, progressive or image.mode == "CMYK") else pixels
+    return None if is_cut(data, pixels, progressive or image.mode == "CMYK", reduce) else pixels
 
 
 def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> NDArray[np.uint8]:
@@ -235,7 +235,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))  # (h, w, 3)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # (h, w, 3)
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -76,7 +76,7 @@ def is_progressive(image: Image.Image) -> bool:
     return bool(image.info.get("progressive"))
 
 
-def is_cut(data: bytes, pixels: NDArray[np.uint8], progressive: bool) -> bool:
+def is_cut(data: bytes, pixels: NDArray[np.uint8], progressive: bool, reduce: int = 1) -> bool:
     """Whether part of a JPEG is missing though it ends as it should.
 
     Args:
@@ -84,6 +84,7 @@ def is_cut(data: bytes, pixels: NDArray[np.uint8], progressive: bool) -> bool:
         pixels: as they were decoded, before the image was turned; of a file without gaps this costs nothing more, unless it is
             progressive.
         progressive: as :func:`is_progressive` says.
+        reduce: how many times smaller it was decoded.
     """
     if not progressive and (pixels[-1, -1] != _MISSING).any():
         return False
@@ -93,11 +94,12 @@ def is_cut(data: bytes, pixels: NDArray[np.uint8], progressive: bool) -> bool:
     if not found.complete:
         return True
     probed = data[: found.end] + _PROBE + data[found.end :]
-    return not np.array_equal(_decoded(data), _decoded(probed))
+    return not np.array_equal(_decoded(data, reduce), _decoded(probed, reduce))
 
 
-def _decoded(data: bytes) -> NDArray[np.uint8]:
+def _decoded(data: bytes, reduce: int) -> NDArray[np.uint8]:
     with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
+        image.draft(image.mode, (-(-image.width // reduce), -(-image.height // reduce)))
         return np.asarray(image)
 
 

@@ -50,7 +50,7 @@ HOSTILE = {
     "pdf": b"%PDF-1.7\n1 0 obj\n",
     "zip": _zip_behind(b""),
     "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n",
-    "tiff": _saved("TIFF"),
+    "half a tiff": _saved("TIFF")[:60],
     "decompression bomb": _png_of(60_000, 60_000),
     "wide bomb": _png_of(2**31 - 1, 1),
     "no pixels": _png_of(0, 10),
