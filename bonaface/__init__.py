@@ -14,10 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bonaface.errors import BonafaceError, ConfigError, DataError, MissingExtraError, ModelError
+from bonaface.extras import missing_extra
 from bonaface.telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
+    from bonaface.config import TrainConfig
+    from bonaface.evaluation.evaluate import evaluate
+    from bonaface.exporting.export import export
     from bonaface.inference.verifier import PhotoCheck, Verifier, load, similarity
+    from bonaface.losses import list_losses
+    from bonaface.models.backbones import list_backbones
+    from bonaface.training.train import train
     from bonaface.verification.decision import Verdict
     from bonaface.verification.embeddings import Embeddings
 
@@ -31,20 +38,32 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "PhotoCheck",
+    "TrainConfig",
     "Verdict",
     "Verifier",
     "__version__",
+    "evaluate",
+    "export",
+    "list_backbones",
+    "list_losses",
     "load",
     "similarity",
+    "train",
 ]
 
 _HOMES = {
     "Embeddings": "verification.embeddings",
     "PhotoCheck": "inference.verifier",
+    "TrainConfig": "config",
     "Verdict": "verification.decision",
     "Verifier": "inference.verifier",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporting.export",
+    "list_backbones": "models.backbones",
+    "list_losses": "losses",
     "load": "inference.verifier",
     "similarity": "inference.verifier",
+    "train": "training.train",
 }
 
 switch_off_telemetry()
@@ -53,7 +72,13 @@ switch_off_telemetry()
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        raise missing from error
 
 
 def __dir__() -> list[str]:

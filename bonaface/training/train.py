@@ -51,14 +51,21 @@ def train(config: TrainConfig, console: Console | None = None, resume: bool = Fa
         ConfigError, DataError, ModelError: one sentence each; nothing is written before the settings make sense.
         KeyboardInterrupt: after the batch in which Ctrl-C was pressed; the run can be resumed.
 
-    Example::
-
-        config = TrainConfig(
-            faces=FacesConfig(train="faces/"),
-            model=ModelConfig(identity=BranchConfig(backbone="timm:resnet18")),
-            steps=500,
-        )
-        run = train(config)
+    Example:
+        >>> import tempfile
+        >>> from bonaface.assets import unpack_demo
+        >>> from bonaface.config import BatchConfig, BranchConfig, FacesConfig, ModelConfig
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> config = TrainConfig(
+        ...     out=str(folder / "runs"),
+        ...     faces=FacesConfig(str(unpack_demo(folder) / "train"), cache=str(folder / "cache"), val_pairs=40, crop_size=32),
+        ...     model=ModelConfig(identity=BranchConfig(backbone="timm:resnet10t", weights="none", size=32)),
+        ...     batch=BatchConfig(n_labels=4, n_instances=2),
+        ...     steps=2,
+        ...     precision="32",
+        ... )
+        >>> train(config, Console(quiet=True)).name
+        'run'
     """
     started, distributed = time.monotonic(), Distributed.from_environment()
     run, baseline = RunFolder(Path(config.out) / config.name), config.steps == 0
