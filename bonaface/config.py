@@ -68,6 +68,7 @@ class FacesConfig:
             fills each batch from all of them equally.
         fake_classes: class of a person's deepfakes: own, one shared by everybody's, or dropped from training.
         issues: CSV of bonaface clean, whose rows are dropped or relabelled; one for each folder if train is a list.
+        originals: CSV of deepfake,original: both stand in one batch; one for each folder if train is a list.
         val_fraction: fraction of the people held out for validation.
         val_pairs: validation pairs, of all four kinds together.
         crop_size: side of the face crop in pixels; an image of this size is not resampled.
@@ -83,6 +84,7 @@ class FacesConfig:
     train: str | tuple[str, ...] = ""
     fake_classes: Literal["own", "shared", "dropped"] = "own"
     issues: str | tuple[str | None, ...] | None = None
+    originals: str | tuple[str | None, ...] | None = None
     val_fraction: float = 0.1
     val_pairs: int = 2000
     crop_size: int = 160
@@ -101,13 +103,27 @@ class FacesConfig:
         Raises:
             ConfigError: if there are not as many lists as sources.
         """
-        named = (self.train,) if isinstance(self.train, str) else self.train
-        lists = (self.issues,) if self.issues is None or isinstance(self.issues, str) else self.issues
-        if lists == (None,):
-            lists *= len(named)
-        if len(lists) != len(named):
-            raise ConfigError(f"faces.issues: expected one for each of {len(named)} in faces.train, got {len(lists)}")
-        return tuple((where, csv or None) for where, csv in zip(named, lists, strict=True))
+        return tuple(zip(self._folders, self._one_each("issues"), strict=True))
+
+    @property
+    def originals_of_sources(self) -> tuple[str | None, ...]:
+        """The list of originals of each source.
+
+        Raises:
+            ConfigError: if there are not as many lists as sources.
+        """
+        return self._one_each("originals")
+
+    @property
+    def _folders(self) -> tuple[str, ...]:
+        return (self.train,) if isinstance(self.train, str) else self.train
+
+    def _one_each(self, name: Literal["issues", "originals"]) -> tuple[str | None, ...]:
+        value, count = getattr(self, name), len(self._folders)
+        lists = (None,) * count if value is None or value == (None,) else (value,) if isinstance(value, str) else value
+        if len(lists) != count:
+            raise ConfigError(f"faces.{name}: expected one for each of {count} in faces.train, got {len(lists)}")
+        return tuple(csv or None for csv in lists)
 
 
 @dataclass(frozen=True)

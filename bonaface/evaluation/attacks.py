@@ -101,7 +101,11 @@ def _similarity(model: FaceModel, fakes: Images, target: Tensor, calibration: Ca
     if calibration is None or calibration.genuine is None:
         raise ValueError("embeddings with authenticity need a calibration of it")
     # The other photo is genuine and stays as it is: taken for genuine, P(neither is a deepfake) is P(this one is genuine).
-    genuine = torch.sigmoid(_log_odds(calibration.genuine, authenticity))
+    odds = _log_odds(calibration.genuine, authenticity)
+    if (ratio := calibration.own_fake) is not None:
+        own = ratio.cosine * cosine + ratio.authenticity * odds.clamp(ratio.low, ratio.high) + ratio.bias
+        return -torch.logaddexp(-_log_odds(calibration.same, cosine), -own)
+    genuine = torch.sigmoid(odds)
     log_same = F.logsigmoid(_log_odds(calibration.same, cosine) + calibration.prior)
     return log_same + torch.log((1 - calibration.doubt) * genuine + calibration.doubt)
 

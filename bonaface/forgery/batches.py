@@ -89,6 +89,8 @@ class PairedForgeriesSampler:
         seed: at least 0.
         rank: which of the ``world_size`` processes this one is.
         world_size: number of processes that train together.
+        originals: row that each row was made from, -1 if it is not known, shape ``(n,)``: a deepfake of the data brings it along in
+            the place of one of the person's photos.
 
     Raises:
         ConfigError: a number is out of its range, or there are fewer people than a step needs.
@@ -105,6 +107,7 @@ class PairedForgeriesSampler:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        originals: NDArray[np.int64] | None = None,
     ) -> None:
         who, fake = np.asarray(persons), np.asarray(is_fake, dtype=bool)
         if not 0 <= share <= 1:
@@ -116,6 +119,7 @@ class PairedForgeriesSampler:
         self._people = PairedFakesSampler(twice, stands, n_people, n_real, n_fake, seed, rank, world_size)
         self._ready = {person: np.flatnonzero(fake & (who == person)) for person in np.unique(who[fake])}
         self._who = who
+        self._originals = np.full(len(who), -1) if originals is None else originals
         self.n_real, self.n_fake = n_real, n_fake
         self._share, self._seed, self._rank = share, seed, rank
 
@@ -128,7 +132,16 @@ class PairedForgeriesSampler:
         drawn = self._people.batch(step).reshape(-1, self.n_real + self.n_fake)[:, : self.n_real]
         photos = self._real[drawn]  # (n_people, n_real)
         random = np.random.default_rng([self._seed, step, self._rank, 1])
-        return np.concatenate([np.concatenate([own, self._beside(own, random)]) for own in photos])
+        return np.concatenate([self._group(own, random) for own in photos])
+
+    def _group(self, photos: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+        """One person's rows: photos, among them the originals of the deepfakes after them."""
+        fakes = self._beside(photos, random)
+        pairs = min(self.n_real, self.n_fake)
+        originals = self._originals[fakes[:pairs]]
+        photos = photos.copy()
+        photos[:pairs] = np.where(originals >= 0, originals, photos[:pairs])
+        return np.concatenate([photos, fakes])
 
     def _beside(self, photos: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
         """Of one person, the rows of the deepfakes' places."""

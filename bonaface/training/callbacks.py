@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,8 @@ class TrainingProgress(Callback):
             f"step {row['step']:.0f}: loss {row['train_loss']:.4f}, active {row['active']:.1%}, "
             f"{row['images_per_second']:.0f} images/s; val EER {row['val_challenge_eer']:.4f} ({kinds})"
         )
+        if by_source := _by_source(row):
+            self.progress.console.log(by_source, markup=False)
         with atomic_write(self.file) as temporary:
             pd.DataFrame(training.history).to_csv(temporary, index=False)
         self._last = time.monotonic()
@@ -107,6 +109,24 @@ class TrainingProgress(Callback):
     def on_exception(self, trainer: L.Trainer, training: Any, exception: BaseException) -> None:
         """Closes the bar, so that the error stands below it."""
         self.progress.stop()
+
+
+def _by_source(row: Mapping[str, float]) -> str:
+    """The worst source and each source's regret over identity alone; empty if there is one source."""
+    start = "val_challenge_eer/"
+    eers = {key.removeprefix(start): value for key, value in row.items() if key.startswith(start)}
+    if not eers:
+        return ""
+    worst = max(eers, key=lambda name: eers[name])
+    regrets = "; ".join(f"{name} {_regret(row, name)}" for name in eers)
+    return f"worst source {worst}, EER {eers[worst]:.4f}; EER minus that of identity alone: {regrets}"
+
+
+def _regret(row: Mapping[str, float], source: str) -> str:
+    """Against all negatives and, if there are impostors, against these."""
+    kinds = {"all": "challenge_eer", "impostor": "sv_eer"}
+    found = {kind: row.get(f"val_regret_{of}/{source}") for kind, of in kinds.items()}
+    return ", ".join(f"{kind} {value:+.4f}" for kind, value in found.items() if value is not None)
 
 
 def _smooth(mean: float, value: float) -> float:

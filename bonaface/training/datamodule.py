@@ -21,6 +21,7 @@ from bonaface.data.dataset import LabelledImages, TestBatches, TrainingBatches
 from bonaface.data.filters import MIN_CLASS_SIZE, drop_issues, find_issues
 from bonaface.data.image_cache import FaceStore, open_store
 from bonaface.data.issues import COLUMNS, apply_issues, combined, read_issues
+from bonaface.data.originals import read_originals
 from bonaface.data.samplers import BalanceSampler, EachSource, PairedFakesSampler, StepSampler
 from bonaface.data.splits import split_by_person
 from bonaface.data.table import FaceTable, class_labels, merged, read_faces
@@ -74,6 +75,7 @@ class TrainingFaces:
         settings: augmentation, forging and workers.
         batch: how a batch is drawn.
         seed: the run's.
+        originals: row that each row was made from, -1 if it is not known, shape ``(n,)``; None if no source has a list.
     """
 
     table: FaceTable
@@ -86,6 +88,7 @@ class TrainingFaces:
     settings: FacesConfig
     batch: BatchConfig
     seed: int
+    originals: NDArray[np.int64] | None = None
 
     def __deepcopy__(self, memo: Any) -> TrainingFaces:
         """Itself, as nothing changes it: a copied module (Lightning averages weights in one) holds no second store."""
@@ -129,7 +132,16 @@ class TrainingFaces:
         person, is_fake = frame["person"].to_numpy(), frame["is_fake"].to_numpy()
         if self.forged is None:
             return PairedFakesSampler(person, is_fake, n_labels, n, n, seed, *process)
-        return PairedForgeriesSampler(person, is_fake, n_labels, n, n, self.settings.forgery.share, seed, *process)
+        share, originals = self.settings.forgery.share, self._originals_among(rows)
+        return PairedForgeriesSampler(person, is_fake, n_labels, n, n, share, seed, *process, originals)
+
+    def _originals_among(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The place among ``rows`` of each one's original, -1 if it has none there, shape ``(k,)``."""
+        if self.originals is None:
+            return None
+        place = np.full(len(self.table) + 1, -1, np.int64)  # the last for rows without an original
+        place[rows] = np.arange(len(rows))
+        return place[self.originals[rows]]
 
     def train_loader(
         self,
@@ -262,15 +274,30 @@ def prepare(
     store = open_store(table, preprocessor, Path(settings.cache), progress=progress)
     in_training = (table.frame["split"] == "train").to_numpy()
     labels = _compact(np.where(in_training, class_labels(table, settings.fake_classes), -1))
-    pairs = ValidationPairs.draw(table, settings.val_pairs, seed)
+    source = np.repeat(np.arange(len(split)), [len(each) for each in split])
+    pairs = ValidationPairs.draw(table, source, names, settings.val_pairs, seed)
     people = table.frame["person"][in_training].nunique(), table.frame["person"][~in_training].nunique()
     console.log(
         f"training: {in_training.sum():,} images of {people[0]:,} people in {len(set(labels.tolist()) - {-1}):,} classes; "
         f"validation: {len(pairs):,} pairs of {people[1]:,} other people"
     )
-    source = np.repeat(np.arange(len(split)), [len(each) for each in split])
     forged = _forged(table, labels, settings.forgery, settings.fake_classes == "shared")
-    return TrainingFaces(table, store, labels, forged, pairs, source, names, settings, batch, seed)
+    originals = _originals(split, settings.originals_of_sources)
+    return TrainingFaces(table, store, labels, forged, pairs, source, names, settings, batch, seed, originals)
+
+
+def _originals(tables: Sequence[FaceTable], lists: Sequence[str | None]) -> NDArray[np.int64] | None:
+    """The original of each row of the merged table, see ``read_originals``; None if no source has a list."""
+    if not any(lists):
+        return None
+    starts = np.cumsum([0, *(len(table) for table in tables)])
+    parts = [
+        read_originals(Path(csv), table) if csv else np.full(len(table), -1, np.int64)
+        for csv, table in zip(lists, tables, strict=True)
+    ]
+    return np.concatenate(
+        [np.where(part >= 0, part + start, -1) for part, start in zip(parts, starts[:-1], strict=True)]
+    )
 
 
 def _forged(

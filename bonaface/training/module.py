@@ -26,7 +26,7 @@ from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["MONITOR", "FaceTraining", "val_embeddings"]
 
-MONITOR = "val/challenge_eer"
+MONITOR = "val/worst_eer"
 """What the best weights are chosen by: lower is better."""
 
 
@@ -137,7 +137,7 @@ class FaceTraining(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Adds EER over the validation pairs, overall and by kind, to the history."""
         self._record(self.length.round(self.current_epoch).stop)
-        self.log(MONITOR, self.history[-1]["val_challenge_eer"])
+        self.log(MONITOR, self.history[-1]["val_worst_eer"])
 
     def _record(self, step: int) -> None:
         errors = self._errors().items()
@@ -149,15 +149,15 @@ class FaceTraining(L.LightningModule):
         self._since_validation, self._started = [], time.monotonic()
 
     def _errors(self) -> dict[str, float]:
-        """Error rates over the photos of all processes: computed by the main process and broadcast."""
+        """Figures over the photos of all processes: computed by the main process and broadcast."""
         identity = torch.cat([vectors for vectors, _ in self._embedded])  # (n, dim)
         odds = [log_odds for _, log_odds in self._embedded if log_odds is not None]
         self._embedded = []
         pairs = self.faces.pairs
         photos = len(pairs.rows)  # beyond them the shares were filled up
         whole = self._gathered(identity)[:photos], self._gathered(torch.cat(odds))[:photos] if odds else None
-        errors = pairs.errors(pairs.score(joined_embeddings([whole]))[0]) if self.distributed.is_main else {}
-        shared: dict[str, float] = self.trainer.strategy.broadcast(errors)
+        figures = pairs.figures(joined_embeddings([whole])) if self.distributed.is_main else {}
+        shared: dict[str, float] = self.trainer.strategy.broadcast(figures)
         return shared
 
     def train_dataloader(self) -> Any:
@@ -182,7 +182,8 @@ class FaceTraining(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the history; weights of 0.1 get the names of now."""
-        self.history = list(checkpoint.get("history", []))
+        rows = checkpoint.get("history", [])
+        self.history = [{"val_worst_eer": row.get("val_challenge_eer", math.nan)} | row for row in rows]
         for key in ("state_dict", "current_model_state"):
             if key in checkpoint:
                 checkpoint[key] = current_names(checkpoint[key])

@@ -122,14 +122,14 @@ def _evaluated(model: FaceModel, faces: TrainingFaces, run: RunFolder) -> dict[s
     pairs, embeddings = faces.pairs, val_embeddings(model, faces)
     scores, calibration = pairs.score(embeddings)
     write_calibration(run.path, calibration, pairs.validate(embeddings, scores, calibration, faces.seed))
-    by_source = pairs.errors_by_source(scores, faces.source, faces.names)
+    by_source = pairs.errors_by_source(scores, pairs.cosines(embeddings))
     return {"val": pairs.errors(scores), "val_by_source": by_source}
 
 
 def _of_history(training: FaceTraining) -> dict[str, Any]:
     """Figures before training, and the step that the best weights are of."""
     before, *after = training.history
-    best = min(after, key=lambda row: np.float32(row["val_challenge_eer"]))  # float32: as best.ckpt was chosen
+    best = min(after, key=lambda row: np.float32(row["val_worst_eer"]))  # float32: as best.ckpt was chosen
     untrained = {name.removeprefix("val_"): value for name, value in before.items() if name.startswith("val_")}
     return {"untrained": untrained, "best_step": int(best["step"]), "steps": training.length.steps}
 

@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Calibration", "Logistic", "finite"]
+__all__ = ["ODDS_RANGE", "Calibration", "Logistic", "OwnFakeRatio", "finite"]
 
 Floats = NDArray[np.float64]
+
+ODDS_RANGE = (-5.0, 4.0)
+"""Range that the log-odds that neither photo is a deepfake are clipped to as evidence: a network errs also where it is sure, most
+of all on photos of cameras that it never saw."""
 
 
 def finite(name: str, value: Any) -> float:
@@ -56,6 +60,42 @@ class Logistic:
 
 
 @dataclass(frozen=True)
+class OwnFakeRatio:
+    """Log-likelihood ratio of two genuine photos of one person against a genuine photo and a deepfake of the same person.
+
+    ``cosine * c + authenticity * clip(g, low, high) + bias`` of the cosine ``c`` and the log-odds ``g`` that neither photo is a
+    deepfake. A deepfake that others make is less like the person than the person is, so the cosine is evidence too.
+
+    Args:
+        cosine: weight of the cosine, >= 0.
+        authenticity: weight of the log-odds, >= 0.
+        bias: for equally frequent classes.
+        low: lower end of the range that the log-odds are clipped to.
+        high: upper end.
+    """
+
+    cosine: float
+    authenticity: float
+    bias: float
+    low: float = ODDS_RANGE[0]
+    high: float = ODDS_RANGE[1]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> OwnFakeRatio:
+        """Read the numbers by name.
+
+        Raises:
+            KeyError, TypeError, ValueError: if one is missing, or is no number or not finite.
+        """
+        return cls(*(finite(name, values[name]) for name in ("cosine", "authenticity", "bias", "low", "high")))
+
+    def log_odds(self, cosine: NDArray[Any], neither: NDArray[Any]) -> Floats:
+        """The ratio, of cosines and log-odds that neither photo is a deepfake, of any shapes that broadcast."""
+        ratio: Floats = self.cosine * cosine + self.authenticity * np.clip(neither, self.low, self.high) + self.bias
+        return ratio
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Logistic regressions fitted on validation pairs.
 
@@ -66,6 +106,8 @@ class Calibration:
         forged_below: calibrated log-odds below which a photo is called a deepfake; at most 0, even odds.
         prior: log-odds of one person before the photos are seen, in the similarity; 0 where a file does not say.
         doubt: least probability that neither photo is a deepfake, in the similarity; 0.2 where a file does not say.
+        own_fake: evidence against a deepfake of the same person; None for a plain model, for one that was calibrated without such
+            deepfakes, and for those calibrated by bonaface 0.1, whose similarity is made of ``prior`` and ``doubt``.
     """
 
     same: Logistic
@@ -74,6 +116,7 @@ class Calibration:
     forged_below: float = 0.0
     prior: float = 0.0
     doubt: float = 0.2
+    own_fake: OwnFakeRatio | None = None
 
     def log_same(self, cosine: NDArray[Any]) -> Floats:
         """``log P(same person)`` at the prior odds of the similarity."""
@@ -91,6 +134,17 @@ class Calibration:
         """P(genuine) of photos by their raw log-odds, of any shape, at even prior odds; None where authenticity is not judged."""
         return None if self.genuine is None else np.exp(self.genuine.log_probability(log_odds))
 
+    def neither_fake(self, odds_a: NDArray[Any], odds_b: NDArray[Any]) -> Floats:
+        """Log-odds that neither photo of a pair is a deepfake, where at most one is, by their raw log-odds.
+
+        Raises:
+            ValueError: if the calibration has nothing on authenticity.
+        """
+        if self.genuine is None:
+            raise ValueError("embeddings with authenticity need a calibration of it")
+        odds: Floats = -np.logaddexp(-self.genuine.log_odds(odds_a), -self.genuine.log_odds(odds_b))
+        return odds
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
@@ -105,5 +159,10 @@ class Calibration:
         genuine = values.get("genuine")
         names = ("mislabelled", "forged_below", "prior", "doubt")
         numbers = {name: finite(name, values[name]) for name in names if name in values}
-        same = Logistic.from_dict(values["same"])
-        return cls(same, None if genuine is None else Logistic.from_dict(genuine), **numbers)
+        own_fake = values.get("own_fake")
+        return cls(
+            Logistic.from_dict(values["same"]),
+            None if genuine is None else Logistic.from_dict(genuine),
+            **numbers,
+            own_fake=None if own_fake is None else OwnFakeRatio.from_dict(own_fake),
+        )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bonaface.errors import ModelError
 from bonaface.verification.calibration import Calibration, Logistic
 from bonaface.verification.embeddings import Embeddings, cosine
-from bonaface.verification.scoring import similarity
+from bonaface.verification.scoring import similarity, weighed
 from bonaface.verification.thresholds import Threshold, Validation, select_threshold
 
 __all__ = ["Decision", "Verdict", "judge"]
@@ -38,8 +38,9 @@ class Verdict:
     Args:
         decision: see the module.
         similarity: as ``bonaface.verification.scoring.similarity`` has it.
-        probability: that these are two genuine photos of one person: P(same person) x P(neither is a deepfake), where each
-            question is as likely to be answered with yes as with no before the photos are seen.
+        probability: that these are two genuine photos of one person, where that, two people, and a deepfake of the person are
+            equally likely before the photos are seen; of a model calibrated by bonaface 0.1 it is P(same person) x P(neither is a
+            deepfake).
         threshold: on the similarity; at or above it the photos are accepted.
         fmr: false match rate: the share of pairs of two people that reach the threshold, measured on validation photos.
         reason: one sentence.
@@ -90,12 +91,12 @@ def judge(
     if not np.isfinite(scores).all():
         raise ModelError("a similarity is not finite; the model is damaged")
     cosines = cosine(a, b)
-    log_same, log_even = calibration.log_same(cosines), calibration.same.log_probability(cosines)
+    log_even = calibration.same.log_probability(cosines)
     genuine = _genuine(a, b, calibration)
     forged = {"first": _called_fake(a, calibration), "second": _called_fake(b, calibration)}
-    # What passes is the cosine of a plain model, and the log probability of one that judges authenticity.
-    passes = (cosines if genuine is None else log_same) >= threshold.threshold
-    probability = np.exp(log_even if genuine is None else scores - log_same + log_even)
+    alone = cosines if genuine is None else weighed(calibration, cosines, np.array(np.inf))  # were both surely genuine
+    passes = alone >= threshold.threshold
+    probability = np.exp(log_even if genuine is None else _log_probability(calibration, scores, cosines))
     return [
         _verdict(
             float(scores[row]),
@@ -109,6 +110,15 @@ def judge(
         )
         for row in range(len(scores))
     ]
+
+
+def _log_probability(calibration: Calibration, scores: NDArray[Any], cosines: NDArray[Any]) -> NDArray[np.float64]:
+    """Log P(two genuine photos of one person) of the similarities of a model that judges authenticity."""
+    if calibration.own_fake is not None:
+        log_p: NDArray[np.float64] = -np.logaddexp(0.0, -scores)
+        return log_p
+    older: NDArray[np.float64] = scores - calibration.log_same(cosines) + calibration.same.log_probability(cosines)
+    return older
 
 
 def _genuine(a: Embeddings, b: Embeddings, calibration: Calibration) -> list[tuple[float, float]] | None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.calibration import ODDS_RANGE, Calibration, Logistic, OwnFakeRatio
 from bonaface.verification.embeddings import Embeddings, cosine
 
-__all__ = ["DOUBT", "FALSE_ALARMS", "PRIOR", "adapted", "calibrate", "fit_logistic"]
+__all__ = ["DOUBT", "FALSE_ALARMS", "PRIOR", "TRUST", "adapted", "calibrate", "fit_logistic", "fit_own_fake"]
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +22,10 @@ DOUBT = 0.05
 """Least probability that neither photo is a deepfake: chosen on validation pairs, where lower values cost errors against
 impostors and higher ones let deepfakes pass at thresholds for a false match rate of 1 %."""
 
+TRUST = 0.65
+"""Share of the fitted weight of authenticity that is kept: log-odds are worth less on photos of a source that was left out. Chosen
+leaving sources out, by the worst regret; see docs/lab/fusion.md."""
+
 FALSE_ALARMS = 0.01
 """Share of the genuine validation photos that are called deepfakes (BPCER of ISO/IEC 30107-3): what the threshold is set by."""
 
@@ -30,36 +34,114 @@ _BELIEVED = 0.95
 
 
 def calibrate(
-    a: Embeddings, b: Embeddings, label: NDArray[Any], fake_a: NDArray[Any], fake_b: NDArray[Any]
+    a: Embeddings,
+    b: Embeddings,
+    kind: NDArray[np.str_],
+    fake_a: NDArray[Any],
+    fake_b: NDArray[Any],
+    source: NDArray[Any] | None = None,
 ) -> Calibration:
     """Fits a calibration on labelled pairs.
 
     Args:
         a: first photos of the pairs, ``n`` of them.
         b: second photos.
-        label: 1 for two real photos of one person, shape ``(n,)``.
+        kind: one of ``KINDS`` for each pair, shape ``(n,)``.
         fake_a: whether the first photo is a deepfake, shape ``(n,)``.
         fake_b: whether the second one is.
+        source: where each pair's photos are from, shape ``(n,)``; each source weighs the same. One source where it is left out.
 
     Raises:
         ValueError: if there is no same pair, or no other pair to set against it.
     """
-    same, fake = np.asarray(label) == 1, np.asarray(fake_a, dtype=bool) | np.asarray(fake_b, dtype=bool)
+    same, impostor, own = (kind == name for name in ("same", "impostor", "own_fake"))
+    source = np.zeros(len(kind), np.int64) if source is None else np.unique(source, return_inverse=True)[1]
     cosines = cosine(a, b)
-    impostor = ~same & ~fake
     against = impostor if impostor.any() else ~same
     if not same.any() or not against.any():
         raise ValueError("calibration needs pairs of the same person and pairs of different people")
-    who, mislabelled = fit_logistic(cosines[same], cosines[against], noise=True)
+    weights = _by_source(source[same]), _by_source(source[against])
+    who, mislabelled = fit_logistic(cosines[same], cosines[against], noise=True, weights=weights)
     if a.authenticity is None or b.authenticity is None:
         return Calibration(who, None, mislabelled)
-    log_odds = np.concatenate([a.authenticity, b.authenticity])
+    odds, whence = np.concatenate([a.authenticity, b.authenticity]), np.concatenate([source, source])
     forged = np.concatenate([fake_a, fake_b]).astype(bool)
+    weights = _by_source(whence[~forged]), _by_source(whence[forged])
     genuine = Logistic(1.0, 0.0)
     if forged.any():
-        genuine, _ = fit_logistic(log_odds[~forged], log_odds[forged], noise=False)
-    lowest = float(np.quantile(genuine.log_odds(log_odds[~forged]), FALSE_ALARMS))
-    return Calibration(who, genuine, mislabelled, min(0.0, lowest), PRIOR, DOUBT)
+        genuine, _ = fit_logistic(odds[~forged], odds[forged], noise=False, weights=weights)
+    lowest = _quantile(genuine.log_odds(odds[~forged]), FALSE_ALARMS, weights[0])
+    calibration = Calibration(who, genuine, mislabelled, min(0.0, lowest), PRIOR, DOUBT)
+    if not own.any():
+        return calibration
+    evidence = np.column_stack([cosines, calibration.neither_fake(a.authenticity, b.authenticity)])  # (n, 2)
+    weights = _by_source(source[same]), _by_source(source[own])
+    return replace(calibration, own_fake=fit_own_fake(evidence[same], evidence[own], weights))
+
+
+def _by_source(source: NDArray[np.int64]) -> Floats:
+    """Weights that are the same in sum for each source, shape ``(n,)``."""
+    counts = np.bincount(source)
+    return 1.0 / counts[source]
+
+
+def _quantile(values: Floats, share: float, weights: Floats) -> float:
+    """The lowest value below or at which lies the given share of the weights."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(reached, share * reached[-1])])
+
+
+def fit_own_fake(
+    same: Floats,
+    own: Floats,
+    weights: tuple[Floats, Floats] | None = None,
+    trust: float = TRUST,
+    odds_range: tuple[float, float] = ODDS_RANGE,
+) -> OwnFakeRatio:
+    """Logistic regression of "two genuine photos of one person" against "one of them a deepfake", both classes weighing the same.
+
+    Args:
+        same: cosine and log-odds that neither photo is a deepfake, of the one class, shape ``(n, 2)``.
+        own: of the other, shape ``(m, 2)``.
+        weights: of the pairs of either class, shapes ``(n,)`` and ``(m,)``; the same for all where they are left out.
+        trust: share of the fitted weight of authenticity that is kept, in [0, 1]; the bias is then fitted to it.
+        odds_range: what the log-odds are clipped to.
+
+    Returns:
+        The ratio, whose two weights are not negative.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> same, own = (rng.normal(middle, (0.1, 1.0), (4000, 2)) for middle in ((0.6, 1.0), (0.5, -1.0)))
+        >>> found = fit_own_fake(same, own, trust=1.0)  # normal densities: 0.1 / 0.1^2 and 2 / 1^2
+        >>> round(found.cosine), round(found.authenticity)
+        (10, 2)
+    """
+    from scipy.optimize import minimize  # as in fit_logistic
+
+    evidence = np.concatenate([same, own])  # (n + m, 2)
+    evidence = np.column_stack([evidence[:, 0], np.clip(evidence[:, 1], *odds_range)])
+    truth = np.repeat([1.0, -1.0], [len(same), len(own)])
+    each = (np.ones(len(same)), np.ones(len(own))) if weights is None else weights
+    share = np.concatenate([part / part.sum() / 2 for part in each])
+    centre, scale = evidence.mean(axis=0), np.maximum(evidence.std(axis=0), 1e-6)
+    inputs = np.column_stack([(evidence - centre) / scale, np.ones(len(truth))])  # (n + m, 3)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        margin = truth * (inputs @ parameters)
+        wrong = np.exp(-np.logaddexp(0.0, margin))  # 1 / (1 + exp(margin))
+        penalty = np.array([1e-4, 1e-4, 0.0]) * parameters
+        value = float(share @ np.logaddexp(0.0, -margin) + 0.5 * penalty @ parameters)
+        return value, penalty - inputs.T @ (share * truth * wrong)
+
+    bounds = [(0.0, None), (0.0, None), (None, None)]
+    found = minimize(loss, np.array([0.5, 0.5, 0.0]), jac=True, bounds=bounds, method="L-BFGS-B").x
+    found[1] *= trust
+    kept = [(slope, slope) for slope in found[:2]]
+    found = minimize(loss, found, jac=True, bounds=[*kept, (None, None)], method="L-BFGS-B").x
+    slopes = found[:2] / scale
+    return OwnFakeRatio(float(slopes[0]), float(slopes[1]), float(found[2] - slopes @ centre), *odds_range)
 
 
 def adapted(calibration: Calibration, log_odds: NDArray[Any]) -> Calibration:
@@ -88,7 +170,9 @@ def adapted(calibration: Calibration, log_odds: NDArray[Any]) -> Calibration:
     return replace(calibration, genuine=replace(calibration.genuine, bias=calibration.genuine.bias + shift))
 
 
-def fit_logistic(positive: ArrayLike, negative: ArrayLike, noise: bool) -> tuple[Logistic, float]:
+def fit_logistic(
+    positive: ArrayLike, negative: ArrayLike, noise: bool, weights: tuple[Floats, Floats] | None = None
+) -> tuple[Logistic, float]:
     """Logistic regression by maximum likelihood, both classes weighing the same, that sees through wrong labels.
 
     Face data is never clean: where a share ``e`` of the positives are really negatives, positives have the density
@@ -100,6 +184,7 @@ def fit_logistic(positive: ArrayLike, negative: ArrayLike, noise: bool) -> tuple
         positive: scores of the one class, shape ``(n,)``, n >= 1. Higher is more positive.
         negative: scores of the other, shape ``(m,)``, m >= 1; their labels are right.
         noise: whether some of the positives may be negatives.
+        weights: of the positives and of the negatives, shapes ``(n,)`` and ``(m,)``; the same for all where they are left out.
 
     Returns:
         The score's log-likelihood ratio, its slope positive, and the share ``e`` in [0, 0.5]; 0 without ``noise``.
@@ -114,6 +199,7 @@ def fit_logistic(positive: ArrayLike, negative: ArrayLike, noise: bool) -> tuple
     from scipy.optimize import minimize  # takes a quarter of a second to import, and most commands fit nothing
 
     ones, zeros = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
+    of_ones, of_zeros = (None, None) if weights is None else weights
     scores = np.concatenate([ones, zeros])
     centre, scale = float(scores.mean()), float(scores.std()) or 1.0
     ones, zeros = (ones - centre) / scale, (zeros - centre) / scale
@@ -126,7 +212,9 @@ def fit_logistic(positive: ArrayLike, negative: ArrayLike, noise: bool) -> tuple
             ratio: Floats = np.logaddexp(np.log1p(-share) + slope * x + bias, log_share)
             return ratio
 
-        wrong = np.logaddexp(0.0, -mixed(ones)).mean() + np.logaddexp(0.0, mixed(zeros)).mean()
+        wrong = np.average(np.logaddexp(0.0, -mixed(ones)), weights=of_ones) + np.average(
+            np.logaddexp(0.0, mixed(zeros)), weights=of_zeros
+        )
         return float(0.5 * wrong + 1e-4 * parameters[0] ** 2)
 
     found = minimize(

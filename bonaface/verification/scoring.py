@@ -1,9 +1,17 @@
 """From embeddings to similarities: the one place that says how alike two photos are.
 
-For a plain model similarity is the cosine. For a model that also judges authenticity it is
-``log P(same person) + log P(neither photo is a deepfake)``, each by logistic regression on validation pairs (Platt 1999; fused
-probabilities rather than raw scores, as the SASV challenge of 2022 found they must be).
+For a plain model similarity is the cosine. For a model that also judges authenticity it is the log-odds of "two genuine photos
+of one person" against its two rivals, "two people" and "a photo and a deepfake of the same person", each as likely as the other
+before the photos are seen:
 
+    similarity = -log(exp(-L_impostor) + exp(-L_own))
+
+``L_impostor`` is the log-likelihood ratio against two people, by the cosine; ``L_own`` that against a deepfake, by the cosine and
+the log-odds that neither photo is one, which are clipped. So where authenticity says nothing, pairs are ranked as by identity
+alone. Both are logistic regressions on validation pairs (Platt 1999), with each source of photos weighing the same.
+
+Models calibrated by bonaface 0.1, or without deepfakes, have no ``L_own``; for them it is
+``log P(same person) + log P(neither photo is a deepfake)``.
 At most one photo of a pair is taken to be a deepfake, so "neither", "the first" and "the second" exclude one another, and with
 calibrated log-odds ``g`` of being genuine ``P(neither) = 1 / (1 + exp(-g_a) + exp(-g_b))``. It is never believed to be below
 ``DOUBT``: a network that judges authenticity errs, also where it is sure, and with a product of two such probabilities a few real
@@ -22,7 +30,7 @@ from numpy.typing import NDArray
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings, cosine
 
-__all__ = ["fused", "similarity"]
+__all__ = ["fused", "similarity", "weighed"]
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +58,7 @@ def similarity(a: Embeddings, b: Embeddings, calibration: Calibration | None) ->
 
 
 def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray[Any], odds_b: NDArray[Any]) -> Floats:
-    """``log P(same person) + log P(neither is a deepfake)`` of cosines and raw log-odds, of any shapes that broadcast.
+    """The similarity of cosines and raw log-odds, of any shapes that broadcast.
 
     Raises:
         ValueError: if the calibration has nothing on authenticity.
@@ -61,11 +69,25 @@ def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray
         >>> float(fused(sure, np.array(1.0), np.array(9.0), np.array(-90.0)).round(3)), round(float(np.log(sure.doubt)), 3)
         (-1.609, -1.609)
     """
-    if calibration is None or calibration.genuine is None:
+    if calibration is None:
         raise ValueError("embeddings with authenticity need a calibration of it")
-    odds = calibration.genuine.log_odds
     with np.errstate(invalid="ignore"):  # the NaN of a photo that was not judged stays one, and needs no warning
-        neither = -np.logaddexp(0.0, np.logaddexp(-odds(odds_a), -odds(odds_b)))
-        believed = np.logaddexp(np.log1p(-calibration.doubt) + neither, np.log(calibration.doubt))
-        scores: Floats = calibration.log_same(cosine) + believed
-    return scores
+        return weighed(calibration, cosine, calibration.neither_fake(odds_a, odds_b))
+
+
+def weighed(calibration: Calibration, cosine: NDArray[Any], neither: NDArray[Any]) -> Floats:
+    """The similarity of cosines and of log-odds that neither photo is a deepfake; infinite ones: surely genuine.
+
+    Example:
+        >>> from bonaface.verification.calibration import Logistic, OwnFakeRatio
+        >>> known = Calibration(Logistic(10.0, 0.0), Logistic(1.0, 0.0), own_fake=OwnFakeRatio(4.0, 0.5, 0.0))
+        >>> weighed(known, np.array(1.0), np.array([np.inf, -9.0])).round(3)  # -log(e^-10 + e^-6), -log(e^-10 + e^-1.5)
+        array([5.982, 1.5  ])
+    """
+    if calibration.own_fake is not None:
+        impostor = calibration.same.log_odds(cosine)
+        scores: Floats = -np.logaddexp(-impostor, -calibration.own_fake.log_odds(cosine, neither))
+        return scores
+    believed = np.logaddexp(np.log1p(-calibration.doubt) - np.logaddexp(0.0, -neither), np.log(calibration.doubt))
+    older: Floats = calibration.log_same(cosine) + believed
+    return older

@@ -133,6 +133,23 @@ def test_each_forgery_stands_beside_its_own_photo(seed: int, step: int, n_real: 
     assert len(sampler) == len(PairedFakesSampler(np.tile(WHO, 2), np.repeat([False, True], len(WHO)), 2, 1, 1, seed))
 
 
+def test_a_deepfake_of_the_data_brings_its_original_along() -> None:
+    who = np.array([0] * 4 + [1] * 3)
+    fake = np.array([False, False, True, True, False, False, False])
+    originals = np.array([-1, -1, 5, -1, -1, -1, -1])  # in the other person's folder
+    sampler = PairedForgeriesSampler(who, fake, 2, 2, 2, 0.3, 5, originals=originals)
+    alike = PairedForgeriesSampler(who, fake, 2, 2, 2, 0.3, 5)
+    seen = 0
+    for step in range(100):
+        groups, without = (each.batch(step).reshape(2, 2, 2) for each in (sampler, alike))
+        np.testing.assert_array_equal(groups[:, 1], without[:, 1])
+        known = groups[:, 1] == 2
+        assert (groups[:, 0][known] == 5).all()
+        np.testing.assert_array_equal(groups[:, 0][~known], without[:, 0][~known])
+        seen += int(known.sum())
+    assert seen > 30
+
+
 @given(st.data())
 def test_classes_of_forgeries(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 30))

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from bonaface.data.samplers import EachSource, PairedFakesSampler
 from bonaface.errors import ConfigError, DataError
+from bonaface.metrics import challenge_eer
 from bonaface.models.face_model import build_model
 from bonaface.training.datamodule import clean, prepare, read_sources
 
@@ -100,12 +101,26 @@ def test_a_list_of_issues_belongs_to_its_source(prepared, people, second, tmp_pa
     assert str(second / gone) in set(issues["path"])
 
 
+def test_originals_stand_in_the_batches(prepared, people, second, tmp_path):
+    fakes = [key for key, fake in json.loads((people / "meta.json").read_text()).items() if fake]
+    listed = tmp_path / "originals.csv"
+    pairs = [(fake, f"{fake.split('/')[0]}/0.png") for fake in fakes]
+    pd.DataFrame(pairs, columns=["deepfake", "original"]).to_csv(listed, index=False)
+    settings = {"faces.originals": json.dumps([str(listed), None]), "faces.forgery.share": 0.0}
+    faces, _ = prepared([people, second], **settings)
+    rows = faces.train_rows[faces.sampler().batch(0)].reshape(4, 2, 2)  # people, photos or deepfakes, two each
+    names = faces.table.frame["path"].str.rpartition("/")[2].to_numpy()
+    assert (names[rows[:2, 0]] == "0.png").all()
+    assert (faces.source[rows[2:]] == 1).all()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"batch.n_labels": 3}, "batch.n_labels: expected a multiple of 2"),
         ({"faces.issues": '["a.csv", "b.csv", "c.csv"]'}, "faces.issues: expected one for each of 2"),
         ({"faces.issues": "a.csv"}, "faces.issues: expected one for each of 2"),
+        ({"faces.originals": "a.csv"}, "faces.originals: expected one for each of 2"),
     ],
 )
 def test_what_does_not_fit_the_sources_is_said(prepared, people, second, settings, said):
@@ -126,6 +141,29 @@ def test_a_run_on_two_sources_trains_and_says_how_each_fares(trained, people, se
     assert len(figures["val_by_source"]) == 2
     for each in figures["val_by_source"].values():
         assert 0 <= each["challenge_eer"] <= 1
+        assert -1 <= each["regret_challenge_eer"] <= 1
+    rows = pd.read_csv(run / "metrics.csv")
+    eers = rows[[f"val_challenge_eer/{name}" for name in figures["val_by_source"]]]
+    np.testing.assert_array_equal(rows["val_worst_eer"], eers.max(axis=1))
+    assert figures["best_step"] == rows["step"][1:][rows["val_worst_eer"][1:].idxmin()]
+
+
+def test_validation_pairs_lie_within_sources_and_regret_is_a_difference(prepared, people, second, rng):
+    faces, _ = prepared([people, second], **{"faces.val_pairs": 121})
+    pairs = faces.pairs
+    source = faces.source[pairs.rows[np.stack([pairs.first, pairs.second])]]  # (2, n)
+    np.testing.assert_array_equal(source[0], source[1])
+    np.testing.assert_array_equal(source[0], pairs.source)
+    np.testing.assert_array_equal(np.bincount(pairs.source), [61, 60])
+    scores, cosines = rng.normal(size=(2, 121))
+    found = pairs.errors_by_source(scores, cosines)
+    for number, name in enumerate(faces.names):
+        rows = np.flatnonzero(pairs.source == number)
+        kinds = pairs.kind[rows]
+        for key, negative in (("challenge_eer", kinds != "same"), ("sv_eer", kinds == "impostor")):
+            of = [challenge_eer(each[rows][kinds == "same"], each[rows][negative]) for each in (scores, cosines)]
+            assert found[name][key] == of[0]
+            assert found[name][f"regret_{key}"] == of[0] - of[1]
 
 
 def test_each_source_draws_what_its_sampler_draws():

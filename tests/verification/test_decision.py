@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bonaface.errors import ConfigError, ModelError
-from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.calibration import Calibration, Logistic, OwnFakeRatio
 from bonaface.verification.decision import judge
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.scoring import similarity
@@ -71,7 +71,7 @@ def test_the_similarity_decides(angle, first, second, fmr):
     assert (made.decision == "same person") == (made.similarity >= made.threshold)
     assert 0 <= made.probability <= made.same <= 1
     if made.decision == "not genuine":
-        assert min(made.genuine) < 0.5
+        assert min(made.genuine) <= 0.5  # log-odds just below 0 round to it
     swapped = verdict(-angle, second, first, fmr)
     assert swapped.decision == made.decision
 
@@ -104,3 +104,20 @@ def test_what_cannot_be_judged():
         judge(*pair, None, VALIDATION)
     with pytest.raises(ModelError, match="not finite"):
         judge(photos(0, float("nan")), pair[1], CALIBRATION, VALIDATION)
+
+
+@pytest.mark.parametrize(
+    ("angle", "first", "second", "decision"),
+    [
+        (20, 5, 5, "same person"),
+        (20, 5, -5, "not genuine"),
+        (90, 5, 5, "different people"),
+        (20, -0.5, 5, "cannot tell"),
+    ],
+)
+def test_decisions_between_two_rivals(angle, first, second, decision):
+    calibration = replace(CALIBRATION, forged_below=-1.0, own_fake=OwnFakeRatio(4.0, 0.8, -1.0))
+    validation = Validation((Threshold(1e-3, 4.0, 3.9, 4.1, 900),), None, 900)
+    (made,) = judge(photos(0, first), photos(angle, second), calibration, validation)
+    assert made.decision == decision
+    assert made.probability == pytest.approx(1 / (1 + np.exp(-made.similarity)))
