@@ -11,16 +11,25 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from fusion import validation
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import Progress
 
 from bonaface.inference.embedder import load_embedder
 from bonaface.metrics.operating_points import auc
-from bonaface.training.datamodule import TrainingFaces
+from bonaface.training.datamodule import TrainingFaces, clean, prepare, read_sources
 from bonaface.training.module import val_embeddings
-from bonaface.training.run import load_run
+from bonaface.training.run import Run, load_run
 from bonaface.verification.embeddings import Embeddings
+
+
+def validation(run: Run, console: Console) -> tuple[TrainingFaces, Embeddings]:
+    """The run's validation photos and their embeddings by its best weights."""
+    with Progress(console=console, transient=True) as progress:
+        settings, batch = run.config.faces, run.config.batch
+        tables, _ = clean(read_sources(settings), settings, batch, console, progress)
+        faces = prepare(tables, run.model.views, settings, batch, run.config.seed, console, progress)
+    return faces, val_embeddings(run.model, faces)
 
 
 def identities(file: Path, detector: Path | None, faces: TrainingFaces) -> NDArray[np.float32]:
