@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.table import read_faces
+from bonaface.images.crops import EYES, face_square
 from bonaface.images.decoding import decode
-from bonaface.images.framing import EYES, face_square
 from bonaface.inference.embedder import load_embedder
 
 ImageArray = NDArray[np.uint8]

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import Batch, LabelledImages
-from bonaface.data.image_cache import FaceStore
+from bonaface.batches.augmentation import Augmentation
+from bonaface.batches.dataset import Batch, LabelledImages
+from bonaface.batches.image_cache import FaceStore
 from bonaface.data.table import read_faces
 from bonaface.forgery.batches import Forging, ForgingBatches, PairedForgeriesSampler, forged_classes
 from bonaface.forgery.methods import METHODS, forge
@@ -36,7 +36,7 @@ from bonaface.synthetic.identities import Recogniser
 SFACE_THRESHOLD = 0.363  # of the cosine, by OpenCV's documentation of FaceRecognizerSF
 TILE, COLUMNS = 96, 8
 
-Kind = Literal["frame", "aligned"]
+Kind = Literal["face_crop", "aligned"]
 
 
 def smooth(seed: int, side: int) -> NDArray[np.uint8]:
@@ -63,7 +63,7 @@ def speed(seconds: float) -> None:
     for side in (112, 160):
         for method in METHODS:
             print(f"{side} px  {method:15} {per_second(forger(method, side), seconds):7.0f} forgeries/s", flush=True)
-    kinds: list[tuple[Kind, int]] = [("aligned", 112), ("frame", 160)]
+    kinds: list[tuple[Kind, int]] = [("aligned", 112), ("face_crop", 160)]
     for kind, side in kinds:
         rate = per_second(batches(kind, side).__next__, seconds) * 48
         print(f"a batch of 24 photos and 24 forgeries, {kind} {side} px: {rate:.0f} images/s", flush=True)

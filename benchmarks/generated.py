@@ -19,8 +19,8 @@ from bonaface.data.table import read_faces
 from bonaface.forgery.camera import Camera
 from bonaface.forgery.methods import NEEDS_DONOR, forge
 from bonaface.images.alignment import Aligner
+from bonaface.images.crops import face_crop
 from bonaface.images.decoding import decode
-from bonaface.images.framing import frame
 from bonaface.inference.embedder import load_embedder
 from bonaface.metrics.operating_points import auc
 from bonaface.synthetic.generator import FaceGenerator, find_networks
@@ -33,12 +33,12 @@ CAMERA = Camera(SIZE, (75, 94))
 """Codes photos and forgeries alike."""
 
 
-def framed(images: Sequence[ImageArray], aligner: Aligner) -> list[Face]:
-    """The faces that are found, as frames of 160 px, and their points."""
+def face_crops(images: Sequence[ImageArray], aligner: Aligner) -> list[Face]:
+    """The faces that are found, as face crops of 160 px, and their points."""
     faces = []
     for image in images:
         points = aligner.align(image).points
-        cut = frame(image, SIZE, points)
+        cut = face_crop(image, SIZE, points)
         points = None if points is None else aligner.align(cut).points
         if points is not None:
             faces.append((cut, points))
@@ -62,10 +62,10 @@ def main() -> None:
         parser.error(f"{embedder.name} has no face detector")
     table = read_faces(options.faces)
     chosen = random.permutation(np.flatnonzero(~table.frame["is_fake"].to_numpy(dtype=bool)))[: options.photos]
-    photos = framed([decode(table.path(int(row))) for row in chosen], aligner)
+    photos = face_crops([decode(table.path(int(row))) for row in chosen], aligner)
     generator = FaceGenerator(find_networks(options.networks, Path(".bonaface-cache")))
     styles = generator.draw(random, options.drawn, TRUNCATION)
-    drawn = framed([generator.render(style, style, style) for style in styles], aligner)
+    drawn = face_crops([generator.render(style, style, style) for style in styles], aligner)
 
     made = {"photos": [photo for photo, _ in photos], "drawn, as they are": [face for face, _ in drawn]}
     for method in sorted(NEEDS_DONOR):

@@ -17,8 +17,8 @@ from typing import Any
 
 from results import RESULTS, Row
 
-from bonaface.evaluation.charts import round_ticks
-from bonaface.evaluation.svg import Axis, Chart
+from bonaface.charts.curves import round_ticks
+from bonaface.charts.svg import Axis, Chart
 from bonaface.io import atomic_write
 
 DOCS = Path(__file__).parents[1] / "docs"

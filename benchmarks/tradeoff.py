@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from bonaface.evaluation.svg import Axis, Chart
+from bonaface.charts.svg import Axis, Chart
 from bonaface.io import atomic_write
 
 STYLE = (

@@ -37,7 +37,7 @@ class PatternNetwork:
     name, dim, fingerprint = "patterns", 48, "ab" * 16
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.views = {"identity": InputSpec("frame", SIDE), "authenticity": InputSpec("frame", SIDE)}
+        self.views = {"identity": InputSpec("face_crop", SIDE), "authenticity": InputSpec("face_crop", SIDE)}
         self.seconds = seconds
         self.batches: list[int] = []
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bonaface.data.inspection import Inspection
 from bonaface.data.issues import COLUMNS
 from bonaface.data.table import FaceTable
-from bonaface.images.perceptual_hash import near_pairs
+from bonaface.images.copies import near_pairs
 
 __all__ = ["HeldOutSet", "leak_candidates", "leaks", "near_duplicates"]
 

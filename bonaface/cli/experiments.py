@@ -94,7 +94,7 @@ def _run_all(plan: Plan, trials: list[Trial], left: list[Trial], options: argpar
     from bonaface.experiments.results import is_done, is_timed
     from bonaface.experiments.runner import refuse_missing
     from bonaface.inference.ray_cluster import connected
-    from bonaface.training.tracking import check_tracking
+    from bonaface.tracking.callbacks import check_tracking
 
     refuse_missing(plan, left)
     for tracking in dict.fromkeys(trial.config.tracking for trial in left):
@@ -136,7 +136,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    from bonaface.training.mlflow import check_store, database_of, is_local
+    from bonaface.tracking.mlflow import check_store, database_of, is_local
 
     store = options.store or _store_of(options.file)
     database = database_of(store)

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _many(options: argparse.Namespace) -> int:
     """Writes the verdicts on many pairs; returns 1 where some could not be judged."""
-    from bonaface.data.path_pairs import read_path_pairs
+    from bonaface.data.pairs import read_path_pairs
     from bonaface.inference.verifier import load
 
     if options.first is not None or options.json or options.check:

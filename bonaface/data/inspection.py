@@ -15,8 +15,8 @@ from rich.progress import Progress
 
 from bonaface.errors import DataError
 from bonaface.images.alignment import Aligner
+from bonaface.images.copies import perceptual_hash
 from bonaface.images.decoding import decode_bytes
-from bonaface.images.perceptual_hash import perceptual_hash
 
 __all__ = ["FaceCounter", "Inspection", "inspect"]
 

@@ -1,4 +1,4 @@
-"""The challenge's test set: a folder of pairs, and the labels that say what each pair is."""
+"""Pairs of photos: folders of pairs, lists of pairs to verify, and the labels that say what each pair is."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.layouts import images_by_folder, is_pair, looks_like_pairs, unpadded
-from bonaface.data.text_tables import read_numbered_table
+from bonaface.data.text_tables import read_cells, read_numbered_table
 from bonaface.errors import DataError
 from bonaface.metrics import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd  # for labels: a folder of pairs is read without it
 
-__all__ = ["PairTable", "labels_of", "read_labels", "read_pairs"]
+__all__ = ["PairTable", "labels_of", "read_labels", "read_pairs", "read_path_pairs"]
 
 _EXPECTED = "expected <pair_id>/0.jpg and <pair_id>/1.jpg, directly or under images/"
 _COLUMNS = ("pair_id", "path_0", "path_1")
+_PATH_NAMES = (("path_0", "path_1"), ("first", "second"), ("a", "b"))
+_PATHS_EXPECTED = "expected the columns path_0 and path_1 (or first and second), optionally pair_id"
 _LABELS_EXPECTED = "expected a CSV with pair_id and label"
 _DETAILS = ["kind", "person_0", "person_1", "method_0", "method_1"]
 
@@ -87,6 +89,46 @@ def read_pairs(where: Path) -> PairTable:
         raise _no_pair(where / under, wrong, tree)
     rows = [(pair_id, f"{under}{pair_id}/{zero}", f"{under}{pair_id}/{one}") for pair_id, (zero, one) in tree.items()]
     return PairTable(where, *map(list, zip(*rows, strict=True)))
+
+
+def read_path_pairs(where: Path) -> PairTable:
+    r"""Reads a folder of pairs as :func:`read_pairs` does, or a CSV of two paths.
+
+    No image is opened. A relative path starts at the CSV's folder.
+
+    Args:
+        where: a folder, or a CSV in UTF-8 separated by commas, semicolons or tabs, with ``path_0`` and ``path_1`` or ``first`` and
+            ``second``; ``pair_id`` is the number of the row where it is absent.
+
+    Raises:
+        DataError: if it is neither, a column is missing, a row has no two paths, or a pair's id occurs twice.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "pairs.csv"
+        >>> _ = file.write_text("first;second\nann.jpg;bob.jpg\n")
+        >>> read_path_pairs(file).path_1
+        ['bob.jpg']
+    """
+    if not where.is_file():
+        return read_pairs(where)
+    header, rows, lines = read_cells(where, "a list of pairs", _PATHS_EXPECTED)
+    names = next((pair for pair in _PATH_NAMES if set(pair) <= set(header)), None)
+    if names is None:
+        raise DataError(f"{where}: has the columns {', '.join(header)[:80]}; {_PATHS_EXPECTED}")
+    if not rows:
+        raise DataError(f"{where}: has no rows; {_PATHS_EXPECTED}")
+    first, second = (header.index(name) for name in names)
+    known = header.index("pair_id") if "pair_id" in header else None
+    ids: dict[str, int] = {}
+    for number, (row, line) in enumerate(zip(rows, lines, strict=True)):
+        if not (row[first] and row[second]):
+            raise DataError(f"{where}: line {line}: expected two paths, got {', '.join(row)[:80]!r}")
+        pair_id = f"{number:08d}" if known is None else row[known]
+        if pair_id in ids:
+            raise DataError(f"{where}: line {line}: pair {pair_id} occurs twice; expected each once")
+        ids[pair_id] = line
+    return PairTable(where.parent, list(ids), [row[first] for row in rows], [row[second] for row in rows])
 
 
 def _no_pair(folder: Path, wrong: str, tree: dict[str, list[str]]) -> DataError:

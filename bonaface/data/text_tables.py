@@ -14,7 +14,7 @@ from bonaface.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_numbered_table", "read_text_table"]
+__all__ = ["read_cells", "read_numbered_table", "read_text_table"]
 
 
 def read_text_table(file: Path, what: str, expected: str) -> pd.DataFrame:
@@ -59,6 +59,24 @@ def read_numbered_table(
     """
     import pandas as pd
 
+    names, rows, lines = read_cells(file, what, expected, columns)
+    return pd.DataFrame(rows, columns=names, dtype=str), lines
+
+
+def read_cells(
+    file: Path, what: str, expected: str, columns: Sequence[str] = ()
+) -> tuple[list[str], list[list[str]], list[int]]:
+    """Names of the columns, stripped cells of each row, and the line of each row; needs no pandas.
+
+    Args:
+        file: the CSV.
+        what: the file should be, for messages.
+        expected: columns, for messages.
+        columns: that must be there; then there must be a row too.
+
+    Raises:
+        DataError: as ``read_numbered_table`` does.
+    """
     lines = list(io.StringIO(_text(file, what, expected), newline=""))
     header_at = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     header = lines[header_at] if header_at < len(lines) else ""
@@ -80,7 +98,7 @@ def read_numbered_table(
         raise DataError(f"{file}: isn't {what} as a CSV in UTF-8 ({where}); {expected}") from error
     if columns and not rows:
         raise DataError(f"{file}: has no rows; {expected}")
-    return pd.DataFrame(rows, columns=names, dtype=str), numbers
+    return names, rows, numbers
 
 
 def _text(file: Path, what: str, expected: str) -> str:

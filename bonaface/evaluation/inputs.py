@@ -20,8 +20,8 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.evaluation.figures import bootstrap_of, groups_of
 from bonaface.evaluation.scores import PairScores, read_scores, told_apart
 from bonaface.forgery.evaluation_sets import drawn_pairs
+from bonaface.images.copies import perceptual_hash
 from bonaface.images.decoding import decode
-from bonaface.images.perceptual_hash import perceptual_hash
 from bonaface.metrics import FMRS
 from bonaface.metrics.scores import checked_scores
 from bonaface.verification.threshold_fitting import fit_llr, thresholds_of_pairs

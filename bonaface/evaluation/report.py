@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from bonaface import __version__
 from bonaface.assets import ASSETS
-from bonaface.data.pairs import PairTable
-from bonaface.evaluation.charts import (
+from bonaface.charts.curves import (
     KIND_NAMES,
     Curve,
     det_chart,
@@ -28,9 +27,10 @@ from bonaface.evaluation.charts import (
     reliability_chart,
     roc_chart,
 )
+from bonaface.charts.svg import SERIES
+from bonaface.data.pairs import PairTable
 from bonaface.evaluation.figures import groups_of
 from bonaface.evaluation.scores import PairScores
-from bonaface.evaluation.svg import SERIES
 from bonaface.evaluation.wording import (
     comparison_verdict,
     copies_said,

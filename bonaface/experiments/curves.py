@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bonaface.evaluation.charts import round_ticks
-from bonaface.evaluation.svg import SERIES, Axis, Chart
+from bonaface.charts.curves import round_ticks
+from bonaface.charts.svg import SERIES, Axis, Chart
 from bonaface.experiments.results import RowResult
 
 __all__ = ["MEASURED", "REPORTED", "learning_chart", "rates_chart", "series_of"]

@@ -21,8 +21,8 @@ from bonaface.experiments.spec import Plan, TestPairs, Trial
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.score_pairs import score_pairs, write_submission
 from bonaface.metrics import eers_by_kind
-from bonaface.training.provenance import machine, source_commit
-from bonaface.training.tracking import send_figures
+from bonaface.tracking.callbacks import send_figures
+from bonaface.tracking.provenance import machine, source_commit
 from bonaface.training.train import train
 
 __all__ = ["measure_inference", "refuse_missing", "run_trial"]

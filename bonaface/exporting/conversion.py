@@ -82,7 +82,7 @@ def convert(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Fac
     description = Description(
         embedder.name,
         network.views,
-        prepare.frame_size,
+        prepare.crop_size,
         prepare.aligned_size,
         network.dim,
         embedder.calibration,

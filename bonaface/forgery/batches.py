@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import Batch, LabelledImages, TrainingBatches, stacked
-from bonaface.data.samplers import PairedFakesSampler, StepSampler
+from bonaface.batches.augmentation import Augmentation
+from bonaface.batches.dataset import Batch, LabelledImages, TrainingBatches, stacked
+from bonaface.batches.samplers import PairedFakesSampler, StepSampler
 from bonaface.errors import ConfigError
 from bonaface.forgery.blending import MEAN_POINTS
 from bonaface.forgery.camera import Camera, Framed
@@ -76,7 +76,7 @@ def forged_classes(
 class PairedForgeriesSampler:
     """Batches of people beside deepfakes of them, forged where the data has none: a StepSampler.
 
-    As :class:`~bonaface.data.samplers.PairedFakesSampler`, but every person with a photo is drawn; the rows of places
+    As :class:`~bonaface.batches.samplers.PairedFakesSampler`, but every person with a photo is drawn; the rows of places
     for deepfakes that hold a photo are to be forged from it, and it is one of the person's photos in the batch.
 
     Args:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.images.alignment import Aligner
-from bonaface.images.crops import InputSpec, kinds_of
-from bonaface.images.framing import frame
+from bonaface.images.crops import InputSpec, face_crop, kinds_of
 
 __all__ = ["Preprocessor", "test_images"]
 
@@ -24,14 +23,14 @@ class Preprocessor:
     """From a decoded photo to the images that views are cut from.
 
     Args:
-        kinds: which of ``frame`` and ``aligned`` are wanted.
-        frame_size: side of the frame in pixels.
+        kinds: which of ``face_crop`` and ``aligned`` are wanted.
+        crop_size: side of the face crop in pixels.
         aligned_size: side of the aligned face in pixels.
         detector: YuNet ONNX file or its content, or None for centre crops.
     """
 
     kinds: tuple[str, ...]
-    frame_size: int
+    crop_size: int
     aligned_size: int = 112
     detector: Path | bytes | None = None
     aligner: Aligner = field(init=False, compare=False)
@@ -41,38 +40,38 @@ class Preprocessor:
         object.__setattr__(self, "aligner", Aligner(self.detector, self.aligned_size))
 
     @classmethod
-    def of(cls, views: Mapping[str, InputSpec], frame_size: int, detector: Path | bytes | None) -> Preprocessor:
+    def of(cls, views: Mapping[str, InputSpec], crop_size: int, detector: Path | bytes | None) -> Preprocessor:
         """What the views of a model need.
 
         Raises:
-            ConfigError: if a crop does not fit the frame.
+            ConfigError: if a native-resolution crop does not fit the face crop.
         """
         for view in views.values():
-            view.check(frame_size)
+            view.check(crop_size)
         sizes = [view.size for view in views.values() if view.kind == "aligned"]
         kinds = kinds_of(views)
-        return cls(kinds, frame_size, max(sizes, default=112), detector)
+        return cls(kinds, crop_size, max(sizes, default=112), detector)
 
     def size(self, kind: str) -> int:
         """Side in pixels of the images of a kind."""
-        return self.frame_size if kind == "frame" else self.aligned_size
+        return self.crop_size if kind == "face_crop" else self.aligned_size
 
     def __call__(
         self, image: NDArray[np.uint8], faces: NDArray[np.float32] | None = None
     ) -> dict[str, NDArray[np.uint8]]:
-        """Images by kind, each ``(size, size, 3)``; see :func:`bonaface.images.framing.frame` for the frame.
+        """Images by kind, each ``(size, size, 3)``; see :func:`bonaface.images.crops.face_crop`.
 
         Args:
             image: RGB, shape ``(h, w, 3)``, uint8.
             faces: as :meth:`Aligner.faces` returns them, where they have been looked for; else the detector runs here.
         """
         made = {}
-        cut = self.detector is not None and image.shape[:2] != (self.frame_size, self.frame_size)
+        cut = self.detector is not None and image.shape[:2] != (self.crop_size, self.crop_size)
         face = None
         if cut or "aligned" in self.kinds:
             face = self.aligner.align(image) if faces is None else self.aligner.lay(image, faces)
-        if "frame" in self.kinds:
-            made["frame"] = frame(image, self.frame_size, None if face is None else face.points)
+        if "face_crop" in self.kinds:
+            made["face_crop"] = face_crop(image, self.crop_size, None if face is None else face.points)
         if "aligned" in self.kinds and face is not None:
             made["aligned"] = face.image
         return made
@@ -80,7 +79,10 @@ class Preprocessor:
     def fingerprint(self) -> str:
         """Changes whenever the images would."""
         detector = self.detector.read_bytes() if isinstance(self.detector, Path) else self.detector or b""
-        text = f"{_VERSION} {self.kinds} {self.frame_size} {self.aligned_size}".encode()
+        kinds = tuple(
+            "frame" if kind == "face_crop" else kind for kind in self.kinds
+        )  # by 0.1's name: galleries stay valid
+        text = f"{_VERSION} {kinds} {self.crop_size} {self.aligned_size}".encode()
         return hashlib.blake2b(text + detector, digest_size=16).hexdigest()
 
 

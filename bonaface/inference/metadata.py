@@ -10,7 +10,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bonaface import __version__
 from bonaface.errors import ModelError
@@ -30,6 +30,8 @@ PRECISION = "precision"
 """The key of what an OpenVINO model computes in, ``f32`` or ``bf16``; one without it computes in ``f32``."""
 _FORMAT = 1
 _BRANCHES = ("identity", "authenticity")
+_KINDS: dict[Literal["face_crop", "aligned"], str] = {"face_crop": "frame", "aligned": "aligned"}
+"""Kinds of images by their names in the file, which are as old as its format; so is ``frame_size``."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Description:
     Args:
         name: what messages call it.
         views: what each branch looks at; the graph's outputs have these names.
-        frame_size: side in pixels of the frame.
+        crop_size: side in pixels of the face crop.
         aligned_size: side in pixels of the aligned face.
         dim: length of an identity vector.
         calibration: of its scores; None for a plain recogniser.
@@ -50,7 +52,7 @@ class Description:
 
     name: str
     views: Mapping[str, InputSpec]
-    frame_size: int
+    crop_size: int
     aligned_size: int
     dim: int
     calibration: Calibration | None = None
@@ -65,22 +67,22 @@ class Description:
             ModelError: if the detector is none that OpenCV reads.
         """
         kinds = kinds_of(self.views)
-        return Preprocessor(kinds, self.frame_size, self.aligned_size, self.detector)
+        return Preprocessor(kinds, self.crop_size, self.aligned_size, self.detector)
 
     def side(self, branch: str) -> int:
         """Side in pixels of the images that a branch is given."""
         view = self.views[branch]
         if view.crop and not view.corners:
             return view.size
-        return self.frame_size if view.kind == "frame" else self.aligned_size
+        return self.crop_size if view.kind == "face_crop" else self.aligned_size
 
     def as_metadata(self) -> dict[str, str]:
         """Texts by key, as ONNX's metadata_props and OpenVINO's rt_info hold them."""
         settings = {
             "format": _FORMAT,
             "name": self.name,
-            "views": {name: asdict(view) for name, view in self.views.items()},
-            "frame_size": self.frame_size,
+            "views": {name: asdict(view) | {"kind": _KINDS[view.kind]} for name, view in self.views.items()},
+            "frame_size": self.crop_size,
             "aligned_size": self.aligned_size,
             "dim": self.dim,
             "calibration": self.calibration and self.calibration.as_dict(),
@@ -114,7 +116,8 @@ class Description:
 
     @classmethod
     def _read(cls, settings: Mapping[str, Any], metadata: Mapping[str, str]) -> Description:
-        views = {name: InputSpec(**view) for name, view in settings["views"].items()}
+        kinds = {old: kind for kind, old in _KINDS.items()}
+        views = {name: InputSpec(**view | {"kind": kinds[view["kind"]]}) for name, view in settings["views"].items()}
         if "identity" not in views or not set(views) <= set(_BRANCHES):
             raise ValueError(f"views of {sorted(views)}")
         sizes = [

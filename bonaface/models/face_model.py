@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -127,8 +126,7 @@ def _branch(config: BranchConfig, dim: int | None, files: Path | None, five_crop
         backbone = f"onnx:{files / Path(rest).name}" if family == "onnx" else config.backbone
         config = dataclasses.replace(config, weights="none", backbone=backbone)
     network = build_backbone(config.backbone, config.weights, config.size, config.sees)
-    kind: Literal["aligned", "frame"] = "aligned" if config.view == "aligned" else "frame"
-    return Branch(network, dim, InputSpec(kind, network.size, config.crop, five_crop), config.frozen)
+    return Branch(network, dim, InputSpec(config.view, network.size, config.crop, five_crop), config.frozen)
 
 
 def joined_embeddings(parts: Sequence[tuple[Tensor, Tensor | None]]) -> Embeddings:

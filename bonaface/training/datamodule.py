@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import DataLoader
 
+from bonaface.batches.augmentation import Augmentation, torchvision_transforms
+from bonaface.batches.dataset import LabelledImages, TestBatches, TrainingBatches
+from bonaface.batches.image_cache import FaceStore, open_store
+from bonaface.batches.samplers import BalanceSampler, EachSource, PairedFakesSampler, StepSampler
 from bonaface.config import BatchConfig, FacesConfig, ForgeryConfig
-from bonaface.data.augmentation import Augmentation, torchvision_transforms
-from bonaface.data.dataset import LabelledImages, TestBatches, TrainingBatches
 from bonaface.data.filters import MIN_CLASS_SIZE, drop_issues, find_issues
-from bonaface.data.image_cache import FaceStore, open_store
 from bonaface.data.issues import COLUMNS, apply_issues, combined, read_issues
 from bonaface.data.originals import read_originals
-from bonaface.data.samplers import BalanceSampler, EachSource, PairedFakesSampler, StepSampler
 from bonaface.data.splits import split_by_person
 from bonaface.data.table import FaceTable, class_labels, merged, read_faces
 from bonaface.errors import ConfigError

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bonaface.batches.samplers import StepSampler
 from bonaface.config import LossConfig, OptimizerConfig
-from bonaface.data.samplers import StepSampler
 from bonaface.losses import AuthenticityLoss, LossValue, build_loss, has_prototypes
 from bonaface.models.depthwise import FastDepthwise
 from bonaface.models.face_model import FaceModel, joined_embeddings

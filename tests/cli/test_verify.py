@@ -89,7 +89,7 @@ def test_many_pairs_become_a_table(pair, tiny_exported, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ("", "of no name"),
+        ("", "it is empty"),
         ("x,y\n1,2\n", "has the columns x, y"),
         ("path_0,path_1\n", "has no rows"),
         ("path_0,path_1\na.png\n", "line 2: expected two paths"),

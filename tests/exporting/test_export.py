@@ -153,7 +153,9 @@ def test_fingerprints_of_a_run_and_its_export_differ(tiny_embedder, tiny_exporte
     exported = load_embedder(str(tiny_exported))
     again = load_embedder(str(tiny_exported))
     assert exported.fingerprint == again.fingerprint != tiny_embedder.fingerprint
-    assert dataclasses.replace(exported, preprocess=Preprocessor(("frame",), 48)).fingerprint != exported.fingerprint
+    assert (
+        dataclasses.replace(exported, preprocess=Preprocessor(("face_crop",), 48)).fingerprint != exported.fingerprint
+    )
 
 
 @pytest.mark.parametrize("form", ["onnx-int8", "openvino-int8"])

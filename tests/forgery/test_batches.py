@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import LabelledImages
-from bonaface.data.image_cache import FaceStore
-from bonaface.data.samplers import PairedFakesSampler
+from bonaface.batches.augmentation import Augmentation
+from bonaface.batches.dataset import LabelledImages
+from bonaface.batches.image_cache import FaceStore
+from bonaface.batches.samplers import PairedFakesSampler
 from bonaface.errors import ConfigError
 from bonaface.forgery.batches import Forging, ForgingBatches, PairedForgeriesSampler, check_methods, forged_classes
 from bonaface.images.crops import InputSpec
@@ -24,7 +24,7 @@ from bonaface.images.crops import InputSpec
 PEOPLE, PHOTOS = 5, 4
 WHO = np.repeat(np.arange(PEOPLE), PHOTOS)
 REAL = np.zeros(len(WHO), bool)
-VIEWS = {"identity": InputSpec("aligned", 48), "authenticity": InputSpec("frame", 64)}
+VIEWS = {"identity": InputSpec("aligned", 48), "authenticity": InputSpec("face_crop", 64)}
 
 
 def store() -> FaceStore:
@@ -35,7 +35,7 @@ def store() -> FaceStore:
     def enlarged(side: int) -> NDArray[np.uint8]:
         return coarse.repeat(side // 4, 1).repeat(side // 4, 2).astype(np.uint8)
 
-    return FaceStore({"aligned": enlarged(48), "frame": enlarged(64)})
+    return FaceStore({"aligned": enlarged(48), "face_crop": enlarged(64)})
 
 
 @pytest.fixture

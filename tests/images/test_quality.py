@@ -29,7 +29,7 @@ def png(image):
 
 
 def read(image, detector=YUNET):
-    return read_photo(png(image), Preprocessor(("frame",), 160, 112, detector), "photo.png")
+    return read_photo(png(image), Preprocessor(("face_crop",), 160, 112, detector), "photo.png")
 
 
 @needs_yunet
@@ -92,7 +92,7 @@ def test_without_a_detector_nothing_is_looked_for(face):
 
 def test_no_image():
     with pytest.raises(DataError, match=r"photo\.png: is a web page"):
-        read_photo(b"<html>404", Preprocessor(("frame",), 160), "photo.png")
+        read_photo(b"<html>404", Preprocessor(("face_crop",), 160), "photo.png")
 
 
 GOOD = FaceQuality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)

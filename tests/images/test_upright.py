@@ -23,7 +23,7 @@ def people(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def preprocess():
-    return Preprocessor(("frame",), 160, 112, shipped_detector())
+    return Preprocessor(("face_crop",), 160, 112, shipped_detector())
 
 
 def test_the_network_is_small():

@@ -35,7 +35,7 @@ def face(people):
 
 @pytest.fixture(scope="module")
 def preprocess():
-    return Preprocessor(("aligned", "frame"), 160, 112, shipped_detector())
+    return Preprocessor(("aligned", "face_crop"), 160, 112, shipped_detector())
 
 
 def grey(value: int) -> np.ndarray:

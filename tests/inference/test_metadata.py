@@ -11,7 +11,7 @@ from bonaface.errors import ModelError
 from bonaface.images.crops import InputSpec
 from bonaface.inference.metadata import KEYS, MARK, Description
 
-VIEWS = {"identity": InputSpec("aligned", 112), "authenticity": InputSpec("frame", 112, True, True)}
+VIEWS = {"identity": InputSpec("aligned", 112), "authenticity": InputSpec("face_crop", 112, True, True)}
 WHOLE = Description("net", VIEWS, 160, 112, 512, CALIBRATION, VALIDATION, "# Card\n\n»ß«", b"\x00YuNet\xff")
 
 
@@ -28,7 +28,7 @@ def test_it_is_read_back_as_it_was(description):
 
 def test_sides():
     assert (WHOLE.side("identity"), WHOLE.side("authenticity")) == (112, 160)
-    centre = Description("c", {"identity": InputSpec("frame", 96, True)}, 160, 112, 8)
+    centre = Description("c", {"identity": InputSpec("face_crop", 96, True)}, 160, 112, 8)
     assert centre.side("identity") == 96
 
 
@@ -40,6 +40,7 @@ def test_sides():
         (("views", "identity", "size"), "112"),
         (("views", "identity", "size"), -1),
         (("views", "identity", "shape"), 3),
+        (("views", "identity", "kind"), "portrait"),
         (("frame_size",), None),
         (("frame_size",), 10**9),
         (("dim",), 0.5),

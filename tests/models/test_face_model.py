@@ -17,7 +17,7 @@ pytest_plugins = ("tiny_networks",)
 
 def branch(dim=None, frozen=False, seed=0):
     torch.manual_seed(seed)
-    return Branch(build_backbone("timm:test_resnet", "none", 32), dim, InputSpec("frame", 32), frozen)
+    return Branch(build_backbone("timm:test_resnet", "none", 32), dim, InputSpec("face_crop", 32), frozen)
 
 
 def images(n=4, seed=0):
@@ -97,7 +97,10 @@ def test_build_model():
     )
     model = build_model(config)
     assert model.flip_tta
-    assert model.views == {"identity": InputSpec("frame", 48), "authenticity": InputSpec("frame", 24, crop=True)}
+    assert model.views == {
+        "identity": InputSpec("face_crop", 48),
+        "authenticity": InputSpec("face_crop", 24, crop=True),
+    }
     assert (model.identity.dim, model.identity.frozen) == (5, True)
     assert (model.authenticity.dim, model.authenticity.frozen) == (1, False)
     with pytest.raises(ConfigError, match="no backbone"):

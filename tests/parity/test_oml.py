@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bonaface.data.samplers import BalanceSampler
+from bonaface.batches.samplers import BalanceSampler
 from bonaface.errors import ConfigError
 from bonaface.losses.triplet import cosine_triplet, soft_triplet, triplet
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.data.samplers import EachSource, PairedFakesSampler
+from bonaface.batches.samplers import EachSource, PairedFakesSampler
 from bonaface.errors import ConfigError, DataError
 from bonaface.metrics import challenge_eer
 from bonaface.models.face_model import build_model

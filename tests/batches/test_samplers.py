@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bonaface.data.samplers import BalanceSampler, PairedFakesSampler
+from bonaface.batches.samplers import BalanceSampler, PairedFakesSampler
 from bonaface.errors import ConfigError, DataError
 
 sizes = st.lists(st.integers(2, 7), min_size=2, max_size=15)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-import bonaface.data.image_cache as loading
-from bonaface.data.augmentation import Augmentation
-from bonaface.data.dataset import Batch, LabelledImages, TestBatches, TrainingBatches
-from bonaface.data.image_cache import open_store
-from bonaface.data.samplers import BalanceSampler
+import bonaface.batches.image_cache as loading
+from bonaface.batches.augmentation import Augmentation
+from bonaface.batches.dataset import Batch, LabelledImages, TestBatches, TrainingBatches
+from bonaface.batches.image_cache import open_store
+from bonaface.batches.samplers import BalanceSampler
 from bonaface.data.table import FaceTable, read_faces
 from bonaface.errors import ConfigError, DataError
 from bonaface.images.alignment import Aligner
@@ -19,7 +19,7 @@ from bonaface.images.crops import InputSpec, centre_crop, square
 from bonaface.images.decoding import decode
 from bonaface.images.preprocessing import Preprocessor
 
-VIEWS = {"identity": InputSpec("aligned", 24), "authenticity": InputSpec("frame", 20, crop=True)}
+VIEWS = {"identity": InputSpec("aligned", 24), "authenticity": InputSpec("face_crop", 20, crop=True)}
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def equal(one: Batch, other: Batch) -> bool:
 
 
 def test_preparer(prepare):
-    assert prepare.kinds == ("aligned", "frame")
-    assert (prepare.size("frame"), prepare.size("aligned")) == (32, 24)
-    assert Preprocessor.of({"identity": InputSpec("frame", 224)}, 64, None).kinds == ("frame",)
+    assert prepare.kinds == ("aligned", "face_crop")
+    assert (prepare.size("face_crop"), prepare.size("aligned")) == (32, 24)
+    assert Preprocessor.of({"identity": InputSpec("face_crop", 224)}, 64, None).kinds == ("face_crop",)
     with pytest.raises(ConfigError, match="does not fit a face crop of 16"):
         Preprocessor.of(VIEWS, 16, None)
 
@@ -68,7 +68,7 @@ def test_the_store_equals_decoding(table, store):
     aligner = Aligner(None, 24)
     assert {kind: array.shape for kind, array in store.arrays.items()} == {
         "aligned": (9, 24, 24, 3),
-        "frame": (9, 32, 32, 3),
+        "face_crop": (9, 32, 32, 3),
     }
     for row in range(len(table)):
         image = decode(table.path(row))
@@ -89,17 +89,17 @@ def test_the_store_is_reused(table, prepare, store, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "decode", None)  # nobody may decode again
     again = open_store(table, prepare, tmp_path / "cache")
     assert done.stat().st_mtime_ns == before
-    np.testing.assert_array_equal(again.arrays["frame"], store.arrays["frame"])
-    assert json.loads(done.read_text()) == {"images": 9, "kinds": ["aligned", "frame"]}
+    np.testing.assert_array_equal(again.arrays["face_crop"], store.arrays["face_crop"])
+    assert json.loads(done.read_text()) == {"images": 9, "kinds": ["aligned", "face_crop"]}
 
 
 def test_a_changed_file_is_decoded_again(table, prepare, store, tmp_path, write_image):
-    was = np.array(store.arrays["frame"])
+    was = np.array(store.arrays["face_crop"])
     write_image(table.path(4), size=40)
     again = open_store(table, prepare, tmp_path / "cache")
-    np.testing.assert_array_equal(again.arrays["frame"][4], square(decode(table.path(4)), 32))
-    assert not np.array_equal(again.arrays["frame"][4], was[4])
-    np.testing.assert_array_equal(np.delete(again.arrays["frame"], 4, 0), np.delete(was, 4, 0))
+    np.testing.assert_array_equal(again.arrays["face_crop"][4], square(decode(table.path(4)), 32))
+    assert not np.array_equal(again.arrays["face_crop"][4], was[4])
+    np.testing.assert_array_equal(np.delete(again.arrays["face_crop"], 4, 0), np.delete(was, 4, 0))
 
 
 def test_the_time_of_a_file_counts(table, prepare, store, tmp_path):
@@ -110,11 +110,11 @@ def test_the_time_of_a_file_counts(table, prepare, store, tmp_path):
 
 
 def test_other_settings_are_another_store(table, store, tmp_path):
-    frames = open_store(table, Preprocessor.of({"identity": InputSpec("frame", 99)}, 16, None), tmp_path / "cache")
-    assert frames.arrays["frame"].shape == (9, 16, 16, 3)
+    crops = open_store(table, Preprocessor.of({"identity": InputSpec("face_crop", 99)}, 16, None), tmp_path / "cache")
+    assert crops.arrays["face_crop"].shape == (9, 16, 16, 3)
     part = FaceTable(table.root, table.frame.iloc[2:].reset_index(drop=True))
     fewer = open_store(part, Preprocessor.of(VIEWS, 32, None), tmp_path / "cache")
-    np.testing.assert_array_equal(fewer.arrays["frame"], store.arrays["frame"][2:])
+    np.testing.assert_array_equal(fewer.arrays["face_crop"], store.arrays["face_crop"][2:])
     assert len(list((tmp_path / "cache").glob("*/done.json"))) == 3
 
 
@@ -132,7 +132,7 @@ def test_a_stop_in_the_middle_leaves_no_store(table, prepare, tmp_path, monkeypa
     assert [file for file in cache.iterdir() if file.suffix != ".lock"] == []
     monkeypatch.undo()
     whole = open_store(table, prepare, cache)
-    np.testing.assert_array_equal(whole.arrays["frame"][8], square(decode(table.path(8)), 32))
+    np.testing.assert_array_equal(whole.arrays["face_crop"][8], square(decode(table.path(8)), 32))
 
 
 def test_what_a_kill_left_is_not_taken(table, prepare, store, tmp_path):
@@ -141,7 +141,7 @@ def test_what_a_kill_left_is_not_taken(table, prepare, store, tmp_path):
     done.unlink()
     np.save(done.parent / "frame.npy", np.zeros(3))
     again = open_store(table, prepare, tmp_path / "cache")
-    assert again.arrays["frame"].shape == (9, 32, 32, 3)
+    assert again.arrays["face_crop"].shape == (9, 32, 32, 3)
 
 
 def test_an_unreadable_image_is_named(table, prepare, tmp_path):
@@ -201,7 +201,7 @@ def test_a_batch_is_a_function_of_its_step(store):
 
 def test_views_of_one_image_are_augmented_alike_up_to_the_crop(store):
     """Both branches look at the same variant: mirrored in one is mirrored in the other."""
-    both = {"a": InputSpec("frame", 32), "b": InputSpec("frame", 32)}
+    both = {"a": InputSpec("face_crop", 32), "b": InputSpec("face_crop", 32)}
     batch = batches(store, views=both)[0]
     assert torch.equal(batch.images["a"], batch.images["b"])
 
@@ -222,7 +222,7 @@ def test_test_batches(store):
     assert [len(part["identity"]) for part in parts] == [2, 2, 1]
     whole = torch.cat([part["authenticity"] for part in parts]).permute(0, 2, 3, 1).numpy()
     for place, row in enumerate(rows):
-        np.testing.assert_array_equal(whole[place], centre_crop(store.arrays["frame"][row], 20))
+        np.testing.assert_array_equal(whole[place], centre_crop(store.arrays["face_crop"][row], 20))
     with pytest.raises(IndexError):
         made[3]
     assert len(TestBatches(store, rows[:0], VIEWS, 2)) == 0

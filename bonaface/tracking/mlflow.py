@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bonaface.errors import ConfigError
 from bonaface.io import atomic_write
-from bonaface.training.provenance import installed_packages, machine, source_commit
+from bonaface.tracking.provenance import installed_packages, machine, source_commit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

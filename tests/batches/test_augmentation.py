@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from bonaface.data.augmentation import Augmentation, degrade, torchvision_transforms
+from bonaface.batches.augmentation import Augmentation, degrade, torchvision_transforms
 from bonaface.errors import ConfigError
 from bonaface.images.crops import InputSpec
 
-FRAME = InputSpec("frame", 48)
+FACE_CROP = InputSpec("face_crop", 48)
 ALL = (("ColorJitter", {"brightness": 0.5}), ("RandomRotation", {"degrees": 20}), ("RandomErasing", {"p": 0.5}))
 
 
@@ -24,25 +24,25 @@ def generator(seed):
 
 
 def test_nothing_asked_for_nothing_done(face):
-    made = Augmentation()(face, FRAME, generator(0))
+    made = Augmentation()(face, FACE_CROP, generator(0))
     np.testing.assert_array_equal(made, face)
 
 
 def test_flip_always_and_never(face):
     for seed in range(20):
-        np.testing.assert_array_equal(Augmentation(flip=1.0)(face, FRAME, generator(seed)), face[:, ::-1])
-        np.testing.assert_array_equal(Augmentation(flip=0.0)(face, FRAME, generator(seed)), face)
+        np.testing.assert_array_equal(Augmentation(flip=1.0)(face, FACE_CROP, generator(seed)), face[:, ::-1])
+        np.testing.assert_array_equal(Augmentation(flip=0.0)(face, FACE_CROP, generator(seed)), face)
 
 
 def test_flip_as_often_as_said(face):
     augmentation = Augmentation(flip=0.3)
-    flipped = sum(not np.array_equal(augmentation(face, FRAME, generator(seed)), face) for seed in range(1000))
+    flipped = sum(not np.array_equal(augmentation(face, FACE_CROP, generator(seed)), face) for seed in range(1000))
     assert 250 < flipped < 350  # 0.3 +- 3.4 standard errors
 
 
 def test_degrade_always_and_never(face):
     changed = [
-        sum(not np.array_equal(Augmentation(degrade=p)(face, FRAME, generator(seed)), face) for seed in range(100))
+        sum(not np.array_equal(Augmentation(degrade=p)(face, FACE_CROP, generator(seed)), face) for seed in range(100))
         for p in (0.0, 1.0)
     ]
     # Each step may be left out: all are in (0.6 * 0.65 * 0.85 * 0.55 * 0.6 * 0.92 * 0.65 * 0.88 * 0.7 * 0.7 * 0.4) = 1 of 100.
@@ -89,7 +89,7 @@ def test_degrade_of_any_shape(shape):
     [Augmentation(0.5), Augmentation(0.5, 0.8), Augmentation(0.5, 0.8, torchvision_transforms(ALL))],
     ids=["flip", "degrade", "transforms"],
 )
-@pytest.mark.parametrize("view", [FRAME, InputSpec("frame", 30, crop=True)], ids=["frame", "crop"])
+@pytest.mark.parametrize("view", [FACE_CROP, InputSpec("face_crop", 30, crop=True)], ids=["face_crop", "crop"])
 def test_the_generator_decides(face, augmentation, view):
     for seed in range(10):
         once, again = (augmentation(face, view, generator(seed)) for _ in range(2))
@@ -106,7 +106,7 @@ def test_torchs_generator_is_left_alone_and_not_listened_to(face):
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - the point is that nobody draws from it
         state, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-        made.append(augmentation(face, FRAME, generator(3)))
+        made.append(augmentation(face, FACE_CROP, generator(3)))
         assert torch.equal(torch.get_rng_state(), state)
         np.testing.assert_array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
     np.testing.assert_array_equal(*made)
@@ -114,10 +114,10 @@ def test_torchs_generator_is_left_alone_and_not_listened_to(face):
 
 def test_transforms_are_applied_in_turn(face):
     grey = torchvision_transforms([("Grayscale", {"num_output_channels": 3})])
-    made = Augmentation(transforms=grey)(face, FRAME, generator(0))
+    made = Augmentation(transforms=grey)(face, FACE_CROP, generator(0))
     assert (made[:, :, 0] == made[:, :, 1]).all()
     flips = torchvision_transforms([("RandomHorizontalFlip", {"p": 1.0}), ("RandomVerticalFlip", {"p": 1.0})])
-    np.testing.assert_array_equal(Augmentation(transforms=flips)(face, FRAME, generator(0)), face[::-1, ::-1])
+    np.testing.assert_array_equal(Augmentation(transforms=flips)(face, FACE_CROP, generator(0)), face[::-1, ::-1])
 
 
 @pytest.mark.parametrize(

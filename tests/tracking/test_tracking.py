@@ -13,9 +13,9 @@ from rich.console import Console
 
 from bonaface.config import TrackingConfig
 from bonaface.errors import ConfigError
-from bonaface.training import tracking
-from bonaface.training.mlflow import MlflowEntry, check_store
-from bonaface.training.tracking import check_tracking, send_figures
+from bonaface.tracking import callbacks
+from bonaface.tracking.callbacks import check_tracking, send_figures
+from bonaface.tracking.mlflow import MlflowEntry, check_store
 from bonaface.training.train import train
 
 mlflow = pytest.importorskip("mlflow")
@@ -52,7 +52,7 @@ def test_a_file_that_is_no_database(tmp_path):
 
 
 def test_a_locked_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("bonaface.training.mlflow._PATIENCE", 0.1)
+    monkeypatch.setattr("bonaface.tracking.mlflow._PATIENCE", 0.1)
     uri = store(tmp_path / "mlflow.db", "ffffffffffff")
     with sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -75,7 +75,7 @@ def test_a_package_that_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
     with pytest.raises(ConfigError, match=r"needs MLflow: install it by pip install 'bonaface\[experiments\]'"):
         check_tracking(TrackingConfig(mlflow="sqlite:///x.db"))
-    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="needs TensorBoard"):
         check_tracking(TrackingConfig(tensorboard=True))
 
@@ -122,7 +122,7 @@ def test_a_store_that_fails_meanwhile_costs_no_training(config, tmp_path, monkey
     def fails(*arguments, **named):
         raise OSError("the server\nis gone")
 
-    monkeypatch.setattr(tracking, "check_store", lambda uri: None)
+    monkeypatch.setattr(callbacks, "check_store", lambda uri: None)
     for name in ("begin", "figures", "end"):
         monkeypatch.setattr(MlflowEntry, name, fails)
     said = io.StringIO()

@@ -16,7 +16,7 @@ from rich.console import Console
 from bonaface.config import TrackingConfig, TrainConfig
 from bonaface.config_io import settings_by_name
 from bonaface.errors import ConfigError
-from bonaface.training.mlflow import MlflowEntry, check_store
+from bonaface.tracking.mlflow import MlflowEntry, check_store
 
 __all__ = ["check_tracking", "send_figures", "tracked"]
 

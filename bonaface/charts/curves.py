@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from bonaface.evaluation.svg import Axis, Chart
+from bonaface.charts.svg import Axis, Chart
 from bonaface.metrics import det_points, roc_points
 
 __all__ = ["KIND_NAMES", "Curve", "det_chart", "histogram_chart", "reliability_chart", "roc_chart", "round_ticks"]

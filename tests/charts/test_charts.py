@@ -1,18 +1,12 @@
 """Charts are well-formed whatever the scores and names."""
 
-import base64
-import io
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from bonaface.evaluation.charts import det_chart, histogram_chart, reliability_chart, roc_chart
-from bonaface.evaluation.report import worst_rows
-from bonaface.evaluation.svg import Axis, Chart
-from bonaface.images.thumbnails import thumbnail
+from bonaface.charts.curves import det_chart, histogram_chart, reliability_chart, roc_chart
+from bonaface.charts.svg import Axis, Chart
 
 SCORES = {
     "normal": (np.linspace(0, 1, 50), np.linspace(-0.5, 0.6, 80)),
@@ -81,19 +75,3 @@ def test_dots_grow_with_their_weight() -> None:
     rows = [{"predicted": 0.1, "observed": 0.2, "weight": 0.1}, {"predicted": 0.9, "observed": 0.8, "weight": 0.9}]
     small, large = marks(reliability_chart(rows, "t"), "circle")
     assert float(small.attrib["r"]) < float(large.attrib["r"])
-
-
-def test_the_worst_come_first() -> None:
-    scores = np.array([0.5, 0.1, 0.9, 0.1])
-    assert worst_rows(scores, np.ones(4, bool), True, 3).tolist() == [1, 3, 0]
-    assert worst_rows(scores, np.array([True, True, False, True]), False, 9).tolist() == [0, 1, 3]
-
-
-def test_a_thumbnail_is_a_small_jpeg(tmp_path: Path, write_image) -> None:
-    uri = thumbnail(write_image(tmp_path / "a.png", 200))
-    head, _, data = uri.partition(",")
-    image = Image.open(io.BytesIO(base64.b64decode(data)))
-    assert head == "data:image/jpeg;base64"
-    assert image.size == (96, 96)
-    (tmp_path / "b.jpg").write_text("no image")
-    assert thumbnail(tmp_path / "b.jpg") == ""

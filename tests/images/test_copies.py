@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bonaface.images import perceptual_hash as perceptual
-from bonaface.images.perceptual_hash import near_pairs, perceptual_hash
+from bonaface.images import copies
+from bonaface.images.copies import near_pairs, perceptual_hash
 
 
 def scene(seed: int, size: int = 128) -> np.ndarray:
@@ -71,7 +71,7 @@ def test_large_sets_are_looked_up_in_tables(monkeypatch: pytest.MonkeyPatch) -> 
         flips = rng.choice(64, row % 8, replace=False)
         values[row + 1] = values[row] ^ np.bitwise_or.reduce(np.uint64(1) << flips.astype(np.uint64), initial=0)
     expected = near_pairs(values, 7)
-    monkeypatch.setattr(perceptual, "_EXACT_UP_TO", 100)
+    monkeypatch.setattr(copies, "_EXACT_UP_TO", 100)
     found = near_pairs(values, 7)
     assert len(expected[0]) >= 200
     np.testing.assert_array_equal(found[0], expected[0])

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bonaface.data.augmentation import Augmentation
-from bonaface.data.image_cache import FaceStore
-from bonaface.data.samplers import StepSampler
+from bonaface.batches.augmentation import Augmentation
+from bonaface.batches.image_cache import FaceStore
+from bonaface.batches.samplers import StepSampler
 from bonaface.images.crops import InputSpec
 
 __all__ = ["Batch", "LabelledImages", "TestBatches", "TrainingBatches", "stacked"]

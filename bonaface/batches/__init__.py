@@ -1,0 +1,1 @@
+"""Training batches: images drawn, decoded once, augmented and stacked."""

@@ -1,0 +1,1 @@
+"""Records of a run beside its folder: MLflow, TensorBoard, and where its figures come from."""
