@@ -1,15 +1,20 @@
-"""Growth of a gallery of random people: insert rate, search and look-up times, recall against exact search, deletion.
+"""The databases under a gallery, side by side: random people enrolled, found, deleted, and the process killed while it writes.
 
-    python benchmarks/gallery.py [--people 100000] [--dim 512] [--uri /tmp/bench.db]
+    python benchmarks/gallery.py [--photos 1000 100000] [--kinds sqlite milvus-lite] [--kills 20]
 
-Half of the queries are noisy copies of enrolled photos, as another photo of the person would be, half are strangers.
+Each figure but the first is of a new process that opens the gallery. Half of the queries are noisy copies of enrolled photos, as
+another photo of the person would be, half are strangers. Prints one Markdown table for each number of photos.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
-import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -25,26 +30,25 @@ from bonaface.gallery.people import NewPhoto, as_row
 
 Vectors = NDArray[np.float32]
 
+KINDS = {"sqlite": "bench.sqlite", "milvus-lite": "bench.db"}
+_DIM = 512
+_MARK = ModelMark("random", "0" * 32, _DIM, True)
+_BATCH = 500
+_QUERIES = 200
 
-def people(count: int, dim: int, rng: np.random.Generator) -> Vectors:
-    """Random unit vectors, ``(count, dim)``."""
-    vectors = rng.standard_normal((count, dim), np.float32)
+
+def people(count: int, rng: np.random.Generator) -> Vectors:
+    """Random unit vectors, ``(count, 512)``."""
+    vectors = rng.standard_normal((count, _DIM), np.float32)
     unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
 
 
-def enrol(gallery: Gallery, vectors: Vectors, batch: int) -> float:
-    """Photos a second, put in as a re-embedding does: ``batch`` at a time."""
-    started = time.perf_counter()
-    for start in range(0, len(vectors), batch):
-        part = vectors[start : start + batch]
-        rows = [
-            as_row(f"p{start + n}", f"{start + n:032x}", NewPhoto(b"", vector, 0.0), 0.0)
-            for n, vector in enumerate(part)
-        ]
-        gallery.database.write(rows)
-    gallery.database.flush()
-    return len(vectors) / (time.perf_counter() - started)
+def queries_of(vectors: Vectors, rng: np.random.Generator) -> Vectors:
+    """Half near an enrolled photo, half strangers, ``(200, 512)``."""
+    half = _QUERIES // 2
+    near = 0.7 * vectors[rng.choice(len(vectors), half)] + 0.7 * people(half, rng)
+    return np.concatenate([near / np.linalg.norm(near, axis=1, keepdims=True), people(half, rng)])
 
 
 def timed(calls: Iterable[Callable[[], object]]) -> str:
@@ -54,51 +58,138 @@ def timed(calls: Iterable[Callable[[], object]]) -> str:
         started = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - started)
-    return f"p50 {1e3 * np.quantile(seconds, 0.5):.0f} ms, p95 {1e3 * np.quantile(seconds, 0.95):.0f} ms"
+    return f"{1e3 * np.quantile(seconds, 0.5):.1f}, {1e3 * np.quantile(seconds, 0.95):.1f} ms"
 
 
-def recall(gallery: Gallery, vectors: Vectors, queries: Vectors, k: int) -> float:
-    """Share of the exact ``k`` nearest that a search finds."""
-    found = 0
-    for query in queries:
-        exact = set(np.argsort(-(vectors @ query))[:k].tolist())
-        found += len(exact & {int(hit.person[1:]) for hit in gallery.search(query, k)})
-    return found / (k * len(queries))
+def megabytes() -> float:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def fill(uri: str, count: int) -> dict[str, str]:
+    """Put photos in, 500 at a time as a re-embedding does, one photo a person."""
+    vectors = people(count, np.random.default_rng(0))
+    gallery = Gallery(uri, _MARK)
+    started = time.perf_counter()
+    for start in range(0, count, _BATCH):
+        part = vectors[start : start + _BATCH]
+        gallery.database.write(
+            [
+                as_row(f"p{start + n}", f"{start + n:032x}", NewPhoto(b"", vector, 0.0), 0.0)
+                for n, vector in enumerate(part)
+            ]
+        )
+    gallery.database.flush()
+    rate = count / (time.perf_counter() - started)
+    gallery.close()
+    place = Path(uri)
+    files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    return {"insert, 500 at a time": f"{rate:,.0f} photos/s", "on the disk": f"{size / 1e6:,.0f} MB"}
+
+
+def use(uri: str, count: int) -> dict[str, str]:
+    """What a process that opens a filled gallery measures."""
+    rng = np.random.default_rng(0)
+    vectors = people(count, rng)
+    queries = queries_of(vectors, rng)
+    exact = [set(np.argsort(-(vectors @ query))[:5].tolist()) for query in queries[:50]]
+    singles = [(f"new{n}", NewPhoto(b"%d" % n, vectors[n], 0.0)) for n in range(100)]
+    del vectors
+    said: dict[str, str] = {}
+    before, started = megabytes(), time.perf_counter()
+    gallery = Gallery(uri, _MARK)
+    said["open"] = f"{time.perf_counter() - started:.2f} s"
+    started = time.perf_counter()
+    gallery.search(queries[0], 5)
+    said["first search"] = f"{time.perf_counter() - started:.2f} s"
+    said["search, k = 5: p50, p95"] = timed(partial(gallery.search, query, 5) for query in queries)
+    hits = [{int(hit.person[1:]) for hit in gallery.search(query, 5)} for query in queries[:50]]
+    found = sum(len(a & b) for a, b in zip(exact, hits, strict=True))
+    said["recall of 5 against exact search"] = f"{found / (5 * len(exact)):.4f}"
+    said["photos of a person: p50, p95"] = timed(partial(gallery.photos_of, f"p{n}") for n in range(100))
+    said["enrol one photo: p50, p95"] = timed(partial(gallery.enrol, person, [new]) for person, new in singles)
+    said["memory of the gallery"] = f"{megabytes() - before:,.0f} MB"
+    started = time.perf_counter()
+    gallery.remove("p7")
+    answered = time.perf_counter() - started
+    gallery.erased(600)
+    said["delete a person: answered, off the disk"] = f"{answered:.2f}, {time.perf_counter() - started:.1f} s"
+    gallery.close()
+    return said
+
+
+def write_on(uri: str, count: int) -> dict[str, str]:
+    """Enrol one photo after the other until killed, and say each when it is answered."""
+    gallery = Gallery(uri, _MARK)
+    vectors = people(1000, np.random.default_rng(1))
+    for n in range(gallery.count(), count):
+        gallery.enrol(f"k{n}", [NewPhoto(b"%d" % n, vectors[n % len(vectors)], 0.0)])
+        os.write(1, b"%d\n" % n)
+    return {}
+
+
+def kill_often(uri: str, kills: int) -> dict[str, str]:
+    """Kill a writing process at random times, and count what had been answered and is gone."""
+    rng, answered, lost, shut = np.random.default_rng(0), 0, 0, 0
+    for _ in range(kills):
+        writer = subprocess.Popen(
+            words("write_on", uri, 10**9), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert writer.stdout is not None
+        first = writer.stdout.readline()
+        time.sleep(rng.uniform(0, 0.5))
+        writer.send_signal(signal.SIGKILL)
+        lines = [first, *writer.communicate()[0].splitlines()]
+        said = {f"k{int(line)}" for line in lines if line.strip()}
+        answered += len(said)
+        try:
+            gallery = Gallery(uri, _MARK)
+        except Exception:  # whatever it is, the gallery is shut
+            shut += 1
+            continue
+        lost += sum(not gallery.photos_of(person) for person in said)
+        gallery.close()
+    return {f"after {kills} kills": f"{lost} of {answered:,} answered photos lost; {shut} times not opened"}
+
+
+STEPS: dict[str, Callable[[str, int], dict[str, str]]] = {
+    "fill": fill,
+    "use": use,
+    "write_on": write_on,
+    "kill_often": kill_often,
+}
+
+
+def words(step: str, uri: str, count: int) -> list[str]:
+    """The command of one step in a process of its own."""
+    return [sys.executable, __file__, "--step", step, uri, str(count)]
 
 
 def main() -> None:
     """Reads the command line and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, default=100_000)
-    parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--uri", help="a gallery to make; a temporary one of Milvus Lite where not given")
+    parser.add_argument("--photos", type=int, nargs="+", default=[1000, 100_000])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--step", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    rng = np.random.default_rng(0)
-    vectors = people(options.people, options.dim, rng)
-    noise = people(options.queries // 2, options.dim, rng)
-    near = 0.7 * vectors[rng.choice(options.people, options.queries // 2, replace=False)] + 0.7 * noise
-    queries = np.concatenate(
-        [near / np.linalg.norm(near, axis=1, keepdims=True), people(options.queries // 2, options.dim, rng)]
-    )
-    folder = Path(tempfile.mkdtemp())
-    gallery = Gallery(options.uri or str(folder / "bench.db"), ModelMark("random", "0" * 32, options.dim, True))
-    try:
-        print(f"insert, 500 at a time: {enrol(gallery, vectors, 500):,.0f} photos/s")
-        singles = [partial(gallery.enrol, f"new{n}", [NewPhoto(b"%d" % n, vectors[n], 0.0)]) for n in range(100)]
-        print(f"enrol one photo: {timed(singles)}")
-        print(f"search, k = 5: {timed(partial(gallery.search, query, 5) for query in queries)}")
-        print(f"recall of 5 against exact search: {recall(gallery, vectors, queries[:50], 5):.4f}")
-        print(f"photos of a person: {timed(partial(gallery.photos_of, f'p{n}') for n in range(100))}")
-        started = time.perf_counter()
-        gallery.remove("p7")
-        answered = time.perf_counter() - started
-        erased = gallery.erased(600)
-        print(f"delete a person: {answered:.2f} s, off the disk ({erased}) after {time.perf_counter() - started:.1f} s")
-        print(f"memory of the process at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB")
-    finally:
-        gallery.close()
-        shutil.rmtree(folder)
+    if options.step:
+        step, uri, count = options.step
+        print(json.dumps(STEPS[step](uri, int(count))))
+        return
+    for count in options.photos:
+        columns: dict[str, dict[str, str]] = {}
+        for kind in options.kinds:
+            with tempfile.TemporaryDirectory() as folder:
+                uri, killed = (str(Path(folder) / name) for name in (KINDS[kind], f"killed-{KINDS[kind]}"))
+                steps = [("fill", uri, count), ("use", uri, count), ("kill_often", killed, options.kills)]
+                done = [subprocess.run(words(*each), stdout=subprocess.PIPE, check=True, text=True) for each in steps]
+                columns[kind] = {name: said for each in done for name, said in json.loads(each.stdout).items()}
+        print(f"\n| {count:,} photos | {' | '.join(columns)} |\n|{'---|' * (1 + len(columns))}")
+        for name in next(iter(columns.values())):
+            print(f"| {name} | {' | '.join(column[name] for column in columns.values())} |")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def settings() -> ServiceSettings:
 def gallery(embedder: Embedder, tmp_path: Path) -> Gallery:
     """Closed by the application that it is given to."""
     mark = ModelMark(embedder.name, embedder.fingerprint, embedder.network.dim, True)
-    return Gallery(str(tmp_path / "g.db"), mark, tmp_path / "photos")
+    return Gallery(str(tmp_path / "g.sqlite"), mark, tmp_path / "photos")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bonaface.cli.options import ProgressConsole, add_device
 from bonaface.errors import ConfigError
-from bonaface.extras import require
+from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, refuse_uri
 
 if TYPE_CHECKING:
     from bonaface.gallery.gallery import Gallery
@@ -51,9 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_gallery(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--gallery",
-        default="gallery.db",
         metavar="URI",
-        help="a path that ends in .db (Milvus Lite), http://host:port of a Milvus server, or none (default: %(default)s)",
+        help=f"{URIS}; or none (default: {DEFAULT_URI})",
     )
     group.add_argument(
         "--keep-photos",
@@ -88,8 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.new_key:
         _show_new_key(options, console)
         return 0
-    if options.gallery != "none":
-        require("gallery", what=f"--gallery {options.gallery}", instead="serve without enrolled people: --gallery none")
+    options.gallery = options.gallery or default_uri()
     import uvicorn
 
     from bonaface.inference.verifier import load
@@ -150,6 +148,8 @@ def _refuse_nonsense(options: argparse.Namespace) -> None:
         raise ConfigError(f"--detector {options.detector}: is no file; expected a YuNet ONNX file")
     if options.re_embed and (options.keep_photos is None or options.gallery == "none"):
         raise ConfigError("--re-embed: name the folder of kept images by --keep-photos DIR, and the --gallery")
+    if options.gallery not in (None, "none"):
+        refuse_uri(options.gallery)
     if options.keep_photos is not None and options.gallery == "none":
         raise ConfigError("--keep-photos: nobody is enrolled with --gallery none; name a gallery")
 
@@ -175,9 +175,7 @@ def _gallery(options: argparse.Namespace, embedder: Embedder, console: ProgressC
 
     if options.gallery == "none":
         return None
-    mark = ModelMark(
-        embedder.name, embedder.fingerprint, embedder.network.dim, "authenticity" in embedder.network.views
-    )
+    mark = ModelMark.of(embedder)
     token = os.environ.get("MILVUS_TOKEN", "")
     if options.re_embed:
         count = reembed(options.gallery, mark, options.keep_photos, embedder, token)

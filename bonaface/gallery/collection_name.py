@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bonaface.inference.embedder import Embedder
 
 __all__ = ["PREFIX", "VERSION", "CollectionName", "ModelMark"]
 
@@ -34,6 +38,11 @@ class ModelMark:
     fingerprint: str
     dim: int
     judges: bool
+
+    @classmethod
+    def of(cls, embedder: Embedder) -> ModelMark:
+        """What a gallery remembers of a model."""
+        return cls(embedder.name, embedder.fingerprint, embedder.network.dim, "authenticity" in embedder.network.views)
 
 
 @dataclass(frozen=True)

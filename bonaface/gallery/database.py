@@ -1,283 +1,141 @@
-"""The vector database under a gallery: Milvus Lite in a local folder, or a Milvus server, by the same calls.
+"""The database under a gallery, and which one a URI names: SQLite in a file, Milvus Lite in a folder, or a Milvus server.
 
-The rows lie in a collection whose name says the gallery's version and the model (a description and properties are not kept by all
-of Milvus's forms), and an alias says which collection counts. So a collection can be written anew (for another model, or without
-what was deleted) and take the place of the old one in a single step.
+The rows lie in a collection whose name says the gallery's version and the model, and one collection counts. So a collection can be
+written anew (for another model, or without what was deleted) and take the place of the old one in a single step.
 """
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
 import re
-import shutil
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Protocol
 
-from bonaface.errors import ConfigError, GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
-from bonaface.gallery.collection_name import PREFIX, VERSION, CollectionName, ModelMark
-from bonaface.gallery.lite_folder import prepare_folder
+from bonaface.errors import ConfigError
+from bonaface.extras import require
+from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.people import Row
 
-if TYPE_CHECKING:
-    from pymilvus import MilvusClient
+__all__ = ["DEFAULT_URI", "URIS", "Database", "default_uri", "open_database", "refuse_uri", "sqlite_file"]
 
-__all__ = ["Database"]
+_DEFAULT_BEFORE = "gallery.db"
+DEFAULT_URI = "gallery.sqlite"
+URIS = "a file such as people.sqlite (SQLite), a folder that ends in .db (Milvus Lite), or http://host:port of a Milvus server"
+"""What ``--gallery`` takes."""
 
-T = TypeVar("T")
-
-_ALIAS = "bonaface"
-_TIMEOUT, _TIMEOUT_HERE = 30.0, 600.0  # seconds for a server, and for what this very process does
-_BATCH = 1000
-_LEAST_ROOM = 256 * 2**20
-_UNAVAILABLE = re.compile("unavailable|deadline|timeout|closed channel", re.IGNORECASE)
-# pymilvus asks for a sign of life every ten seconds, and gRPC servers cut off who asks more often than every five minutes.
-_CHANNEL = {"grpc.keepalive_time_ms": 600_000}
-_CONNECTION_FAILED, _NOT_LOADED = 2, 101
-_LOGGERS = ("pymilvus", "milvus_lite", "grpc._server")
-_FIELDS = ["id", "person", "vector", "authenticity", "enrolled", "details"]
+_SERVER = re.compile("(https?|tcp|unix):")
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")  # two letters or more: C: is a disk
 
 
-class Database:
-    """Rows of enrolled photos. Several threads may use it.
+class Database(Protocol):
+    """Rows of enrolled photos. Several threads may use it; every method raises a GalleryError where it can't be done.
 
-    Args:
-        uri: a path that ends in ``.db`` (Milvus Lite), or ``http://host:port`` of a Milvus server.
-        token: of the server, ``user:password`` or an API key.
-
-    Raises:
-        ConfigError: if the URI is neither.
-        GalleryUnavailableError: if the server does not answer, or another process has the folder open.
-        GalleryDamagedError: if files of the folder are damaged or missing.
+    Attributes:
+        uri: as messages name it.
+        folder: of Milvus Lite, which one process uses alone, and which has to be written anew to erase what was deleted. None
+            where several processes may write, and :meth:`compact` erases.
     """
 
-    def __init__(self, uri: str, token: str = "") -> None:
-        self.uri = uri
-        self.folder = _folder(uri)
-        if self.folder is not None:
-            prepare_folder(self.folder, _ALIAS)
-        # While Milvus Lite moves rows from its log to its files, readers would see neither: so they take turns.
-        self._turn: AbstractContextManager[Any] = nullcontext() if self.folder is None else threading.RLock()
-        self._timeout = _TIMEOUT if self.folder is None else _TIMEOUT_HERE
-        self._client = self._connected(token)
-
-    def _connected(self, token: str) -> MilvusClient:
-        from pymilvus import MilvusClient  # which sets the level of its own logger
-
-        for name in _LOGGERS:  # what they log with a traceback is raised as well, and said once
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        try:
-            return MilvusClient(self.uri, token=token, timeout=self._timeout, grpc_options=_CHANNEL)
-        except _client_errors() as error:
-            if self.folder is not None:
-                raise GalleryDamagedError(
-                    f"{self.uri}: Milvus Lite can't open the folder ({_short(error)}); restore it from a backup"
-                ) from error
-            raise GalleryUnavailableError(
-                f"{self.uri}: no Milvus server answers there; start it, or name another --gallery"
-            ) from error
+    uri: str
+    folder: Path | None
 
     def name(self) -> CollectionName | None:
-        """The name of the collection that counts; None where there is no gallery yet.
-
-        Raises:
-            GalleryError: if it is of another version, or damaged.
-        """
-        live = self._live()
-        if live is None:
-            return None
-        name = CollectionName.parse(live)
-        if name is None:
-            raise GalleryError(f"{self.uri}: holds {live}, which is no gallery of bonaface; name another --gallery")
-        if name.version != VERSION:
-            raise GalleryError(
-                f"{self.uri}: is a gallery of version {name.version}, expected {VERSION}: use the bonaface that made it"
-            )
-        return name
-
-    def _live(self) -> str | None:
-        """The collection that counts, and away with all others: a process was killed while it wrote them."""
-        found = self._collections()
-        live = [name for name in found if _ALIAS in self._aliases(name)]
-        if not live and len(found) > 1:
-            raise GalleryDamagedError(
-                f"{self.uri}: holds {len(found)} collections and no word which counts; restore it from a backup"
-            )
-        if not live and found:  # killed between making the first one and naming it
-            self.call(lambda client: client.create_alias(found[0], _ALIAS))
-            return found[0]
-        for name in set(found) - set(live):
-            if CollectionName.parse(name):
-                self.drop(name)
-        return live[0] if live else None
-
-    def _collections(self) -> list[str]:
-        return [name for name in self.call(lambda client: client.list_collections()) if name.startswith(PREFIX)]
-
-    def _aliases(self, collection: str) -> list[str]:
-        found: list[str] = self.call(lambda client: client.list_aliases(collection))["aliases"]
-        return found
-
-    def drop(self, collection: str) -> None:
-        """Remove a collection with all its rows."""
-        self.call(lambda client: client.drop_collection(collection))
+        """The name of the collection that counts; None where there is no gallery yet."""
 
     def create(self, mark: ModelMark) -> CollectionName:
         """A new, empty collection that does not count yet."""
-        from pymilvus import DataType, MilvusClient
-
-        live = self.name()
-        name = CollectionName.new(mark, "" if live is None else live.gallery)
-        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.VARCHAR, max_length=128, is_primary=True)
-        schema.add_field("person", DataType.VARCHAR, max_length=64)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=mark.dim)
-        schema.add_field("authenticity", DataType.FLOAT)
-        schema.add_field("enrolled", DataType.INT64)
-        schema.add_field("details", DataType.JSON)
-        index = MilvusClient.prepare_index_params()
-        index.add_index("vector", index_type="FLAT", metric_type="IP")
-        self.call(
-            lambda client: client.create_collection(
-                str(name), schema=schema, index_params=index, consistency_level="Strong", timeout=self._timeout
-            )
-        )
-        return name
 
     def swap(self, new: CollectionName) -> None:
         """Let another collection count, in one step, and drop the one that did."""
-        old = [name for name in self._collections() if name != str(new)]
-        self.call(lambda client: client.flush(str(new), timeout=self._timeout))
-        live = [name for name in old if _ALIAS in self._aliases(name)]
-        if live:
-            self.call(lambda client: client.alter_alias(str(new), _ALIAS))
-        else:
-            self.call(lambda client: client.create_alias(str(new), _ALIAS))
-        for name in live:
-            self.drop(name)
 
-    def write(self, rows: Sequence[Row], collection: CollectionName | str = _ALIAS) -> None:
-        """Put rows in, all or none; a row with the id of another takes its place.
+    def drop(self, collection: str) -> None:
+        """Remove a collection with all its rows."""
 
-        Raises:
-            GalleryFullError: if there is no room; nothing was written then.
-        """
-        self._refuse_full()
-        self.call(lambda client: client.upsert(str(collection), list(rows), timeout=self._timeout))
+    def write(self, rows: Sequence[Row], collection: CollectionName | None = None) -> None:
+        """Put rows in, all or none; a row with the id of another takes its place. Without a name into the one that counts."""
 
-    def delete(self, condition: str) -> None:
-        """Take out the rows that a filter expression names."""
-        self.call(lambda client: client.delete(_ALIAS, filter=condition, timeout=self._timeout))
+    def delete(self, ids: Collection[str]) -> None:
+        """Take rows out."""
 
-    def query(self, condition: str, fields: Sequence[str] = _FIELDS) -> list[Row]:
-        """Some fields of the rows that a filter expression names."""
-        found = self.call(lambda client: client.query(_ALIAS, condition, list(fields), timeout=self._timeout))
-        return [dict(row) for row in found]
+    def of_person(self, person: str) -> list[Row]:
+        """All rows of a person."""
 
-    def scan(self, condition: str, fields: Sequence[str] = _FIELDS, batch: int = _BATCH) -> Iterator[list[Row]]:
-        """The same in the order of the ids, batch by batch."""
-        iterator = self.call(
-            lambda client: client.query_iterator(
-                _ALIAS, batch_size=batch, filter=condition, output_fields=list(fields), timeout=self._timeout
-            )
-        )
-        try:
-            while rows := self.call(lambda _: iterator.next()):
-                yield [dict(row) for row in rows]
-        finally:
-            iterator.close()
+    def scan(self, after: str = "", fields: Sequence[str] = ..., batch: int = ...) -> Iterator[list[Row]]:
+        """Rows in the order of their ids, batch by batch, from the one behind ``after``."""
 
-    def nearest(self, vector: Sequence[float], k: int, fields: Sequence[str]) -> list[Row]:
-        """The ``k`` rows of highest inner product, each with it as ``cosine``."""
-        hits = self.call(
-            lambda client: client.search(
-                _ALIAS, data=[vector], limit=k, output_fields=list(fields), timeout=self._timeout
-            )
-        )[0]
-        return [{**hit["entity"], "id": hit["id"], "cosine": float(hit["distance"])} for hit in hits]
+    def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
+        """Id, person and authenticity of the ``k`` rows of highest inner product, each with it as ``cosine``, best first."""
 
     def count(self) -> int:
         """How many rows there are; also a sign of life."""
-        return int(self.query("", ["count(*)"])[0]["count(*)"])
 
     def flush(self) -> None:
         """Put what was written into its final files."""
-        self.call(lambda client: client.flush(_ALIAS, timeout=self._timeout))
 
     def compact(self) -> None:
-        """Let a server drop deleted rows from its files; Milvus Lite has no such call."""
-        self.call(lambda client: client.compact(_ALIAS, timeout=self._timeout))
-
-    def call(self, act: Callable[[MilvusClient], T]) -> T:
-        """Anything that the client can do, its errors in a sentence.
-
-        Raises:
-            GalleryError: one of the three kinds.
-        """
-        with self._turn:
-            try:
-                return self._loaded(act)
-            except _client_errors() as error:  # pymilvus passes some of gRPC's errors on as they are
-                raise self._refusal(error) from error
-
-    def _loaded(self, act: Callable[[MilvusClient], T]) -> T:
-        """The same; a server that was started again has forgotten what was in memory."""
-        try:
-            return act(self._client)
-        except _client_errors() as error:
-            if getattr(error, "code", None) != _NOT_LOADED:
-                raise
-            self._client.load_collection(_ALIAS, timeout=self._timeout)
-            return act(self._client)
-
-    def _refusal(self, error: Exception) -> GalleryError:
-        said = str(error)
-        if os.strerror(errno.ENOSPC) in said or os.strerror(errno.EDQUOT) in said:
-            return GalleryFullError(f"{self.uri}: the disk is full; make room and send it again")
-        if getattr(error, "code", None) == _CONNECTION_FAILED or _UNAVAILABLE.search(said):
-            return GalleryUnavailableError(f"{self.uri}: the database does not answer; try again soon")
-        if self.folder is None:
-            return GalleryUnavailableError(
-                f"{self.uri}: the database could not do it ({_short(error)}); try again soon"
-            )
-        return GalleryDamagedError(
-            f"{self.uri}: the database can't read or write its files ({_short(error)}); restore it from a backup"
-        )
-
-    def _refuse_full(self) -> None:
-        if self.folder is not None and shutil.disk_usage(self.folder).free < _LEAST_ROOM:
-            raise GalleryFullError(
-                f"{self.uri}: less than {_LEAST_ROOM // 2**20} MB are free; make room and send it again"
-            )
+        """Drop the bytes of deleted rows, as far as the database can be told to."""
 
     def close(self) -> None:
-        """Write everything out and let go of the folder."""
-        with self._turn:
-            self._client.close()
-        if self.folder is not None:
-            from milvus_lite.server_manager import server_manager_instance
-
-            server_manager_instance.release_server(self.uri)
+        """Write everything out and let go of the database."""
 
 
-def _client_errors() -> tuple[type[Exception], ...]:
-    import grpc
-    from pymilvus import MilvusException
+def open_database(uri: str, token: str = "") -> Database:
+    """The database that a URI names.
 
-    return MilvusException, grpc.RpcError, OSError
+    Args:
+        uri: ``PATH`` or ``sqlite:PATH`` of an SQLite file; ``PATH.db`` of a Milvus Lite folder; ``http://host:port`` of a Milvus
+            server; the last two also with ``milvus:`` before them.
+        token: of a Milvus server, ``user:password`` or an API key.
+
+    Raises:
+        ConfigError: if the URI is none of these.
+        MissingExtraError: if Milvus is named and not installed.
+        GalleryError: if the database can't be opened.
+    """
+    file = sqlite_file(uri)
+    if file is not None:
+        from bonaface.gallery.sqlite import SqliteDatabase
+
+        return SqliteDatabase(file)
+    refuse_uri(uri)
+    from bonaface.gallery.milvus import MilvusDatabase
+
+    return MilvusDatabase(re.sub(r"^milvus:(?=//)", "http:", uri).removeprefix("milvus:"), token)
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def refuse_uri(uri: str) -> None:
+    """Raise an error unless a URI can be opened by what is installed.
+
+    Raises:
+        ConfigError: if it names no gallery.
+        MissingExtraError: if it names Milvus, which is not installed.
+    """
+    if sqlite_file(uri) is None:
+        require("gallery", what=f"--gallery {uri}", instead="name a file such as people.sqlite, which needs no more")
 
 
-def _folder(uri: str) -> Path | None:
-    if re.match("(https?|tcp|unix):", uri):
+def default_uri() -> str:
+    """The gallery where none is named: a file, but the folder of Milvus Lite that was the default before where there is one."""
+    before = Path(_DEFAULT_BEFORE).is_dir() and not Path(DEFAULT_URI).exists()
+    return _DEFAULT_BEFORE if before else DEFAULT_URI
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The SQLite file that a URI names; None where it names Milvus.
+
+    Raises:
+        ConfigError: if it names neither.
+
+    Example:
+        >>> sqlite_file("sqlite:people.sqlite").name, sqlite_file("http://localhost:19530")
+        ('people.sqlite', None)
+    """
+    if uri.startswith("sqlite:"):
+        path = re.sub("^sqlite:(//)?", "", uri)
+    elif uri.startswith("milvus:") or _SERVER.match(uri) or (uri.endswith(".db") and not Path(uri).is_file()):
         return None
-    if not uri.endswith(".db"):
-        raise ConfigError(f"--gallery {uri}: expected a path that ends in .db, or http://host:port of a Milvus server")
-    return Path(uri)
+    else:
+        path = uri
+    if not path or (path == uri and _SCHEME.match(uri)):
+        raise ConfigError(f"--gallery {uri}: expected {URIS}")
+    return Path(path)

@@ -1,8 +1,9 @@
 """Deleted people leave the disk too, not only the answers.
 
-A database that appends marks rows as deleted and keeps their bytes until it compacts its files some day. Milvus Lite can't be told
-to: so the rows that stay are copied to a new collection, which takes the old one's place, and the old one's files are removed. A
-server is told to compact, and removes old files when its own retention ends (``dataCoord.gc.dropTolerance``).
+A database marks rows as deleted and keeps their bytes until it compacts its files some day. SQLite overwrites them at once, and
+cuts its log off when told to. Milvus Lite can't be told to: so the rows that stay are copied to a new collection, which takes the
+old one's place, and the old one's files are removed. A server is told to compact, and removes old files when its own retention
+ends (``dataCoord.gc.dropTolerance``).
 """
 
 from __future__ import annotations
@@ -93,7 +94,6 @@ class Eraser:
 
     def _erase(self) -> None:
         if self._note is None:
-            self._database.flush()
             self._database.compact()
             return
         with self._writing:
@@ -105,7 +105,7 @@ class Eraser:
         expected, copied = self._database.count(), 0
         new = self._database.create(self._mark)
         try:
-            for rows in self._database.scan("", batch=_COPIED):
+            for rows in self._database.scan(batch=_COPIED):
                 self._database.write(rows, new)
                 copied += len(rows)
             if copied != expected:

@@ -1,4 +1,4 @@
-"""Enrolled people: embeddings of their photos in a vector database, found again by person or by likeness.
+"""Enrolled people: embeddings of their photos in a database, found again by person or by likeness.
 
 The rows of the database are the truth, and the images that are kept follow them, also after a kill (see ``photo_store``). A photo's
 id is a digest of the person and the image's bytes: enrolling again what may or may not have been enrolled changes nothing.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import GalleryUnavailableError, ModelError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
-from bonaface.gallery.database import Database
+from bonaface.gallery.database import open_database
 from bonaface.gallery.erasure import Eraser
 from bonaface.gallery.people import Enrolled, Hit, NewPhoto, Person, Row, as_row, photo_id, refuse_person_id
 from bonaface.gallery.photo_store import PhotoStore
@@ -39,7 +39,7 @@ class Gallery:
     """Enrolled people. Several threads may use it; those that write take turns.
 
     Args:
-        uri: a path that ends in ``.db`` (Milvus Lite), or ``http://host:port`` of a Milvus server.
+        uri: of the database, see :func:`bonaface.gallery.database.open_database`.
         mark: the model whose embeddings it holds.
         photos: folder to keep images in; None keeps none.
         token: of the server.
@@ -54,7 +54,7 @@ class Gallery:
         self, uri: str, mark: ModelMark, photos: Path | None = None, token: str = "", check: bool = True
     ) -> None:
         self.mark = mark
-        self.database = Database(uri, token)
+        self.database = open_database(uri, token)
         self._writing = threading.RLock()
         self._unsettled = 0
         self._closed = False
@@ -71,7 +71,8 @@ class Gallery:
         if found is None:
             found = self.database.create(mark)
             self.database.swap(found)
-        elif check and found.mark.fingerprint != mark.fingerprint:
+            found = self.database.name() or found
+        if check and found.mark.fingerprint != mark.fingerprint:
             raise ModelError(_other_model(self.database.uri, found.mark, mark))
         return found
 
@@ -117,7 +118,7 @@ class Gallery:
             if self.photo_store is not None:
                 stack.enter_context(self.photo_store.adding({key: photo.data for key, photo in fresh.items()}))
             self.database.write([as_row(person, key, photo, now) for key, photo in fresh.items()])
-        # A folder is one process's; of a server's clients that write at once, at least one reads the other's rows here.
+        # Milvus Lite's folder is one process's; of others that write at once, at least one reads the other's rows here.
         if self.database.folder is None and {each.photo for each in self.photos_of(person)} - known - fresh.keys():
             self._take_out(person, fresh)
             self._eraser.start()
@@ -128,17 +129,16 @@ class Gallery:
     def photos_of(self, person: str) -> list[Enrolled]:
         """Photos of a person, by id; none where nobody is called so."""
         refuse_person_id(person)
-        rows = self.database.query(f'person == "{person}"')
+        rows = self.database.of_person(person)
         return sorted(map(self._enrolled, rows), key=lambda each: each.photo)
 
     def people(self, after: str = "", limit: int = 100) -> list[Person]:
         """Up to ``limit`` people in the order of their ids, from the one behind ``after``."""
-        condition = ""
         if after:
             refuse_person_id(after)
-            condition = f'id > "{after};"'  # ; follows : which ends a person's part of the id
+        behind = f"{after};" if after else ""  # ; follows : which ends a person's part of the id
         found: dict[str, Person] = {}
-        for rows in self.database.scan(condition, ["id", "person", "enrolled"]):
+        for rows in self.database.scan(behind, ["id", "person", "enrolled"]):
             for row in rows:
                 known = found.get(row["person"], Person(row["person"], 0, 0.0))
                 if not known.photos and len(found) == limit:
@@ -151,7 +151,7 @@ class Gallery:
         """The ``k`` people whose photos are most like a face, best first: each by their best photo."""
         vector, wanted, best = identity.tolist(), 4 * k, dict[str, Hit]()
         while len(best) < k:
-            rows = self.database.nearest(vector, min(wanted, _MOST_ROWS), ["person", "authenticity"])
+            rows = self.database.nearest(vector, min(wanted, _MOST_ROWS))
             for row in rows:
                 photo = row["id"].rpartition(":")[2]
                 best.setdefault(row["person"], Hit(row["person"], photo, row["cosine"], self._judged(row)))
@@ -186,7 +186,7 @@ class Gallery:
 
     def _take_out(self, person: str, photos: Collection[str]) -> None:
         with contextlib.nullcontext() if self.photo_store is None else self.photo_store.removing(photos):
-            self.database.delete(f"id in {[f'{person}:{key}' for key in photos]}".replace("'", '"'))
+            self.database.delete([f"{person}:{key}" for key in photos])
 
     def erased(self, timeout: float) -> bool:
         """Whether all that was removed is off the disk, waiting up to ``timeout`` seconds for it."""
@@ -198,7 +198,7 @@ class Gallery:
 
     def every(self) -> Iterator[Enrolled]:
         """All photos, by person."""
-        for rows in self.database.scan(""):
+        for rows in self.database.scan():
             yield from map(self._enrolled, rows)
 
     def count(self) -> int:
@@ -240,7 +240,7 @@ class Gallery:
             yield
 
     def _photo_ids(self) -> set[str]:
-        scanned = self.database.scan("", ["id"], _MOST_ROWS)
+        scanned = self.database.scan(fields=["id"], batch=_MOST_ROWS)
         return {row["id"].rpartition(":")[2] for rows in scanned for row in rows}
 
     def _settle(self, rows: int) -> None:

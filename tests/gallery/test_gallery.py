@@ -18,8 +18,21 @@ from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import NewPhoto, photo_id, stacked
 
 
+@pytest.fixture(params=["g.sqlite", "g.db"])
+def uri(request, tmp_path):
+    return str(tmp_path / request.param)
+
+
 @pytest.fixture
-def gallery(tmp_path):
+def gallery(uri, tmp_path):
+    gallery = Gallery(uri, MARK, tmp_path / "photos")
+    yield gallery
+    gallery.close()
+
+
+@pytest.fixture
+def lite(tmp_path):
+    """Milvus Lite alone."""
     gallery = Gallery(str(tmp_path / "g.db"), MARK, tmp_path / "photos")
     yield gallery
     gallery.close()
@@ -101,25 +114,24 @@ def _on_disk(folder, new: NewPhoto) -> bool:
     return any(trace in path.read_bytes() for path in files for trace in traces)
 
 
-def test_an_interrupted_deletion_is_finished_by_the_next_start(tmp_path, monkeypatch):
-    uri = str(tmp_path / "g.db")
+def test_an_interrupted_deletion_is_finished_by_the_next_start(uri, tmp_path, monkeypatch):
     gallery = Gallery(uri, MARK)
     gallery.enrol("gone", [photo(1)])
     gallery.database.flush()
     monkeypatch.setattr(gallery._eraser, "start", lambda: None)  # as if killed here
     gallery.remove("gone")
     gallery.close()
-    assert (tmp_path / "g.db.erasing").exists()
+    assert (tmp_path / "g.db.erasing").exists() == uri.endswith(".db")
     again = Gallery(uri, MARK)
     assert again.erased(20)
     again.close()
     assert not _on_disk(tmp_path, photo(1))
 
 
-def test_a_collection_removed_by_half_does_not_keep_the_gallery_shut(gallery, tmp_path):
+def test_a_collection_removed_by_half_does_not_keep_the_gallery_shut(lite, tmp_path):
     """As a kill leaves it while an erased collection's files are removed."""
-    gallery.enrol("ann", [photo(1)])
-    gallery.close()
+    lite.enrol("ann", [photo(1)])
+    lite.close()
     half = tmp_path / "g.db" / "collections" / "bonaface_v1_ff_16_1_00_0123456789ab"
     half.mkdir()
     (half / "schema.json").write_text("{}")
@@ -153,35 +165,40 @@ def test_readers_never_miss_a_row_while_it_is_moved(gallery):
     assert not missing
 
 
-def test_another_model_is_refused_with_the_command_that_helps(gallery, tmp_path):
+def test_another_model_is_refused_with_the_command_that_helps(gallery, uri):
     gallery.close()
     with pytest.raises(ModelError, match=r"another model, tiny .* bonaface serve --model new --gallery .* --re-embed"):
-        Gallery(str(tmp_path / "g.db"), ModelMark("new", "0" * 32, 8, False))
+        Gallery(uri, ModelMark("new", "0" * 32, 8, False))
 
 
-def test_a_gallery_of_another_version_is_refused(gallery, tmp_path, monkeypatch):
+def test_a_gallery_of_another_version_is_refused(gallery, uri, monkeypatch):
     gallery.close()
-    monkeypatch.setattr("bonaface.gallery.database.VERSION", 2)
+    for module in ("milvus", "sqlite"):
+        monkeypatch.setattr(f"bonaface.gallery.{module}.VERSION", 2)
     with pytest.raises(DataError, match="gallery of version 1, expected 2"):
-        Gallery(str(tmp_path / "g.db"), MARK)
+        Gallery(uri, MARK)
 
 
-def test_a_full_disk_is_said_before_anything_is_written(gallery, monkeypatch):
-    monkeypatch.setattr("bonaface.gallery.database._LEAST_ROOM", 2**62)
+def test_a_full_disk_is_said_before_anything_is_written(lite, monkeypatch):
+    monkeypatch.setattr("bonaface.gallery.milvus._LEAST_ROOM", 2**62)
     with pytest.raises(GalleryFullError, match="make room"):
-        gallery.enrol("ann", [photo(1)])
-    assert gallery.count() == 0
+        lite.enrol("ann", [photo(1)])
+    assert lite.count() == 0
 
 
 def test_names_that_could_be_anything_else_are_refused(gallery):
     for name in ("", "..", "a/b", 'a"b', "a b", "-a", "x" * 65, "é"):
         with pytest.raises(DataError, match="letter or digit first"):
             gallery.photos_of(name)
-    with pytest.raises(ConfigError, match=r"ends in \.db"):
-        Gallery("people.sqlite", MARK)
 
 
-def test_two_processes_do_not_share_a_folder(gallery, tmp_path):
+@pytest.mark.parametrize("wrong", ["", "sqlite:", "postgres://desk/people", "milvus:people"])
+def test_a_uri_of_nothing_is_refused_with_what_there_is(wrong):
+    with pytest.raises(ConfigError, match=r"http://host:port of a Milvus server"):
+        Gallery(wrong, MARK)
+
+
+def test_two_processes_do_not_share_a_folder(lite, tmp_path):
     code = f"{_IMPORTS}Gallery({str(tmp_path / 'g.db')!r}, MARK)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "that no other process uses" in result.stderr
@@ -210,12 +227,12 @@ for n in range(10_000):
 
 
 @pytest.mark.parametrize("seconds", [0.03, 0.11, 0.29])
-def test_a_kill_loses_nothing_that_was_answered(tmp_path, seconds):
+def test_a_kill_loses_nothing_that_was_answered(uri, tmp_path, seconds):
     """Whatever was acknowledged is there, people are whole or absent, and no kept image is without a row."""
     script = _IMPORTS.replace("16, True)", "16, True)\nfrom pathlib import Path") + _ENROLLING.replace(
         "sys.argv[2]", "Path(sys.argv[2])"
     )
-    uri, photos = str(tmp_path / "g.db"), tmp_path / "photos"
+    photos = tmp_path / "photos"
     child = subprocess.Popen([sys.executable, "-c", script, uri, str(photos)], stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"
     time.sleep(seconds)
@@ -256,7 +273,7 @@ def test_a_server_that_goes_away_comes_back(tmp_path):
         server.kill()
 
 
-def test_an_error_of_grpc_itself_is_an_answer_as_well(gallery):
+def test_an_error_of_grpc_itself_is_an_answer_as_well(lite):
     """The client library passes some on as they are, a deadline that passes among them."""
 
     class Late(grpc.RpcError):
@@ -266,8 +283,8 @@ def test_an_error_of_grpc_itself_is_an_answer_as_well(gallery):
         raise Late("Deadline Exceeded")
 
     with pytest.raises(GalleryUnavailableError, match="try again soon"):
-        gallery.database.call(passed)
-    assert gallery.search(photo(1).identity, 1) == []
+        lite.database.call(passed)
+    assert lite.search(photo(1).identity, 1) == []
 
 
 def _patiently(act):

@@ -86,7 +86,7 @@ def test_an_answer_that_comes_too_late_does_not_cost_the_line(make_client, galle
     client = make_client(gallery, audit=tmp_path / "audit.jsonl", seconds=0.8)
     gallery.enrol("ann", [NewPhoto(random_image(1), np.ones(48, np.float32) / 48**0.5, 1.0)])
     delete = gallery.database.delete
-    monkeypatch.setattr(gallery.database, "delete", lambda condition: (time.sleep(1.5), delete(condition))[1])
+    monkeypatch.setattr(gallery.database, "delete", lambda ids: (time.sleep(1.5), delete(ids))[1])
     answer = client.delete("/v1/people/ann")
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:bonaface:late")
     assert "may still be done" in answer.json()["detail"]
@@ -96,7 +96,7 @@ def test_an_answer_that_comes_too_late_does_not_cost_the_line(make_client, galle
 
 def test_an_eraser_that_fails_makes_the_service_unready(client, gallery, monkeypatch):
     enrol(client, "ann", random_image(1))
-    monkeypatch.setattr(gallery.database, "swap", lambda *_: 1 / 0)
+    monkeypatch.setattr(gallery.database, "compact", lambda: 1 / 0)
     monkeypatch.setattr("bonaface.service.routes.people._ERASING_SECONDS", 0.5)
     assert client.delete("/v1/people/ann").json() == {"photos": 1, "erased": False}
     _until(lambda: client.get("/v1/ready").status_code == 503)
@@ -115,11 +115,11 @@ def test_what_was_refused_has_no_line(client, audit):
     assert audit() == []
 
 
-def test_without_a_gallery_no_vector_database_is_imported():
+def test_the_default_gallery_imports_no_vector_database():
     code = """
 import sys
 sys.modules.update(dict.fromkeys(("pymilvus", "milvus_lite", "grpc", "pandas", "torch")))
-import bonaface.service.app, bonaface.gallery.gallery, bonaface.service.routes.histogram
+import bonaface.service.app, bonaface.gallery.sqlite, bonaface.service.routes.histogram
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 

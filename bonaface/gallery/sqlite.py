@@ -1,0 +1,300 @@
+"""A gallery in one SQLite file, searched exactly by numpy: nothing to install, nothing to run.
+
+Every change is a transaction that is on the disk when it has been answered (write-ahead log, ``synchronous=FULL``), so neither a
+kill nor a power cut loses or halves one. Several processes may use the file at once. Deleted rows are overwritten with zeros
+(``secure_delete``), and the log is cut off after each deletion.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
+from bonaface.gallery.collection_name import VERSION, CollectionName, ModelMark
+from bonaface.gallery.people import Row
+from bonaface.gallery.vectors import Vectors
+
+__all__ = ["SqliteDatabase"]
+
+_APPLICATION = 0x626F6E61
+"""Marks the file as a gallery, as SQLite's format has room for: "bona"."""
+_PAGE = 16_384  # seven rows of 512 numbers
+_SECONDS = 30.0  # that another process may hold the file
+_BATCH = 1000
+_FIELDS = ("id", "person", "vector", "authenticity", "enrolled", "details")
+_UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
+
+
+class SqliteDatabase:
+    """Rows of enrolled photos in a file. Several threads and processes may use it; see ``Database``.
+
+    Args:
+        file: made where it is missing, for its owner alone.
+
+    Raises:
+        GalleryError: if it can't be written to, is something else, or is damaged.
+    """
+
+    folder: Path | None = None
+
+    def __init__(self, file: Path) -> None:
+        self.uri = str(file)
+        self._turn = threading.RLock()
+        self._vectors = Vectors()
+        self._seen: str | None = None
+        with self._in_words():
+            _make_private(file)
+            self._connection = sqlite3.connect(
+                file, timeout=_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            )
+        try:
+            with self._in_words():
+                self._prepare()
+        except GalleryError:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and self._connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+            raise GalleryError(f"{self.uri}: is an SQLite file, but no gallery of bonaface; name another --gallery")
+        for setting in (
+            f"page_size={_PAGE}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "secure_delete=ON",
+        ):
+            self._connection.execute(f"PRAGMA {setting}")
+        if not tables:
+            self._connection.execute(f"PRAGMA application_id={_APPLICATION}")
+        with self._writing():  # also shows whether it can be written to
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS gallery (one INTEGER PRIMARY KEY CHECK (one = 1), live TEXT, deletions INTEGER)"
+            )
+            self._connection.execute("INSERT OR IGNORE INTO gallery VALUES (1, NULL, 0)")
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a kill may have left deleted rows in it
+
+    def name(self) -> CollectionName | None:
+        """The name of the collection that counts; None where there is no gallery yet.
+
+        Raises:
+            GalleryError: if it is of another version.
+        """
+        with self._reading():
+            live = self._state()[0]
+        if live is None:
+            return None
+        name = CollectionName.parse(live)
+        if name is None:
+            raise GalleryDamagedError(f"{self.uri}: names no collection; restore it from a backup")
+        if name.version != VERSION:
+            raise GalleryError(
+                f"{self.uri}: is a gallery of version {name.version}, expected {VERSION}: use the bonaface that made it"
+            )
+        return name
+
+    def create(self, mark: ModelMark) -> CollectionName:
+        """A new, empty collection that does not count yet, in the place of those that never came to count."""
+        live = self.name()
+        name = CollectionName.new(mark, "" if live is None else live.gallery)
+        with self._writing():
+            found = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in found:
+                if CollectionName.parse(table) and table != str(live):
+                    self._connection.execute(f"DROP TABLE {table}")
+            self._connection.execute(
+                f"CREATE TABLE {name} (seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, authenticity REAL NOT NULL, "
+                "enrolled INTEGER NOT NULL, details TEXT NOT NULL, vector BLOB NOT NULL)"
+            )
+        return name
+
+    def swap(self, new: CollectionName) -> None:
+        """Let another collection count, in one step, and drop the one that did; of two first ones the earlier counts."""
+        with self._writing():
+            live, _ = self._state()
+            if live is not None and not new.unique:
+                self._connection.execute(f"DROP TABLE {new}")
+                return
+            self._connection.execute("UPDATE gallery SET live = ?, deletions = deletions + 1", (str(new),))
+            if live is not None:
+                self._connection.execute(f"DROP TABLE {live}")
+            self._seen = str(new)
+        self.compact()
+
+    def drop(self, collection: str) -> None:
+        """Remove a collection with all its rows."""
+        with self._writing():
+            self._connection.execute(f"DROP TABLE {collection}")
+
+    def write(self, rows: Sequence[Row], collection: CollectionName | None = None) -> None:
+        """Put rows in, all or none; a row with the id of another takes its place."""
+        with self._writing():
+            table = str(collection or self._state()[0])
+            self._forget(table, [row["id"] for row in rows])
+            self._connection.executemany(
+                f"INSERT INTO {table} (id, authenticity, enrolled, details, vector) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - ours
+                map(_packed, rows),
+            )
+
+    def delete(self, ids: Collection[str]) -> None:
+        """Take rows out."""
+        with self._writing():
+            self._forget(str(self._state()[0]), ids)
+
+    def _forget(self, table: str, ids: Collection[str]) -> None:
+        gone = self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(key,) for key in ids])  # noqa: S608 - ours
+        if gone.rowcount > 0:
+            self._connection.execute("UPDATE gallery SET deletions = deletions + 1")
+
+    def of_person(self, person: str) -> list[Row]:
+        """All rows of a person."""
+        with self._reading():
+            return self._rows("id > ? AND id < ?", (f"{person}:", f"{person};"), _FIELDS)
+
+    def scan(self, after: str = "", fields: Sequence[str] = _FIELDS, batch: int = _BATCH) -> Iterator[list[Row]]:
+        """Rows in the order of their ids, batch by batch, from the one behind ``after``."""
+        while True:
+            with self._reading():
+                rows = self._rows("id > ? LIMIT ?", (after, batch), [*{"id", *fields}])
+            if not rows:
+                return
+            yield rows
+            after = rows[-1]["id"]
+
+    def _rows(self, condition: str, values: tuple[str | int, ...], fields: Sequence[str]) -> list[Row]:
+        columns = [name for name in fields if name != "person"]
+        where, limited, rest = condition.partition(" LIMIT")
+        found = self._connection.execute(
+            f"SELECT {', '.join(columns)} FROM {self._state()[0]} WHERE {where} ORDER BY id{limited}{rest}",  # noqa: S608 - ours
+            values,
+        )
+        return [_unpacked(dict(zip(columns, row, strict=True))) for row in found]
+
+    def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
+        """Id, person and authenticity of the ``k`` rows of highest inner product, each with it as ``cosine``, best first."""
+        with self._reading():
+            table, deletions = self._state()
+            if table is None:
+                return []
+            name = CollectionName.parse(table)
+            self._vectors.update(self._connection, table, deletions, 0 if name is None else name.mark.dim)
+            best = self._vectors.nearest(np.asarray(vector, np.float32), k)
+            asked = ", ".join("?" * len(best))
+            found = self._connection.execute(
+                f"SELECT seq, id, authenticity FROM {table} WHERE seq IN ({asked})",  # noqa: S608 - ours
+                list(best),
+            )
+            known = {seq: (key, odds) for seq, key, odds in found}
+        return [
+            _unpacked({"id": known[seq][0], "authenticity": known[seq][1], "cosine": cosine})
+            for seq, cosine in best.items()
+        ]
+
+    def count(self) -> int:
+        """How many rows there are; also a sign of life."""
+        with self._reading():
+            return int(self._connection.execute(f"SELECT count(*) FROM {self._state()[0]}").fetchone()[0])  # noqa: S608 - ours
+
+    def flush(self) -> None:
+        """Nothing is left to be done: what was written is in the file."""
+
+    def compact(self) -> None:
+        """Cut off the log, which has what deleted rows once were; in the file itself zeros are in their place."""
+        with self._turn, self._in_words():
+            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise GalleryUnavailableError(f"{self.uri}: another process reads what was deleted; try again soon")
+
+    def close(self) -> None:
+        """Write everything out and let go of the file."""
+        with self._turn, self._in_words():
+            self._connection.close()
+
+    def _state(self) -> tuple[str | None, int]:
+        """The collection that counts, and how many deletions there were."""
+        live, deletions = self._connection.execute("SELECT live, deletions FROM gallery").fetchone()
+        if self._seen not in (None, live):
+            raise GalleryUnavailableError(f"{self.uri}: was embedded for another model meanwhile; start again with it")
+        self._seen = live
+        return live, int(deletions)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One state of the file, whatever others write meanwhile."""
+        with self._transaction("BEGIN"):
+            yield
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._transaction("BEGIN IMMEDIATE"):
+            yield
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        with self._turn, self._in_words():
+            self._connection.execute(begin)
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._refusal(error) from error
+        except OSError as error:
+            raise self._unusable((error.strerror or str(error)).lower()) from error
+
+    def _refusal(self, error: sqlite3.Error) -> GalleryError:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return GalleryFullError(f"{self.uri}: the disk is full; make room and send it again")
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return GalleryUnavailableError(f"{self.uri}: can't be used at the moment ({error}); try again soon")
+        if code in _UNUSABLE:
+            return self._unusable(str(error))
+        return GalleryDamagedError(
+            f"{self.uri}: can't be read as a gallery ({error}); restore it from a backup, or name another --gallery"
+        )
+
+    def _unusable(self, why: str) -> GalleryError:
+        return GalleryError(
+            f"{self.uri}: can't be used as a gallery ({why}); expected a file in a folder that can be written to"
+        )
+
+
+def _make_private(file: Path) -> None:
+    """Make the file where it is missing, for its owner alone: SQLite gives its log the same mode."""
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _packed(row: Row) -> tuple[object, ...]:
+    vector = np.asarray(row["vector"], "<f4").tobytes()
+    return row["id"], row["authenticity"], row["enrolled"], json.dumps(row["details"]), vector
+
+
+def _unpacked(row: Row) -> Row:
+    row["person"] = row["id"].partition(":")[0]
+    if "vector" in row:
+        row["vector"] = np.frombuffer(row["vector"], "<f4")
+    if "details" in row:
+        row["details"] = json.loads(row["details"])
+    return row

@@ -1,0 +1,63 @@
+"""The vectors of a gallery in memory, for exact search."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Vectors"]
+
+_BLOCK = 4096
+"""Rows that are read and kept together: a gallery grows without a copy of all that is there."""
+
+
+class Vectors:
+    """Vectors of a table in blocks, brought up to date before each search.
+
+    Rows get ascending numbers, so new ones are those behind the last; where rows were deleted, all are read again.
+    """
+
+    def __init__(self) -> None:
+        self._table, self._deletions = "", -1
+        self._blocks: list[NDArray[np.float32]] = []
+        self._numbers: list[NDArray[np.int64]] = []
+
+    def update(self, connection: sqlite3.Connection, table: str, deletions: int, dim: int) -> None:
+        """Read what is new.
+
+        Args:
+            connection: in a transaction.
+            table: with the columns seq and vector.
+            deletions: how many there were in the database so far.
+            dim: length of a vector.
+        """
+        if (table, deletions) != (self._table, self._deletions):
+            self._blocks, self._numbers = [], []
+            self._table, self._deletions = table, deletions
+        last = int(self._numbers[-1][-1]) if self._numbers else -1
+        found = connection.execute(f"SELECT seq, vector FROM {table} WHERE seq > ? ORDER BY seq", (last,))  # noqa: S608 - ours
+        while rows := found.fetchmany(_BLOCK):
+            numbers = np.array([row[0] for row in rows], np.int64)
+            block = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, dim).astype(np.float32)
+            if self._blocks and len(self._blocks[-1]) + len(block) <= _BLOCK:  # new ones by ones and twos
+                block = np.concatenate([self._blocks.pop(), block])
+                numbers = np.concatenate([self._numbers.pop(), numbers])
+            self._blocks.append(block)
+            self._numbers.append(numbers)
+
+    def nearest(self, vector: NDArray[np.float32], k: int) -> dict[int, float]:
+        """Inner products of the ``k`` rows that have the highest, by the row's number, highest first.
+
+        Args:
+            vector: ``(dim,)``.
+            k: 1 or more.
+        """
+        if not self._blocks:
+            return {}
+        scores = np.concatenate([block @ vector for block in self._blocks])  # (n,)
+        numbers = np.concatenate(self._numbers)
+        best = np.argpartition(-scores, k)[:k] if k < len(scores) else np.arange(len(scores))
+        best = best[np.argsort(-scores[best], kind="stable")]
+        return dict(zip(numbers[best].tolist(), scores[best].tolist(), strict=True))

@@ -1,0 +1,200 @@
+"""A gallery in one file: shared by processes, damaged files said, nothing written where it can't be."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_gallery import DIM, MARK, photo, unit
+
+from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
+from bonaface.gallery.collection_name import CollectionName, ModelMark
+from bonaface.gallery.database import sqlite_file
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import NewPhoto
+from bonaface.gallery.sqlite import SqliteDatabase
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "people.sqlite"
+
+
+@pytest.fixture
+def gallery(file):
+    gallery = Gallery(str(file), MARK)
+    yield gallery
+    gallery.close()
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("people.sqlite", "people.sqlite"),
+        ("sqlite:people.db", "people.db"),
+        ("sqlite:/data/people", "/data/people"),
+        ("sqlite:///data/people.db", "/data/people.db"),
+        ("gallery.db", None),
+        ("milvus:gallery.db", None),
+        ("milvus://localhost:19530", None),
+        ("http://localhost:19530", None),
+    ],
+)
+def test_a_uri_names_a_file_or_milvus(uri, path):
+    found = sqlite_file(uri)
+    assert (None if found is None else str(found)) == path
+
+
+def test_an_sqlite_file_may_end_in_db(tmp_path):
+    Gallery(f"sqlite:{tmp_path / 'people.db'}", MARK).close()
+    assert sqlite_file(str(tmp_path / "people.db")) == tmp_path / "people.db"
+
+
+def test_it_is_its_owners_alone_and_leaves_no_log_behind(gallery, file):
+    gallery.enrol("ann", [photo(1)])
+    for path in file.parent.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+    gallery.close()
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_two_processes_see_what_the_other_writes(gallery, file):
+    other = Gallery(str(file), MARK)
+    gallery.enrol("ann", [photo(1)])
+    assert other.search(photo(1).identity, 1)[0].person == "ann"
+    other.enrol("bob", [photo(2), photo(3)])
+    assert gallery.search(photo(2).identity, 1)[0].person == "bob"
+    other.remove("bob")
+    assert [hit.person for hit in gallery.search(photo(2).identity, 5)] == ["ann"]
+    gallery.enrol("cyd", [photo(4)])  # takes the freed number of a deleted row
+    assert other.search(photo(4).identity, 1)[0].cosine == pytest.approx(1, abs=1e-6)
+    other.close()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.booleans()), max_size=30))
+def test_search_is_that_of_a_plain_dictionary(tmp_path_factory, steps):
+    """Whatever is enrolled and removed, in two processes' eyes."""
+    file = str(tmp_path_factory.mktemp("s") / "g.sqlite")
+    both = [Gallery(file, MARK) for _ in range(2)]
+    truth: dict[tuple[str, int], np.ndarray] = {}
+    query = unit(np.random.default_rng(99))
+    for at, (person, n, away) in enumerate(steps):
+        if away:
+            both[at % 2].remove(person)
+            truth = {key: vector for key, vector in truth.items() if key[0] != person}
+        else:
+            both[at % 2].enrol(person, [photo(n)])
+            truth[person, n] = photo(n).identity
+        best: dict[str, float] = {}
+        for (name, _), vector in truth.items():
+            best[name] = max(best.get(name, -2.0), float(vector @ query))
+        found = both[(at + at // 2) % 2].search(query, 5)
+        assert {hit.person: pytest.approx(hit.cosine, abs=1e-6) for hit in found} == best
+    for each in both:
+        each.close()
+
+
+def test_more_rows_than_a_block_are_searched(gallery, monkeypatch):
+    monkeypatch.setattr("bonaface.gallery.vectors._BLOCK", 8)
+    vectors = [unit(np.random.default_rng(n)) for n in range(50)]
+    for start, stop in ((0, 1), (1, 4), (4, 30), (30, 50)):
+        for n in range(start, stop):
+            gallery.enrol(f"p{n}", [NewPhoto(b"%d" % n, vectors[n], None)])
+        query = vectors[stop // 2]
+        exact = np.argsort([-(vector @ query) for vector in vectors[:stop]])[:3]
+        assert [hit.person for hit in gallery.search(query, 3)] == [f"p{n}" for n in exact]
+
+
+def test_a_transaction_that_was_killed_left_nothing(file):
+    """The process dies with its rows written and not committed."""
+    Gallery(str(file), MARK).close()
+    code = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from tiny_gallery import MARK, photo
+from bonaface.gallery.gallery import Gallery
+gallery = Gallery(sys.argv[2], MARK)
+gallery.enrol("ann", [photo(1)])
+name = gallery.database.name()
+with gallery.database._writing():
+    gallery.database._connection.execute("DELETE FROM " + str(name))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    words = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(file)]
+    killed = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    again = Gallery(str(file), MARK)
+    assert [person.id for person in again.people()] == ["ann"]
+    again.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbled", "no database"])
+def test_a_damaged_file_is_said_and_left_as_it_is(gallery, file, damage):
+    for n in range(30):
+        gallery.enrol(f"p{n}", [photo(n)])
+    gallery.close()
+    data = file.read_bytes()
+    wrong = {
+        "cut": data[: len(data) // 2],
+        "garbled": data[:100] + b"\xff" * (len(data) - 100),
+        "no database": b"x" * 999,
+    }
+    file.write_bytes(wrong[damage])
+    with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
+        Gallery(str(file), MARK)
+    assert file.read_bytes() == wrong[damage]
+
+
+def test_another_programs_file_is_refused_and_left_as_it_is(file):
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE holidays (day TEXT)")
+    other.close()
+    before = file.read_bytes()
+    with pytest.raises(GalleryError, match="no gallery of bonaface"):
+        Gallery(str(file), MARK)
+    assert file.read_bytes() == before
+
+
+def test_a_place_that_can_not_be_written_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    for uri in (tmp_path, tmp_path / "file" / "people.sqlite", "/proc/people.sqlite"):
+        with pytest.raises(GalleryError, match="expected a file in a folder that can be written to"):
+            Gallery(str(uri), MARK)
+
+
+def test_a_full_disk_is_said_and_nothing_is_written(gallery):
+    gallery.enrol("ann", [photo(1)])
+    pages = gallery.database._connection.execute("PRAGMA page_count").fetchone()[0]
+    gallery.database._connection.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(GalleryFullError, match="make room"):
+        gallery.enrol("bob", [NewPhoto(b"%d" % n, photo(n).identity, None, {"long": "x" * 9999}) for n in range(50)])
+    assert gallery.count() == 1
+    gallery.remove("ann")
+    assert gallery.erased(10)
+
+
+def test_a_gallery_that_was_embedded_anew_meanwhile_is_not_searched(gallery, file):
+    gallery.enrol("ann", [photo(1)])
+    other = Gallery(str(file), ModelMark("new", "0" * 32, DIM, True), check=False)
+    other.database.swap(other.database.create(other.mark))
+    other.close()
+    with pytest.raises(GalleryUnavailableError, match="another model meanwhile"):
+        gallery.search(photo(1).identity, 1)
+
+
+def test_of_two_first_openings_the_earlier_counts(file):
+    first, second = SqliteDatabase(file), SqliteDatabase(file)
+    mine = first.create(MARK)
+    first.swap(mine)
+    other = CollectionName.new(MARK)
+    second._connection.execute(f"CREATE TABLE {other} (seq INTEGER PRIMARY KEY)")
+    second.swap(other)
+    assert first.name() == second.name() == mine
+    first.close()
+    second.close()
