@@ -35,6 +35,7 @@ from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
 from bonaface.images.quality import VERIFICATION, FaceQuality, assess, faces_of, problem_of, unfit
 from bonaface.images.upright import find_upright
+from bonaface.verification.scoring import weighed
 
 Image = NDArray[np.uint8]
 Place = Callable[[float, float], NDArray[np.float64]]
@@ -221,12 +222,12 @@ def lost(row: Row, gated: bool) -> bool:
 
 
 def threshold_of_cosine() -> float:
-    """The cosine at which identity alone reaches the threshold of the shipped model."""
+    """The cosine at which two surely genuine photos reach the threshold of the shipped model."""
     verifier = bonaface.load()
     calibration = verifier.embedder.calibration
     assert calibration is not None
     cosines = np.linspace(-1, 1, 200_001)
-    return float(cosines[np.argmax(calibration.log_same(cosines) >= verifier.threshold(FMR).threshold)])
+    return float(cosines[np.argmax(weighed(calibration, cosines, np.array(np.inf)) >= verifier.threshold(FMR).threshold)])
 
 
 def report(rows: list[Row]) -> None:
