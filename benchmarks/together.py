@@ -17,9 +17,10 @@ from rich.progress import Progress
 
 from bonaface.inference.embedder import load_embedder
 from bonaface.metrics.operating_points import auc
-from bonaface.training.datamodule import TrainingFaces, clean, prepare, read_sources
+from bonaface.training.datamodule import TrainingFaces, prepare
 from bonaface.training.module import val_embeddings
 from bonaface.training.run import Run, load_run
+from bonaface.training.sources import clean, read_sources
 from bonaface.verification.embeddings import Embeddings
 
 

@@ -77,10 +77,11 @@ def bonaface_steps(job: Job) -> Timed:
 
     from bonaface.config_io import parse_config
     from bonaface.models.face_model import build_model
-    from bonaface.training.datamodule import clean, prepare, read_sources
+    from bonaface.training.datamodule import prepare
     from bonaface.training.module import FaceTraining
     from bonaface.training.optim import Length
     from bonaface.training.run import RunFolder
+    from bonaface.training.sources import clean, read_sources
     from bonaface.training.trainer import Compute, fit
 
     class Clock(Callback):

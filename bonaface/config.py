@@ -15,6 +15,7 @@ from typing import Any, Literal
 from bonaface.errors import ConfigError
 
 __all__ = [
+    "SHIPPED_DETECTOR",
     "BatchConfig",
     "BranchConfig",
     "FacesConfig",
@@ -26,6 +27,9 @@ __all__ = [
     "TrainConfig",
     "TransformConfig",
 ]
+
+SHIPPED_DETECTOR = "shipped"
+"""Value of ``faces.detector`` that stands for the detector inside the shipped model."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class FacesConfig:
         val_fraction: fraction of the people held out for validation.
         val_pairs: validation pairs, of all four kinds together.
         crop_size: side of the face crop in pixels; an image of this size is not resampled.
-        detector: YuNet ONNX file for alignment; the centre of the image is cropped without it.
+        detector: YuNet ONNX file that finds the faces, or shipped, the one inside the shipped model; null takes the centre of each
+            image, for faces that are cropped already.
         cache: folder of decoded images, shared by all runs on the same files.
         flip: probability of a horizontal flip.
         degrade: probability of random JPEG, blur, rescaling, noise and brightness.
@@ -88,7 +93,7 @@ class FacesConfig:
     val_fraction: float = 0.1
     val_pairs: int = 2000
     crop_size: int = 160
-    detector: str | None = None
+    detector: str | None = SHIPPED_DETECTOR
     cache: str = ".bonaface-cache"
     flip: float = 0.4
     degrade: float = 0.0

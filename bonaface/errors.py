@@ -23,6 +23,7 @@ __all__ = [
     "GalleryUnavailableError",
     "MissingExtraError",
     "ModelError",
+    "UnalignedWarning",
 ]
 
 
@@ -60,3 +61,7 @@ class ModelError(BonafaceError):
 
 class MissingExtraError(BonafaceError, ImportError):
     """An optional package that is needed is not installed; the message has the pip line."""
+
+
+class UnalignedWarning(UserWarning):
+    """A network that expects aligned faces is run on others."""

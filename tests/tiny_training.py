@@ -7,6 +7,7 @@ TINY = {
     "faces.val_fraction": 0.34,
     "faces.val_pairs": 24,
     "faces.crop_size": 32,
+    "faces.detector": "null",
     "faces.workers": 0,
     "model.identity.backbone": "timm:test_resnet",
     "model.identity.weights": "none",

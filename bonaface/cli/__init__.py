@@ -8,10 +8,13 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from bonaface import __version__
-from bonaface.errors import BonafaceError
+from bonaface.errors import BonafaceError, UnalignedWarning
 from bonaface.extras import EXTRAS, missing_extra, require
 
 __all__ = ["COMMANDS", "main"]
@@ -69,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, words: list[str]) -> int:
+    warnings.showwarning = partial(_warned, command, warnings.showwarning)
     try:
         if command in NEEDS and not {"-h", "--help"} & set(words):
             extra, modules = NEEDS[command]
@@ -94,6 +98,14 @@ def _run(command: str, words: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"bonaface {command}: interrupted", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def _warned(command: str, shown: Any, message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """Prints a warning of our own as one sentence; any other as Python does."""
+    if issubclass(category, UnalignedWarning):
+        print(f"bonaface {command}: warning: {message}", file=sys.stderr)  # noqa: T201
+    else:
+        shown(message, category, *rest)
 
 
 def _closed_pipe() -> int:

@@ -16,6 +16,8 @@ from bonaface.images.crops import InputSpec, face_crop, kinds_of
 __all__ = ["Preprocessor", "test_images"]
 
 _VERSION = 2
+_RECOGNISERS = 112
+"""Side in px of the aligned faces that recognisers in ArcFace's tradition are trained on."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,15 @@ class Preprocessor:
         sizes = [view.size for view in views.values() if view.kind == "aligned"]
         kinds = kinds_of(views)
         return cls(kinds, crop_size, max(sizes, default=112), detector)
+
+    def unaligned(self, views: Mapping[str, InputSpec]) -> str | None:
+        """Sentence of warning where the identity network of some views expects aligned faces and is given others."""
+        view = views["identity"]
+        if view.kind == "aligned" and self.detector is None:
+            return f"identity: expects aligned faces of {view.size} px, and is given the centre of each image"
+        if view.kind == "face_crop" and view.size == _RECOGNISERS:
+            return f"identity: a network of {view.size} px most often expects aligned faces, and is given face crops"
+        return None
 
     def size(self, kind: str) -> int:
         """Side in pixels of the images of a kind."""

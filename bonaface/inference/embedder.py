@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.assets import SHIPPED_MODEL, shipped_detector
-from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.errors import ConfigError, DataError, ModelError, UnalignedWarning
 from bonaface.extras import require
 from bonaface.images.decoding import decode_bytes
 from bonaface.images.preprocessing import Preprocessor, test_images
@@ -27,7 +28,7 @@ from bonaface.verification.thresholds import Validation
 __all__ = ["Embedded", "Embedder", "load_embedder"]
 
 _CHUNK = 64
-_FRAME = 160
+_CROP_SIZE = 160
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,14 @@ def load_embedder(model: str | None, detector: Path | None = None, device: str =
         ModelError: if it is none of them, or can't be read.
         ConfigError: if there is no such device.
     """
+    embedder = _opened(model, detector, device)
+    unaligned = embedder.preprocess.unaligned(embedder.network.views)
+    if unaligned:
+        warnings.warn(f"{embedder.name}: {unaligned}: expect high error rates", UnalignedWarning, stacklevel=2)
+    return embedder
+
+
+def _opened(model: str | None, detector: Path | None, device: str) -> Embedder:
     path = Path(model) if model is not None else SHIPPED_MODEL
     if model is None and not path.is_file():
         raise ModelError("no model comes with this installation of bonaface; name one by --model")
@@ -224,5 +233,5 @@ def _of_run(path: Path, device: str) -> Embedder:
 def _of_face_network(path: Path, detector: Path | None, device: str) -> Embedder:
     network = OnnxFaceNetwork(path, device)
     return Embedder(
-        network, Preprocessor.of(network.views, _FRAME, shipped_detector() if detector is None else detector)
+        network, Preprocessor.of(network.views, _CROP_SIZE, shipped_detector() if detector is None else detector)
     )

@@ -1,4 +1,4 @@
-"""Training data: sources cleaned and split by person, validation pairs, decoded images, and the loaders of both."""
+"""Training data: sources split by person, validation pairs, decoded images, and the loaders of both."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import DataLoader
 
+from bonaface.assets import shipped_detector
 from bonaface.batches.augmentation import Augmentation, torchvision_transforms
 from bonaface.batches.dataset import LabelledImages, TestBatches, TrainingBatches
 from bonaface.batches.image_cache import FaceStore, open_store
 from bonaface.batches.samplers import BalanceSampler, EachSource, PairedFakesSampler, StepSampler
-from bonaface.config import BatchConfig, FacesConfig, ForgeryConfig
-from bonaface.data.filters import MIN_CLASS_SIZE, drop_issues, find_issues
-from bonaface.data.issues import COLUMNS, apply_issues, combined, read_issues
+from bonaface.config import SHIPPED_DETECTOR, BatchConfig, FacesConfig, ForgeryConfig
 from bonaface.data.originals import read_originals
 from bonaface.data.splits import split_by_person
-from bonaface.data.table import FaceTable, class_labels, merged, read_faces
+from bonaface.data.table import FaceTable, class_labels, merged
 from bonaface.errors import ConfigError
 from bonaface.forgery.batches import Forging, ForgingBatches, PairedForgeriesSampler, check_methods, forged_classes
 from bonaface.forgery.evaluation_sets import with_forged_validation
@@ -34,30 +32,9 @@ from bonaface.images.preprocessing import Preprocessor
 from bonaface.training.distributed import ALONE, Distributed
 from bonaface.training.validation import ValidationPairs
 
-__all__ = ["Source", "TrainingFaces", "clean", "prepare", "read_sources"]
+__all__ = ["TrainingFaces", "prepare"]
 
 _VAL_BATCH = 64
-
-
-@dataclass(frozen=True)
-class Source:
-    """A folder or table of faces, and the list of issues that comes with it.
-
-    Args:
-        where: as the settings name it.
-        table: its images, as the list says: without those it drops, others relabelled.
-        read: images before that.
-        followed: rows of the list that were followed.
-        kept: images that a person decided to keep, whatever the list says.
-        listed: the list's file.
-    """
-
-    where: str
-    table: FaceTable
-    read: int
-    followed: pd.DataFrame
-    kept: frozenset[str] = frozenset()
-    listed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,65 +159,6 @@ class TrainingFaces:
         return DataLoader(batches, batch_size=None, num_workers=0)
 
 
-def read_sources(settings: FacesConfig) -> list[Source]:
-    """Reads the folders and tables that the settings name, and applies their lists of issues.
-
-    Raises:
-        DataError: if a folder is not there or no known layout.
-        ConfigError: if no folder is named.
-    """
-    if not settings.train or not all(where for where, _ in settings.sources):
-        raise ConfigError(
-            "faces.train: no training data named: set it to a folder of faces or to a CSV or parquet file"
-        )
-    return [_read_source(where, listed) for where, listed in settings.sources]
-
-
-def _read_source(where: str, listed: str | None) -> Source:
-    table = read_faces(Path(where))
-    if not listed:
-        return Source(where, table, len(table), pd.DataFrame(columns=COLUMNS))
-    issues = read_issues(Path(listed), table)
-    kept = frozenset(issues.loc[issues["decision"] == "reject", "path"])
-    undecided = (issues["suggestion"] == "look") & (issues["decision"] != "accept")
-    followed = issues[~issues["path"].isin(kept) & ~undecided].reindex(columns=COLUMNS, fill_value="")
-    followed["confidence"] = pd.to_numeric(followed["confidence"], errors="coerce")
-    return Source(where, apply_issues(table, issues), len(table), followed, kept, listed)
-
-
-def clean(
-    sources: Sequence[Source], settings: FacesConfig, batch: BatchConfig, console: Console, progress: Progress
-) -> tuple[list[FaceTable], pd.DataFrame]:
-    """Leaves out unreadable files, duplicates and classes too small to train on.
-
-    Paired with deepfakes a single photo of a person is enough; other batches need two of each class.
-
-    Returns:
-        The tables without them, and the issues with the columns of ``data.issues.COLUMNS``.
-
-    Raises:
-        DataError: if a source holds nothing to train on.
-    """
-    smallest = 1 if batch.sampler == "paired_fakes" else MIN_CLASS_SIZE
-    cleaned = [_clean(each, settings, smallest, console, progress) for each in sources]
-    if len(cleaned) == 1:
-        return [cleaned[0][0]], cleaned[0][1]
-    found = [issues.assign(path=[str(table.root / path) for path in issues["path"]]) for table, issues in cleaned]
-    return [table for table, _ in cleaned], combined(found)
-
-
-def _clean(
-    source: Source, settings: FacesConfig, smallest: int, console: Console, progress: Progress
-) -> tuple[FaceTable, pd.DataFrame]:
-    issues = find_issues(source.table, settings.fake_classes, progress=progress, smallest=smallest)
-    issues = issues[~(issues["path"].isin(source.kept) & issues["issue"].str.startswith("duplicate"))]
-    counts = ", ".join(f"{count} {issue}" for issue, count in issues["issue"].value_counts().items())
-    console.log(f"{source.read:,} images read from {source.where}; left out: {counts or 'none'}")
-    if source.listed:
-        console.log(f"{source.listed}: {len(source.followed):,} suggestions followed, {len(source.kept):,} rejected")
-    return drop_issues(source.table, issues), combined([source.followed, issues])
-
-
 def prepare(
     tables: Sequence[FaceTable],
     views: Mapping[str, InputSpec],
@@ -266,11 +184,14 @@ def prepare(
         ConfigError: if a crop is larger than the face crop.
     """
     check_methods(settings.forgery.methods)
-    detector = Path(settings.detector) if settings.detector else None
+    detector = _detector(settings.detector)
     split = [_split(each, settings, seed, detector, progress) for each in tables]
     names = _names_of(split)
     table = merged(split, names)
     preprocessor = Preprocessor.of(views, settings.crop_size, detector)
+    unaligned = preprocessor.unaligned(views)
+    if unaligned:
+        console.log(f"model.{unaligned}: set its view to aligned, and faces.detector to shipped")
     store = open_store(table, preprocessor, Path(settings.cache), progress=progress)
     in_training = (table.frame["split"] == "train").to_numpy()
     labels = _compact(np.where(in_training, class_labels(table, settings.fake_classes), -1))
@@ -325,7 +246,15 @@ def _names_of(tables: Sequence[FaceTable]) -> tuple[str, ...]:
     return tuple(os.path.relpath(root, common) for root in roots)
 
 
-def _split(table: FaceTable, settings: FacesConfig, seed: int, detector: Path | None, progress: Progress) -> FaceTable:
+def _detector(named: str | None) -> Path | bytes | None:
+    if named == SHIPPED_DETECTOR:
+        return shipped_detector()
+    return Path(named) if named else None
+
+
+def _split(
+    table: FaceTable, settings: FacesConfig, seed: int, detector: Path | bytes | None, progress: Progress
+) -> FaceTable:
     """A source with people held out for validation, and deepfakes of them if it has none."""
     table = split_by_person(table, settings.val_fraction, seed)
     forgery = settings.forgery

@@ -182,8 +182,9 @@ class FaceTraining(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the history; weights of 0.1 get the names of now."""
-        rows = checkpoint.get("history", [])
-        self.history = [{"val_worst_eer": row.get("val_challenge_eer", math.nan)} | row for row in rows]
+        self.history = [dict(row) for row in checkpoint.get("history", [])]
+        for row in self.history:
+            row.setdefault("val_worst_eer", row.get("val_challenge_eer", math.nan))
         for key in ("state_dict", "current_model_state"):
             if key in checkpoint:
                 checkpoint[key] = current_names(checkpoint[key])

@@ -22,7 +22,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bonaface.config import BranchConfig, ModelConfig, TrainConfig
+from bonaface.assets import shipped_detector
+from bonaface.config import SHIPPED_DETECTOR, BranchConfig, ModelConfig, TrainConfig
 from bonaface.config_io import read_run_config, save_config
 from bonaface.errors import ConfigError, ModelError
 from bonaface.io import atomic_write
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Run", "RunFolder", "check_file_names", "load_run"]
+
+_SHIPPED_COPY = "shipped_detector.onnx"
+"""File of a run's folder that holds the detector of the model that was shipped when it was trained."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,10 @@ class RunFolder:
     def write_start(self, config: TrainConfig, issues: pd.DataFrame) -> None:
         """Writes the settings, the files they name and the list of issues."""
         _copy_files(_files_of(config.model, config.faces.detector), self.files)
+        if config.faces.detector == SHIPPED_DETECTOR:
+            self.files.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self.files / _SHIPPED_COPY) as temporary:
+                temporary.write_bytes(shipped_detector())
         with atomic_write(self.config) as temporary:
             save_config(config, temporary)
         with atomic_write(self.path / "issues.csv") as temporary:
@@ -154,7 +162,7 @@ def _files_of(model: ModelConfig, detector: str | None) -> list[Path]:
     networks = [file for branch in branches if (file := _onnx_of(branch)) is not None]
     beside = [file.with_suffix(suffix) for file in networks for suffix in (".json", ".yaml")]
     described = [file for file in beside if file.exists()]
-    return [*networks, *described, *([Path(detector)] if detector else [])]
+    return [*networks, *described, *([Path(detector)] if detector and detector != SHIPPED_DETECTOR else [])]
 
 
 def _onnx_of(branch: BranchConfig) -> Path | None:
@@ -184,7 +192,9 @@ class Run:
     def detector(self) -> Path | None:
         """The run's own copy of the face detector."""
         named = self.config.faces.detector
-        return RunFolder(self.folder).files / Path(named).name if named else None
+        if not named:
+            return None
+        return RunFolder(self.folder).files / (_SHIPPED_COPY if named == SHIPPED_DETECTOR else Path(named).name)
 
 
 def load_run(folder: Path) -> Run:

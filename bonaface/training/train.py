@@ -21,12 +21,13 @@ from bonaface.models.face_model import FaceModel
 from bonaface.models.state_dicts import load_weights, read_model_weights
 from bonaface.tracking.callbacks import check_tracking, tracked
 from bonaface.training.callbacks import Cost, peak_memory
-from bonaface.training.datamodule import TrainingFaces, clean, prepare, read_sources
+from bonaface.training.datamodule import TrainingFaces, prepare
 from bonaface.training.distributed import Distributed
 from bonaface.training.initialisation import initial_model
 from bonaface.training.module import FaceTraining, val_embeddings
 from bonaface.training.optim import Length
 from bonaface.training.run import RunFolder, check_file_names
+from bonaface.training.sources import clean, read_sources
 from bonaface.training.trainer import Compute, fit
 from bonaface.verification.calibration_file import write_calibration
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bonaface.assets import shipped_detector
 from bonaface.errors import ConfigError
 from bonaface.images.crops import InputSpec, centre_crop, face_crop, face_square, random_crop, square
 from bonaface.images.preprocessing import Preprocessor
@@ -157,3 +158,18 @@ def test_without_a_face_it_is_the_centre_square():
     image = photo(300, 200)
     expected = cv2.resize(image, (100, 150), interpolation=cv2.INTER_AREA)[25:125]
     np.testing.assert_array_equal(Preprocessor(("face_crop",), 100)(image)["face_crop"], expected)
+
+
+@pytest.mark.parametrize(
+    ("view", "detector", "said"),
+    [
+        (InputSpec("aligned", 112), True, None),
+        (InputSpec("aligned", 112), False, "expects aligned faces of 112 px"),
+        (InputSpec("face_crop", 112), True, "a network of 112 px most often expects aligned faces"),
+        (InputSpec("face_crop", 96), False, None),
+    ],
+)
+def test_a_network_on_unaligned_faces_is_warned_of(view, detector, said):
+    views = {"identity": view}
+    found = Preprocessor.of(views, 160, shipped_detector() if detector else None).unaligned(views)
+    assert said is None if found is None else said in found

@@ -13,10 +13,11 @@ from rich.progress import Progress
 from bonaface.config import OptimizerConfig
 from bonaface.losses import LOSSES, has_prototypes
 from bonaface.models.face_model import build_model
-from bonaface.training.datamodule import clean, prepare, read_sources
+from bonaface.training.datamodule import prepare
 from bonaface.training.module import FaceTraining
 from bonaface.training.optim import Length, build_optimizer, learning_rate
 from bonaface.training.run import load_run
+from bonaface.training.sources import clean, read_sources
 
 BOTH = {
     "model.authenticity.backbone": "timm:test_efficientnet",

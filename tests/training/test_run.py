@@ -15,8 +15,11 @@ import torch
 import yaml
 from rich.console import Console
 
+from bonaface.assets import shipped_detector
+from bonaface.config import FacesConfig
 from bonaface.config_io import RENAMED, parse_config
-from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.errors import ConfigError, DataError, ModelError, UnalignedWarning
+from bonaface.inference.embedder import load_embedder
 from bonaface.training.module import FaceTraining
 from bonaface.training.run import load_run
 from bonaface.training.train import train
@@ -439,3 +442,19 @@ def test_a_run_is_read_without_lightning():
     code = "import sys, bonaface.training.run; print(*sorted({'lightning', 'pandas', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_detector_inside_the_shipped_model_is_the_default_and_kept(trained, tmp_path):
+    assert FacesConfig().detector == "shipped"
+    run = trained("a", **{"faces.detector": "shipped"}, steps=2)
+    moved = run.rename(tmp_path / "moved")
+    detector = load_run(moved).detector
+    assert detector.is_relative_to(moved)
+    assert detector.read_bytes() == shipped_detector()
+
+
+def test_a_recogniser_without_a_detector_warns_once(trained):
+    run = trained("a", **{"model.identity.view": "aligned"}, steps=2)
+    with pytest.warns(UnalignedWarning, match="^a: identity: expects aligned faces of 32 px") as said:
+        load_embedder(str(run))
+    assert len(said) == 1

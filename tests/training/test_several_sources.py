@@ -14,7 +14,8 @@ from bonaface.batches.samplers import EachSource, PairedFakesSampler
 from bonaface.errors import ConfigError, DataError
 from bonaface.metrics import challenge_eer
 from bonaface.models.face_model import build_model
-from bonaface.training.datamodule import clean, prepare, read_sources
+from bonaface.training.datamodule import prepare
+from bonaface.training.sources import clean, read_sources
 
 PAIRED = {
     "batch.sampler": "paired_fakes",
