@@ -227,7 +227,9 @@ def threshold_of_cosine() -> float:
     calibration = verifier.embedder.calibration
     assert calibration is not None
     cosines = np.linspace(-1, 1, 200_001)
-    return float(cosines[np.argmax(weighed(calibration, cosines, np.array(np.inf)) >= verifier.threshold(FMR).threshold)])
+    return float(
+        cosines[np.argmax(weighed(calibration, cosines, np.array(np.inf)) >= verifier.threshold(FMR).threshold)]
+    )
 
 
 def report(rows: list[Row]) -> None:

@@ -280,7 +280,7 @@ def _holds_itself(value: Any, around: tuple[int, ...] = (), seen: set[int] | Non
 
 
 def _parsed(parse: Callable[[Any], Any]) -> TrainConfig:
-    """What the parser makes of words or of an object, its errors in the words of the project."""
+    """Settings that the parser makes of words or of an object; its errors become ConfigError."""
     import jsonargparse
 
     made = parser()

@@ -1,4 +1,4 @@
-"""What comes with the package: the model, the demo pack, style sheets.
+"""Files that come with the package: the model, the demo pack, style sheets.
 
 The demo pack holds photos and deepfakes of people who do not exist, in the challenge's layout.
 How it was made, what it may be used for and what was measured on it: docs/demo-pack.md.

@@ -1,4 +1,4 @@
-"""What is done to training images at random: flip, degradation, torchvision transforms, crops."""
+"""Augmentation of training images: flip, degradation, torchvision transforms, crops."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def torchvision_transforms(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tu
 
 
 def degrade(image: ImageArray, generator: np.random.Generator) -> ImageArray:
-    """What happens to a photo between cameras and users, at random.
+    """Degrade an image at random, as happens between cameras and users.
 
     Light, tone, loss of colour, another framing, a smaller image, print, blur, smoothing, sharpening, noise and JPEG: each is
     taken or not by itself, in this order, which is that of a photo's life. A smaller image is enlarged at the end.

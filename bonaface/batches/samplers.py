@@ -165,7 +165,7 @@ class EachSource:
 
 
 class _Draw:
-    """Which groups (labels, people) a step draws, and the generator for all else in that step."""
+    """Groups (labels, people) that a step draws, and the generator for all else in that step."""
 
     def __init__(
         self, n_groups: int, per_batch: int, seed: int, rank: int, world_size: int, what: str, setting: str

@@ -1,4 +1,4 @@
-"""What several commands share: options, and where they write their progress."""
+"""Options that several commands share, and the console of their progress."""
 
 from __future__ import annotations
 

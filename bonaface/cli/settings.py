@@ -75,7 +75,7 @@ def _groups() -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 
 def _documented(config: type) -> dict[str, str]:
-    """What the docstring says of each field."""
+    """Description of each field, from the docstring."""
     text = inspect.cleandoc(config.__doc__ or "").partition("Args:\n")[2].split("\n\n")[0]
     found = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", f"{text}\n", re.DOTALL | re.MULTILINE)
     return {name: " ".join(said.split()).rstrip(".") for name, said in found}

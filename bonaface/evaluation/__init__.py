@@ -1,1 +1,1 @@
-"""How a model fares."""
+"""Evaluation of models on labelled pairs."""

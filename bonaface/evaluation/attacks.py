@@ -93,7 +93,7 @@ def attack(
 
 
 def _similarity(model: FaceModel, fakes: Images, target: Tensor, calibration: Calibration | None) -> Tensor:
-    """What the fakes can change of ``scoring.similarity``, in torch, shape ``(n,)``."""
+    """Part of ``scoring.similarity`` that the fakes can change, in torch, shape ``(n,)``."""
     identity, authenticity = model.embed(fakes)
     cosine = (identity * target).sum(1)  # (n,)
     if authenticity is None:

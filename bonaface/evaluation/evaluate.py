@@ -57,13 +57,13 @@ class Evaluation:
 
     @property
     def sentences(self) -> list[str]:
-        """What matters, a sentence for each model, and how further models differ from the first."""
+        """Headline of each model, and how further models differ from the first."""
         said = [sentence for figures in self.models for sentence in headline(figures, named=len(self.models) > 1)]
         return said + comparison_verdict(self.comparison, self.models)
 
     @property
     def unreadable(self) -> list[str]:
-        """Why images could not be read, each reason once."""
+        """Reasons why images could not be read, each once."""
         return sorted({why for each in self.scores for why in each.unreadable.values()})
 
     def __str__(self) -> str:

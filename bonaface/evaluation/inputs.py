@@ -59,7 +59,7 @@ class PairSource:
 
     @property
     def name(self) -> str:
-        """What messages call the pairs."""
+        """Name of the pairs in messages."""
         named = self.labels if isinstance(self.labels, Path | str) else self.pairs
         return "the labels" if named is None else str(named)
 

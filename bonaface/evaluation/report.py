@@ -53,7 +53,7 @@ _LISTED = 50
 
 @dataclass(frozen=True)
 class ReportInput:
-    """What a report is made of.
+    """Content of a report.
 
     Args:
         models: the figures of each, as ``judge`` returns them.

@@ -28,7 +28,7 @@ Bounds = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are found.
+    """Bootstrap that intervals come from.
 
     Args:
         person_0: who is on the first image of each pair, shape ``(n,)``; where people are not known, the pair's number.
@@ -143,7 +143,7 @@ def _stored(validation: Validation, fmr: float) -> Threshold | None:
 
 
 def _why_not(fmr: float, validation: Validation | None, judged: int) -> str:
-    """Why there is no threshold for a rate; empty where the judged pairs give one."""
+    """Reason why there is no threshold for a rate; empty where the judged pairs give one."""
     pairs = judged if validation is None else validation.impostor_pairs
     if pairs < 1 or 1 / pairs > fmr:
         whose = "judged" if validation is None else "validation"

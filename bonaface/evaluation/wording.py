@@ -111,7 +111,7 @@ def eer_rows(models: Sequence[Figures]) -> list[tuple[str, str]]:
 
 
 def headline(figures: Figures, named: bool = False) -> list[str]:
-    """What a reader has to know first: deepfakes accepted and genuine pairs refused at one false match rate.
+    """Headline: deepfakes accepted and genuine pairs refused at one false match rate.
 
     Args:
         figures: as ``judge`` returns them.
@@ -128,7 +128,7 @@ def headline(figures: Figures, named: bool = False) -> list[str]:
 
 
 def verdict(figures: Figures) -> list[str]:
-    """What a reader has to know, in two to four sentences.
+    """Summary of the figures in two to four sentences.
 
     Args:
         figures: as ``judge`` returns them.
@@ -178,7 +178,7 @@ def _equal_errors(figures: Figures) -> str:
 
 
 def copies_said(figures: Figures) -> str:
-    """How many pairs are two copies of one photo, in a sentence; empty where there is none, or no image was looked at."""
+    """Number of pairs that are two copies of one photo, in a sentence; empty where there is none, or no image was looked at."""
     found = figures.get("copied_pairs", {})
     counts = [
         f"{len(ids):,} {'the same file twice' if how == 'same file' else 'one photo re-encoded'}"
@@ -270,7 +270,7 @@ def _rate(found: Mapping[str, float | None] | None) -> str:
 
 
 def single_photos(figures: Figures) -> str:
-    """How single photos are classified, in a sentence; empty where the model does not judge them."""
+    """Classification of single photos, in a sentence; empty where the model does not judge them."""
     found = figures.get("fake_score")
     if not found:
         return ""

@@ -98,7 +98,7 @@ def _started_from(head: Mapping[str, Any], file: Path) -> Settings:
 
 
 def _mapping(given: Any, known: Collection[str], where: str) -> dict[str, Any]:
-    """What stands in the file under known names alone."""
+    """Content of the file under known names alone."""
     if not isinstance(given, Mapping):
         raise ConfigError(f"{where}: expected {', '.join(known)} by name, got {given!r}")
     for key in given:

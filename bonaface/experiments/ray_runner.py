@@ -87,7 +87,7 @@ def _measured_in_folder(folder: str, trial: Trial, threads: int) -> Record:
 
 
 def _in_folder(folder: str, trial: Trial, test: TestPairs | None, threads: int) -> Record:
-    """What a worker does: the paths of the file of experiments start from where the command was given."""
+    """Runs one trial in a worker: the paths of the file of experiments start from where the command was given."""
     from bonaface.experiments.runner import run_trial
 
     _enter(folder)

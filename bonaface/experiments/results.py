@@ -1,4 +1,4 @@
-"""What came of each trial: its record beside the run's folder, and all of a row gathered: mean, spread, failures."""
+"""Results of trials: each one's record beside the run's folder, and all of a row gathered: mean, spread, failures."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def write_record(trial: Trial, record: Record) -> None:
 
 
 def read_record(trial: Trial) -> Record | None:
-    """What came of a trial; None where it has not been run, or was stopped."""
+    """Record of a trial; None where it has not been run, or was stopped."""
     try:
         record = json.loads(trial.record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -88,7 +88,7 @@ def read_record(trial: Trial) -> Record | None:
 
 
 def is_done(trial: Trial) -> bool:
-    """Whether a trial has ended well."""
+    """True where a trial has ended well."""
     record = read_record(trial)
     return record is not None and record["status"] == "done"
 
@@ -178,7 +178,7 @@ class RowResult:
 
     @property
     def missing(self) -> int:
-        """How many runs have not ended."""
+        """Number of runs that have not ended."""
         return sum(record is None for record in self.records)
 
 
@@ -191,7 +191,7 @@ class TableResult:
 
 
 def collect(plan: Plan) -> list[TableResult]:
-    """What came of every row.
+    """Results of every row.
 
     Raises:
         ConfigError: if a row's run has other settings than the file.
@@ -218,7 +218,7 @@ def _result(plan: Plan, row: Row, differing: Sequence[str]) -> RowResult:
 
 
 def _training(config: TrainConfig, differing: Sequence[str]) -> str:
-    """How a row is trained, in the order in which a reader asks."""
+    """Description of a row's training, in the order in which a reader asks."""
     identity = config.model.identity
     size = f" at {identity.size} px" if identity.size else ""
     start = {"pretrained": "pretrained", "none": "random weights"}.get(identity.weights, identity.weights)

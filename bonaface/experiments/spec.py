@@ -1,4 +1,4 @@
-"""What a file of experiments asks for: tables of rows, each row a model by its settings, beside the figure that was reported."""
+"""Plan of a file of experiments: tables of rows, each row a model by its settings, beside the figure that was reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestPairs:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial takes of a machine.
+    """Resources that one trial takes of a machine.
 
     Args:
         cpus: processor cores; None shares this machine's out among the trials that run at once, and takes 1 on a cluster.
@@ -95,7 +95,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """What progress and messages call it."""
+        """Name in progress and messages."""
         return f"{self.row.name}, seed {self.config.seed}"
 
     @property
@@ -105,12 +105,12 @@ class Trial:
 
     @property
     def record(self) -> Path:
-        """What came of it: figures, or the error. Beside the run's folder, since a run that failed may have none."""
+        """File of its record: figures, or the error. Beside the run's folder, since a run that failed may have none."""
         return self.folder.with_name(f"{self.folder.name}.json")
 
     @property
     def log(self) -> Path:
-        """What it said while it ran."""
+        """Log of its output."""
         return self.folder.with_name(f"{self.folder.name}.log")
 
 

@@ -20,7 +20,7 @@ _ENOUGH = 50
 
 @dataclass(frozen=True)
 class Adapted:
-    """What adapting did.
+    """Result of adapting.
 
     Args:
         embedder: with its calibration moved.

@@ -1,4 +1,4 @@
-"""Whether an exported model still says what the original does, measured on faces that it was not fitted to."""
+"""Parity of an exported model with the original, measured on faces that it was not fitted to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EER = 0.002
 
 @dataclass(frozen=True)
 class Parity:
-    """What an export changed.
+    """Differences that an export made.
 
     Args:
         photos: it was measured on.
@@ -106,7 +106,7 @@ def _all_pairs(photos: Embeddings, calibration: Calibration | None) -> NDArray[n
 
 
 def refusal(parity: Parity, exact: bool) -> str | None:
-    """Why an exported model must not be used; None where it may be.
+    """Reason why an exported model must not be used; None where it may be.
 
     Args:
         parity: what was measured.

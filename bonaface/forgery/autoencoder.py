@@ -189,7 +189,7 @@ def _drawn(network: AutoEncoder, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _lost_colour(image: Tensor, drawn: Tensor) -> Tensor:
-    """What the drawing lacks of the image's coarse colours: ``(1, 3, h, w)``, smooth.
+    """Difference of the drawing from the image's coarse colours: ``(1, 3, h, w)``, smooth.
 
     Narrow networks fade colours. Forgers match them afterwards, so that faded colour must not be what tells a forgery.
     """

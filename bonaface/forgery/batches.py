@@ -155,7 +155,7 @@ class PairedForgeriesSampler:
 
 @dataclass(frozen=True)
 class Forging:
-    """How the deepfakes of a batch are made.
+    """Settings of the deepfakes in a batch.
 
     Args:
         n_real: photos of a person in a batch.

@@ -41,7 +41,7 @@ class ModelMark:
 
     @classmethod
     def of(cls, embedder: Embedder) -> ModelMark:
-        """What a gallery remembers of a model."""
+        """Facts of a model that a gallery remembers."""
         return cls(embedder.name, embedder.fingerprint, embedder.network.dim, "authenticity" in embedder.network.views)
 
 

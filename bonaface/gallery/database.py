@@ -67,7 +67,7 @@ class Database(Protocol):
         """Id, person and authenticity of the ``k`` rows of highest inner product, each with it as ``cosine``, best first."""
 
     def count(self) -> int:
-        """How many rows there are; also a sign of life."""
+        """Number of rows; also a sign of life."""
 
     def flush(self) -> None:
         """Put what was written into its final files."""

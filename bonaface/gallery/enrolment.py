@@ -1,4 +1,4 @@
-"""Which photos may be enrolled: what is wrong here is wrong in every verification that follows."""
+"""Conditions of enrolment: what is wrong here is wrong in every verification that follows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refusals(
     there: Embeddings | None,
     calibration: Calibration,
 ) -> Mapping[int, str]:
-    """Why some photos of one person are refused, by their place among those that are to be enrolled.
+    """Reasons why some photos of one person are refused, by their place among those that are to be enrolled.
 
     A photo is refused if it has a problem (no face, two faces, poor quality), if it is rather forged than genuine, or if it is
     unlike the person's other photos: if more than half of them are rather of other people, those that are there already included.

@@ -67,7 +67,7 @@ class Eraser:
             self._thread.start()
 
     def wait(self, timeout: float) -> bool:
-        """Whether everything is erased, after at most ``timeout`` seconds."""
+        """True once everything is erased, after at most ``timeout`` seconds."""
         return self._idle.wait(timeout)
 
     def close(self) -> None:

@@ -189,7 +189,7 @@ class Gallery:
             self.database.delete([f"{person}:{key}" for key in photos])
 
     def erased(self, timeout: float) -> bool:
-        """Whether all that was removed is off the disk, waiting up to ``timeout`` seconds for it."""
+        """True once all that was removed is off the disk, waiting up to ``timeout`` seconds for it."""
         return self._eraser.wait(timeout)
 
     def image(self, photo: str) -> bytes | None:
@@ -202,7 +202,7 @@ class Gallery:
             yield from map(self._enrolled, rows)
 
     def count(self) -> int:
-        """How many photos there are.
+        """Number of photos.
 
         Raises:
             GalleryUnavailableError: if the database does not answer.

@@ -205,7 +205,7 @@ class MilvusDatabase:
         return [{**hit["entity"], "id": hit["id"], "cosine": float(hit["distance"])} for hit in hits]
 
     def count(self) -> int:
-        """How many rows there are; also a sign of life."""
+        """Number of rows; also a sign of life."""
         return int(self._query("", ["count(*)"])[0]["count(*)"])
 
     def flush(self) -> None:

@@ -94,7 +94,7 @@ def stacked(photos: Sequence[Enrolled | NewPhoto]) -> Embeddings:
 
 
 def as_row(person: str, key: str, photo: NewPhoto, now: float) -> Row:
-    """What the database keeps of a photo."""
+    """Row of the database for a photo."""
     return {
         "id": f"{person}:{key}",
         "person": person,

@@ -171,7 +171,7 @@ class PhotoStore:
             (self._pending / photo).unlink(missing_ok=True)
 
     def _places(self, photo: str) -> tuple[Path, Path, Path]:
-        """Where an image may lie; the last is looked at again, as it may be moved there meanwhile."""
+        """Paths where an image may lie; the last is looked at again, as it may be moved there meanwhile."""
         place = self._place(photo)
         return place, self._pending / photo, place
 
@@ -193,7 +193,7 @@ def _owner(marker: Path) -> str:
 
 
 def _is_store(found: Collection[Path], enrolled: Callable[[], Collection[str]]) -> bool:
-    """Whether everything in a folder has the form of kept images, and one of them is this gallery's."""
+    """True where everything in a folder has the form of kept images, and one of them is this gallery's."""
     photos = [photo for path in found if path.is_dir() for photo in path.iterdir()]
     formed = all(path.is_dir() and not path.is_symlink() and len(path.name) == 2 for path in found) and all(
         _PHOTO.fullmatch(photo.name) and photo.name.startswith(photo.parent.name) and photo.is_file()

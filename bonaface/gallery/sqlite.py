@@ -200,7 +200,7 @@ class SqliteDatabase:
         ]
 
     def count(self) -> int:
-        """How many rows there are; also a sign of life."""
+        """Number of rows; also a sign of life."""
         with self._reading():
             return int(self._connection.execute(f"SELECT count(*) FROM {self._state()[0]}").fetchone()[0])  # noqa: S608 - ours
 

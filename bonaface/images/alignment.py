@@ -246,7 +246,7 @@ def _quiet_opencv() -> Iterator[None]:
 
 
 def prominence(boxes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """How much each face is the subject of its image: its area, less towards the edge; see :class:`Aligner`.
+    """Prominence of each face as the subject of its image: its area, less towards the edge; see :class:`Aligner`.
 
     Args:
         boxes: left, top, width and height, shape ``(n, 4)``.

@@ -172,7 +172,7 @@ def name_of(source: object) -> str:
 
 
 def _reduction(image: Image.Image, kind: str, name: str, max_pixels: int) -> int:
-    """How many times smaller an image is to be decoded: 1, 2, 4 or 8; refuses those that are too large."""
+    """Factor by which an image is decoded smaller: 1, 2, 4 or 8; refuses those that are too large."""
     width, height = image.size
     pixels = width * height
     if pixels == 0:
@@ -219,7 +219,7 @@ def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> ND
 
 
 def _deep_colour(image: Image.Image, kind: str, data: bytes) -> bool:
-    """Whether a PNG or TIFF has 16 bits of each colour."""
+    """True for a PNG or TIFF of 16 bits a colour."""
     if kind == "PNG":
         return data[24] == 16 and data[25] in (2, 6)  # IHDR: bit depth, colour type
     return kind == "TIFF" and image.mode in ("RGB", "RGBA") and 16 in image.tag_v2.get(258, ())  # type: ignore[attr-defined]
@@ -261,7 +261,7 @@ def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.ui
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the image is stored, 1 to 8 as EXIF 2.32 (4.6.4) numbers it; upright where its EXIF block can't be read.
+    """Orientation of the stored image, 1 to 8 as EXIF 2.32 (4.6.4) numbers it; upright where its EXIF block can't be read.
 
     Of a PNG the block may follow the pixels, and Pillow turns TIFF itself and forgets how: so it is asked after decoding.
     """

@@ -1,4 +1,4 @@
-"""What a small network sees of a detected face: whether its eyes or its mouth are covered, and which way up it is.
+"""Check of a detected face by a small network: whether its eyes or its mouth are covered, and which way up it is.
 
 A network of 30,000 weights looks at the square around the detector's box, not at landmarks: those are guesses where a face is
 covered or turned. It was trained by ``benchmarks/face_check_training.py``.
@@ -27,7 +27,7 @@ _MARGIN = 1.25
 
 @dataclass(frozen=True)
 class FaceCheck:
-    """What is seen of a face.
+    """Findings of a face.
 
     Args:
         eyes_covered: the probability that something covers the eyes, sunglasses included.

@@ -1,4 +1,4 @@
-"""What kind of image a file holds, told by its content and not by its name, and a reader that has parsed its header alone."""
+"""Format of an image file, told by its content and not by its name, and a reader that has parsed its header alone."""
 
 from __future__ import annotations
 

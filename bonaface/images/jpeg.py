@@ -35,7 +35,7 @@ _PROBE = np.random.default_rng(0).integers(0, 255, 4096, dtype=np.uint8).tobytes
 
 @dataclass
 class _Structure:
-    """Where a JPEG's image ends, and what its scans brought.
+    """End of a JPEG's image, and what its scans brought.
 
     Args:
         end: position of the end marker; -1 where there is none.
@@ -51,7 +51,7 @@ class _Structure:
 
     @property
     def complete(self) -> bool:
-        """Whether each component has its mean, and no coefficient waits for lower bits."""
+        """True once each component has its mean, and no coefficient waits for lower bits."""
         return not any(self.seen.values()) and all((each, 0) in self.seen for each in self.components)
 
 
@@ -72,12 +72,12 @@ def decode_plain_jpeg(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
 
 
 def is_progressive(image: Image.Image) -> bool:
-    """Whether the pixels come in scans that refine one another, all of which a decoder has to hold."""
+    """True where the pixels come in scans that refine one another, all of which a decoder has to hold."""
     return bool(image.info.get("progressive"))
 
 
 def is_cut(data: bytes, pixels: NDArray[np.uint8], progressive: bool, reduce: int = 1) -> bool:
-    """Whether part of a JPEG is missing though it ends as it should.
+    """True where part of a JPEG is missing though it ends as it should.
 
     Args:
         data: the file's content.

@@ -19,7 +19,7 @@ __all__ = ["Photo", "read_photo"]
 
 @dataclass(frozen=True)
 class Photo:
-    """What is known of one photo before a network has seen it.
+    """One photo before a network has seen it.
 
     Args:
         name: used in messages.

@@ -43,7 +43,7 @@ class Preprocessor:
 
     @classmethod
     def of(cls, views: Mapping[str, InputSpec], crop_size: int, detector: Path | bytes | None) -> Preprocessor:
-        """What the views of a model need.
+        """Preprocessor for the views of a model.
 
         Raises:
             ConfigError: if a native-resolution crop does not fit the face crop.
@@ -100,5 +100,5 @@ class Preprocessor:
 def test_images(
     views: Mapping[str, InputSpec], prepared: Sequence[Mapping[str, NDArray[np.uint8]]]
 ) -> dict[str, NDArray[np.uint8]]:
-    """What each branch of a model is given of ``n`` prepared photos at test time, by the branch's name: ``(n, h, w, 3)``."""
+    """Inputs of each branch of a model at test time for ``n`` prepared photos, by the branch's name: ``(n, h, w, 3)``."""
     return {name: np.stack([view.at_test(each[view.kind]) for each in prepared]) for name, view in views.items()}

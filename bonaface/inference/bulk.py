@@ -42,7 +42,7 @@ _READERS = 8  # threads of a worker that wait for storage
 
 @dataclass(frozen=True)
 class BulkJob:
-    """What is embedded, by what, to where.
+    """Job: images, model, and output folder.
 
     Args:
         out: address of the data set.
@@ -61,7 +61,7 @@ class BulkJob:
         return ImageList(Place(self.out) / _LIST)
 
     def part(self, shard: int) -> Place:
-        """Where a shard's embeddings lie."""
+        """File of a shard's embeddings."""
         return Place(self.out) / _part(shard)
 
     def embedder(self) -> Embedder:
@@ -75,7 +75,7 @@ def _part(shard: int) -> str:
 
 @dataclass
 class Summary:
-    """What was done.
+    """Result of a job.
 
     Args:
         images: that were looked at.

@@ -1,4 +1,4 @@
-"""What an exported model says of itself: all that is needed beside its graph, kept in the file's own metadata.
+"""Description that an exported model carries: all that is needed beside its graph, kept in the file's own metadata.
 
 So one file is the whole model: what it looks at, how its scores become probabilities, at which thresholds it decides, the face
 detector that finds what it looks at, and the card that says what it is for.
@@ -61,7 +61,7 @@ class Description:
     detector: bytes | None = None
 
     def preprocessor(self) -> Preprocessor:
-        """What makes the images that the model looks at.
+        """Preprocessor of the images that the model looks at.
 
         Raises:
             ModelError: if the detector is none that OpenCV reads.

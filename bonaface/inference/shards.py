@@ -47,11 +47,11 @@ class ImageList:
 
     @property
     def shards(self) -> int:
-        """How many shards there are."""
+        """Number of shards."""
         return int(self._file.num_row_groups)
 
     def count(self, shards: Iterable[int]) -> int:
-        """How many images there are in some shards."""
+        """Number of images in some shards."""
         return sum(int(self._file.metadata.row_group(shard).num_rows) for shard in shards)
 
     def paths(self, shard: int) -> list[str]:
@@ -60,7 +60,7 @@ class ImageList:
         return listed
 
     def place(self, path: str) -> Place:
-        """Where a listed image lies."""
+        """Path of a listed image."""
         return Place(path) if "://" in path or path.startswith("/") else Place(self.base) / path
 
 

@@ -61,7 +61,7 @@ def load(
 
 @dataclass(frozen=True)
 class PhotoCheck:
-    """What a model says of one photo.
+    """Judgement of one photo.
 
     Args:
         name: of the photo.

@@ -51,7 +51,7 @@ def list_losses() -> list[str]:
 
 
 def has_prototypes(name: str) -> bool:
-    """Whether a loss compares images with learned class prototypes, and not with each other."""
+    """True where a loss compares images with learned class prototypes, and not with each other."""
     return not name.endswith("triplet")
 
 

@@ -8,7 +8,7 @@ __all__ = ["LossValue"]
 
 
 class LossValue(NamedTuple):
-    """What a loss returns.
+    """Value of a loss.
 
     Attributes:
         value: the loss, a scalar with a graph. Zero, with zero gradients, where the batch has nothing to compare.

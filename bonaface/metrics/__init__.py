@@ -1,4 +1,4 @@
-"""How good a verifier is: pure functions of scores, a leaf that every other package may use."""
+"""Error rates of a verifier: pure functions of scores, a leaf that every other package may use."""
 
 from bonaface.metrics.bootstrap import (
     Difference,

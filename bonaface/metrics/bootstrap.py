@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: bootstrap over people, not over pairs.
+"""Confidence intervals: bootstrap over people, not over pairs.
 
 Pairs that share a person are not independent, so resampling pairs gives intervals that are too narrow. Here people
 are drawn with replacement, and a pair counts as often as the draw holds its people: the product of the multiplicities

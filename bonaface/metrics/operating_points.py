@@ -34,7 +34,7 @@ FMRS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold does: the rates of both errors at it, as fractions."""
+    """Effect of a threshold: the rates of both errors at it, as fractions."""
 
     threshold: float
     fnmr: float

@@ -19,7 +19,7 @@ NEGATIVE = KINDS[1:]
 
 @dataclass(frozen=True)
 class PairHistogram:
-    """How many pairs of each kind have a similarity in each of the equal bins of [-1, 1].
+    """Counts of the pairs of each kind that have a similarity in each of the equal bins of [-1, 1].
 
     Bin i holds ``-1 + 2 i / bins <= similarity < -1 + 2 (i + 1) / bins`` (the last one 1 too). At the edges of bins the
     error rates are exact; between them a similarity counts as its bin's lower edge.

@@ -240,7 +240,7 @@ def _create(timm_name: str, size: int | None, cfg: PretrainedCfg, label: str) ->
 
 
 def weights_file(timm_name: str, ending: str = "safetensors") -> Path:
-    """Where downloaded weights are looked for first, so that a machine without a network can be given them."""
+    """Folder in which downloaded weights are looked for first, so that a machine without a network can be given them."""
     home = Path(os.environ.get("BONAFACE_HOME", "~/.cache/bonaface")).expanduser()
     return home / "weights" / f"{timm_name}.{ending}"
 

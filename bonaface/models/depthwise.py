@@ -67,7 +67,7 @@ def _convolved(
 
 
 def _is_ours(x: Tensor, weight: Tensor, padding: Any, dilation: Any, groups: int) -> bool:
-    """Whether it is a depthwise convolution in bfloat16 on a CPU, padded by less than its kernel."""
+    """True for a depthwise convolution in bfloat16 on a CPU, padded by less than its kernel."""
     if x.device.type != "cpu" or x.ndim != 4 or not 1 < groups == x.shape[1] == len(weight):
         return False
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
@@ -121,7 +121,7 @@ def _of_input(gradient: Tensor, shape: torch.Size, weight: Tensor, stride: Pair,
 
 
 def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
-    """What each weight met, times the gradient there, summed: ``(c, 1, k, k)``."""
+    """Sum of what each weight met times the gradient there: ``(c, 1, k, k)``."""
     if max(weight.shape[2:]) > _FAST_KERNEL:
         gradient, x = gradient.float(), x.float()
     _, made, _ = torch.ops.aten.convolution_backward(

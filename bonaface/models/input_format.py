@@ -85,7 +85,7 @@ def _side(value: Any) -> int:
 
 
 def _read(file: Path) -> Mapping[str, Any]:
-    """What the file says; a ValueError where it is neither JSON nor YAML."""
+    """Content of the file; a ValueError where it is neither JSON nor YAML."""
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".json":
         found: Mapping[str, Any] = json.loads(text)

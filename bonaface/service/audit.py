@@ -29,7 +29,7 @@ _TAIL = 2**20
 
 @dataclass(frozen=True)
 class _Head:
-    """How far the chain goes: lines, bytes and the last line's digest."""
+    """Length of the chain: lines, bytes and the last line's digest."""
 
     lines: int = 0
     bytes: int = 0

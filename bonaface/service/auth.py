@@ -1,4 +1,4 @@
-"""Who may call: API keys, kept as digests, and pages of other origins, which may not."""
+"""Authorisation of callers: API keys, kept as digests, and pages of other origins, which may not."""
 
 from __future__ import annotations
 

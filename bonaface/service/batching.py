@@ -66,7 +66,7 @@ class Batcher(Generic[T, R]):
 
     @property
     def waiting(self) -> int:
-        """How many items wait."""
+        """Number of waiting items."""
         return len(self._queue)
 
     async def submit(self, items: Sequence[T]) -> list[R]:

@@ -1,4 +1,4 @@
-"""What goes wrong, as RFC 9457 problem details: one media type, one form, one sentence that says what would be right."""
+"""Errors as RFC 9457 problem details: one media type, one form, one sentence that says what would be right."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def problem_of(error: Exception) -> Problem:
-    """What to answer of an error; one that nobody expected goes to the log."""
+    """Answer to an error; one that nobody expected goes to the log."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
@@ -157,7 +157,7 @@ def _problem(said: str) -> str:
 
 
 def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of these problems."""
+    """Description of these problems in OpenAPI."""
     said: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, title = PROBLEMS[kind]

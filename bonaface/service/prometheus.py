@@ -1,4 +1,4 @@
-"""What Prometheus asks for: requests, seconds, decisions, batches, what waits."""
+"""Metrics for Prometheus: requests, seconds, decisions, batches, what waits."""
 
 from __future__ import annotations
 

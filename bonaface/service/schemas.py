@@ -279,7 +279,7 @@ class ProblemResponse(BaseModel):
 
 
 def image_response(look: EmbeddedPhoto) -> ImageResponse:
-    """What an image shows, in the API's form."""
+    """Content of an image, in the API's form."""
     photo, embedding = look.photo, look.embedding
     genuine = None if embedding is None else embedding.genuine
     return ImageResponse(

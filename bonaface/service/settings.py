@@ -16,7 +16,7 @@ _LONGEST = 3600.0
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """How the service behaves.
+    """Settings of the service.
 
     Args:
         fmr: false match rate at which it decides, a fraction, where a request names none.

@@ -1,4 +1,4 @@
-"""What the routes have in common: the service behind them, and its audit log."""
+"""State that the routes share: the service behind them, and its audit log."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Service:
 
 
 async def in_thread(act: Callable[[], T]) -> T:
-    """What a function returns that blocks; it goes on where the request is given up meanwhile."""
+    """Result of a function that blocks; it goes on where the request is given up meanwhile."""
     return await to_thread.run_sync(act, abandon_on_cancel=True)
 
 

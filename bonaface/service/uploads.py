@@ -1,4 +1,4 @@
-"""What is sent: bodies that are counted as they arrive, form fields that mean one thing, and files that are images only.
+"""Uploads: bodies that are counted as they arrive, form fields that mean one thing, and files that are images only.
 
 Files are read by their content and never by their name.
 """

@@ -100,7 +100,7 @@ class MlflowCurves(Callback):
         self.attempt(lambda: self.entry.figures(training.history))
 
     def on_validation_end(self, trainer: L.Trainer, training: Any) -> None:
-        """What was not sent yet."""
+        """Sends what was not sent yet."""
         self.attempt(lambda: self.entry.figures(training.history))
 
 

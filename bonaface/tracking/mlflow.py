@@ -32,7 +32,7 @@ _LONGEST = 500  # characters of a parameter that every MLflow takes
 
 
 def is_local(uri: str) -> bool:
-    """Whether a store lies on this machine's disk."""
+    """True for a store on this machine's disk."""
     return uri.startswith((_SQLITE, "file:")) or "://" not in uri
 
 

@@ -1,4 +1,4 @@
-"""Where figures come from: the commit, the packages and the machine."""
+"""Provenance of figures: the commit, the packages and the machine."""
 
 from __future__ import annotations
 

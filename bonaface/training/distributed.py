@@ -39,7 +39,7 @@ class Distributed:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the main process, or the only one."""
+        """True for the main process, or the only one."""
         return self.rank == 0
 
     @property

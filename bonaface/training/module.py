@@ -94,7 +94,7 @@ class FaceTraining(L.LightningModule):
         return FastDepthwise() if self.device.type == "cpu" and self.fast_depthwise else nullcontext()
 
     def _gathered(self, own: Tensor) -> Tensor:
-        """What all processes hold of a step, theirs ``(n, ...)`` as ``(world_size * n, ...)``; gradients flow back to whose it is.
+        """Rows of a step that all processes hold, theirs ``(n, ...)`` as ``(world_size * n, ...)``; gradients flow back.
 
         Each process then has the whole loss, and its gradient comes out as often as there are processes, which
         the averaging of gradients over processes undoes.

@@ -17,7 +17,7 @@ __all__ = ["Length", "build_optimizer", "learning_rate"]
 
 @dataclass(frozen=True)
 class Length:
-    """How long a training is.
+    """Length of a training.
 
     Args:
         steps: batches in all.

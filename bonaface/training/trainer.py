@@ -29,7 +29,7 @@ _LARGEST_MAPPED = 2**30
 
 @dataclass(frozen=True)
 class Compute:
-    """What computes, and how.
+    """Device and precision of a training.
 
     Args:
         device: cpu or cuda.

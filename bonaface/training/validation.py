@@ -78,7 +78,7 @@ class ValidationPairs:
 
     @property
     def is_fake(self) -> NDArray[np.bool_]:
-        """Which photos are deepfakes, shape ``(m,)``."""
+        """Mask of the photos that are deepfakes, shape ``(m,)``."""
         return self.photos["is_fake"].to_numpy(dtype=bool)
 
     def score(self, embeddings: Embeddings) -> tuple[NDArray[np.float64], Calibration]:
@@ -131,7 +131,7 @@ class ValidationPairs:
         return found
 
     def figures(self, embeddings: Embeddings) -> dict[str, float]:
-        """What a validation during training notes.
+        """Figures of a validation during training.
 
         Args:
             embeddings: of ``photos``, in their order.

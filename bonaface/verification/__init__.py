@@ -1,1 +1,1 @@
-"""What judges: scores, calibration, reports."""
+"""Judgement of pairs: similarity, calibration, thresholds, decision."""

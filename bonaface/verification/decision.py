@@ -1,4 +1,4 @@
-"""What is said of two photos: the same person, different people, not genuine, or that it can't be told.
+"""Decision on two photos: the same person, different people, not genuine, or that it can't be told.
 
 The similarity decides, since it is what the thresholds were measured with; the other three answers say why it was low:
 
@@ -33,7 +33,7 @@ _DIFFERENT = 0.1
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a pair of photos.
+    """Decision on a pair of photos.
 
     Args:
         decision: see the module.

@@ -1,4 +1,4 @@
-"""What a model says of photos."""
+"""Embeddings of photos by one model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Embeddings", "cosine"]
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a model says of ``n`` photos.
+    """Embeddings of ``n`` photos by one model.
 
     Args:
         identity: unit vectors, shape ``(n, d)``, float32.

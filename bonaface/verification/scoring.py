@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 
 def similarity(a: Embeddings, b: Embeddings, calibration: Calibration | None) -> Floats:
-    """How alike the photos of ``a`` are to those of ``b``, row by row, shape ``(n,)``. Higher is more alike.
+    """Similarity of the photos of ``a`` to those of ``b``, row by row, shape ``(n,)``. Higher is more alike.
 
     Args:
         a: one photo of each pair.

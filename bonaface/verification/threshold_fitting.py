@@ -125,7 +125,7 @@ def validation_of(
     label: ArrayLike,
     rng: np.random.Generator,
 ) -> Validation:
-    """What a run stores of its validation photos, under ``validation`` in calibration.json.
+    """Thresholds and rates that a run stores of its validation photos, under ``validation`` in calibration.json.
 
     Args:
         embeddings: of the photos.

@@ -1,1 +1,1 @@
-"""What computes: torch, ONNX Runtime, OpenVINO."""
+"""Backends that compute: torch, ONNX Runtime, OpenVINO."""

@@ -22,15 +22,15 @@ Images = Mapping[str, NDArray[np.uint8]]
 
 
 class Network(Protocol):
-    """What turns images into embeddings. Several threads may call it at once."""
+    """Network from images to embeddings. Several threads may call it at once."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
 
     @property
     def views(self) -> Mapping[str, InputSpec]:
-        """What ``identity`` looks at, and ``authenticity`` where the network judges it."""
+        """Input of ``identity``, and of ``authenticity`` where the network judges it."""
 
     @property
     def dim(self) -> int:
@@ -83,5 +83,5 @@ def content_of(file: Path) -> bytes:
 
 
 def digest_of(content: bytes) -> str:
-    """What a file's content is told by."""
+    """Digest of a file's content."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()

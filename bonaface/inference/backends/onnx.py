@@ -23,7 +23,7 @@ _BATCH = 8
 
 
 class ExportedNetwork:
-    """What both kinds of exported models share.
+    """Parts that both kinds of exported models share.
 
     Args:
         file: where it was read from.
@@ -140,7 +140,7 @@ class OnnxFaceNetwork:
 
     @property
     def _is_fixed(self) -> bool:
-        """Whether the file takes no other number of images than one that it states."""
+        """True where the file takes no other number of images than one that it states."""
         return isinstance(self._input.shape[0], int)
 
     def _checked_input(self) -> tuple[Any, int]:
@@ -170,7 +170,7 @@ class OnnxFaceNetwork:
 
 
 def _providers(device: str) -> list[str]:
-    """What ONNX Runtime computes on, the first choice first."""
+    """Providers that ONNX Runtime computes on, the first choice first."""
     import onnxruntime
 
     there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()

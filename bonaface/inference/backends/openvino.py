@@ -62,7 +62,7 @@ class OpenVinoNetwork(ExportedNetwork):
 
 
 def _precision(model: Any, file: Path) -> str:
-    """What the model's notes say that it computes in."""
+    """Precision that the model's notes say it computes in."""
     said = model.get_rt_info([MARK, PRECISION]).astype(str) if model.has_rt_info([MARK, PRECISION]) else "f32"
     if said not in ("f32", "bf16"):
         raise ModelError(f"{file}: computes in {said!r}, where f32 or bf16 was expected; export the model again")

@@ -1,4 +1,4 @@
-"""What lies behind the page's scale: how similar this model finds pairs of people who do not exist.
+"""Histogram behind the page's scale: how similar this model finds pairs of people who do not exist.
 
 A model's own validation pairs would be nearer to the truth, but a model does not carry them; the demo pack is in the package.
 """
