@@ -18,7 +18,16 @@ from bonaface.errors import DataError
 from bonaface.images.formats import open_image
 from bonaface.images.jpeg import decode_plain_jpeg, is_cut, is_progressive
 
-__all__ = ["MAX_PIXELS", "ImageSource", "decode", "decode_bytes", "name_of", "read_file", "refuse_no_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "ImageSource",
+    "decode",
+    "decode_bytes",
+    "name_of",
+    "read_file",
+    "refuse_no_image",
+    "refuse_url",
+]
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
 """A path, the bytes of an image file, a PIL image, or RGB pixels of shape ``(h, w, 3)``, uint8."""
@@ -48,6 +57,10 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # EXIF 
     7: lambda stored: stored.transpose(1, 0, 2)[::-1, ::-1],
     8: lambda stored: stored.transpose(1, 0, 2)[::-1],
 }
+
+
+class _NoBytesError(Exception):
+    """The pixels are no whole numbers."""
 
 
 def decode(source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -116,6 +129,8 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
     reduce = _reduction(image, kind, name, max_pixels)
     try:
         pixels = _decode_jpeg(image, data, reduce) if kind == "JPEG" else _decode_other(image, kind, data, reduce)
+    except _NoBytesError as error:
+        raise DataError(f"{name}: {error}") from error
     except Exception as error:
         raise DataError(f"{name}: is cut short or damaged; expected a whole image") from error
     if pixels is None:
@@ -130,13 +145,10 @@ def read_file(source: str | os.PathLike[str], name: str | None = None) -> bytes:
     Raises:
         DataError: if it can't be read, is larger than an image can be, or is a URL.
     """
-    text = os.fspath(source)
     name = name or name_of(source)
-    if url := _NO_FILE.match(text):
-        what = "a data URL; expected a file" if url[1] else "a URL; expected a file, so download it first"
-        raise DataError(f"{name}: is {what}")
+    refuse_url(source, name)
     try:
-        with Path(text).open("rb") as stream:
+        with Path(source).open("rb") as stream:
             about = os.fstat(stream.fileno())
             data = (
                 stream.read()
@@ -149,6 +161,13 @@ def read_file(source: str | os.PathLike[str], name: str | None = None) -> bytes:
     if len(data) > _MAX_BYTES:
         raise DataError(f"{name}: is larger than {_MAX_BYTES / 1e6:g} MB; expected an image")
     return data
+
+
+def refuse_url(source: str | os.PathLike[str], name: str) -> None:
+    """Raises DataError where a path is a URL or a data URL."""
+    if url := _NO_FILE.match(os.fspath(source)):
+        what = "a data URL; expected a file" if url[1] else "a URL; expected a file, so download it first"
+        raise DataError(f"{name}: is {what}")
 
 
 def refuse_no_image(pixels: NDArray[Any], name: str = "image") -> None:
@@ -230,7 +249,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip them at 255
         return np.repeat(_eight_bits(np.asarray(image))[:, :, None], 3, axis=2)  # (h, w, 3)
     if image.mode == "F":
-        raise DataError("floating-point pixels")
+        raise _NoBytesError("has floating-point pixels, whose black and white are not known; expected 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -254,6 +273,8 @@ def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.ui
         )
     try:
         pixels = _to_rgb(image)
+    except _NoBytesError as error:
+        raise DataError(f"{name}: {error}") from error
     except Exception as error:
         raise DataError(f"{name}: is cut short or damaged; expected a whole image") from error
     turn = _TURNS.get(_orientation(image))

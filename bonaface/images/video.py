@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError
-from bonaface.images.decoding import MAX_PIXELS
+from bonaface.images.decoding import name_of, refuse_url
 from bonaface.images.photo import Photo
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.quality import assess, faces_of, problem_of
+
+# FFmpeg prints nothing: OpenCV reads this once, as the first video is opened.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 __all__ = ["FRAMES", "is_video", "read_video", "sample_frames"]
 
@@ -22,6 +27,12 @@ FRAMES = 16
 """Frames that are sampled of a video where no number is given."""
 
 _SUFFIXES = frozenset([".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"])
+_MAX_PIXELS = 40_000_000
+"""Frames of 8K have 33 million."""
+
+_START = 12
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # ISO/IEC 14496-12, and QuickTime's own
+_CONTAINERS = (b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3")  # Matroska and WebM, MPEG program and video streams
 
 
 def is_video(source: object) -> bool:
@@ -49,12 +60,14 @@ def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int 
     Raises:
         DataError: if it cannot be decoded.
     """
-    name, frames = name or str(path), sample_frames(path, count)
+    name = name or str(path)
     if preprocess.detector is None:
-        return Photo(name, (), None, None, tuple(preprocess(frame) for frame in frames), len(frames))
+        whole = tuple(preprocess(frame) for frame in _sampled(path, count))
+        return Photo(name, (), None, None, whole, len(whole))
     looks: list[Photo] = []
-    problem, last = None, None
-    for frame in frames:
+    problem, last, frames = None, None, 0
+    for frame in _sampled(path, count):
+        frames += 1
         rows = _followed(preprocess.aligner.faces(frame), last)
         faces = faces_of(rows)
         # Only before a face is followed can it be unclear which one is meant.
@@ -66,10 +79,10 @@ def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int 
         last = rows[0]
         looks.append(Photo(name, faces, quality, None, (preprocess(frame, rows),)))
     if not looks:
-        return Photo(name, (), None, f"{problem} (in none of {len(frames)} frames)", (), len(frames))
+        return Photo(name, (), None, f"{problem} (in none of {frames} frames)", (), frames)
     best = max(looks, key=lambda look: 0.0 if look.quality is None else look.quality.sharpness)
     inputs = tuple(look.inputs[0] for look in looks)
-    return Photo(name, best.faces, best.quality, None, inputs, len(frames))
+    return Photo(name, best.faces, best.quality, None, inputs, frames)
 
 
 def _followed(rows: NDArray[np.float32], last: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -95,34 +108,68 @@ def sample_frames(path: Path, count: int = FRAMES) -> list[NDArray[np.uint8]]:
     Raises:
         DataError: if the file is missing, is no video, or none of the sampled frames can be decoded.
     """
+    return list(_sampled(path, count))
+
+
+def _sampled(path: Path, count: int) -> Iterator[NDArray[np.uint8]]:
+    """The same one by one: of large frames only one is held."""
     if count < 1:
         raise ValueError(f"count: expected at least 1, got {count}")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a video")
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    _refuse_no_container(path)
+    with _silence():
+        # Of a relative path FFmpeg takes what stands before a colon for a protocol: http:, concat: and others.
+        video = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)  # noqa: PTH100 - links stay
+        try:
+            yield from _frames(video, path, count)
+        finally:
+            video.release()
+
+
+def _refuse_no_container(path: Path) -> None:
+    """Refuses what does not start as a video: FFmpeg follows playlists, by content, to other files and addresses."""
     try:
-        return _frames(video, path, count)
+        if not path.is_file():
+            refuse_url(path, name_of(path))
+            raise DataError(f"{path}: no such file; expected a video")
+        with path.open("rb") as stream:
+            start = stream.read(_START)
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise DataError(f"{path}: can't be read ({reason}); expected a video") from error
+    is_avi = start.startswith(b"RIFF") and start[8:12] == b"AVI "
+    if not (start[4:8] in _BOXES or start.startswith(_CONTAINERS) or is_avi):
+        raise DataError(f"{path}: is no video; expected MP4, MOV, AVI, MKV, WebM or MPEG")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Lets OpenCV print nothing: our errors say what is wrong with a file."""
+    logging = cv2.utils.logging
+    before = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
     finally:
-        video.release()
+        logging.setLogLevel(before)
 
 
-def _frames(video: Any, path: Path, count: int) -> list[NDArray[np.uint8]]:
+def _frames(video: Any, path: Path, count: int) -> Iterator[NDArray[np.uint8]]:
     if not video.isOpened():
-        raise DataError(f"{path}: is no video that OpenCV reads; expected MP4, MOV, AVI, MKV or WebM")
+        raise DataError(f"{path}: is no video that OpenCV reads; expected MP4, MOV, AVI, MKV, WebM or MPEG")
     width, height = (int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-    if width * height > MAX_PIXELS:
+    if width * height > _MAX_PIXELS:
         raise DataError(
-            f"{path}: has frames of {width} x {height} pixels; expected at most {MAX_PIXELS / 1e6:g} megapixels"
+            f"{path}: has frames of {width} x {height} pixels; expected at most {_MAX_PIXELS / 1e6:g} megapixels"
         )
     total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
     if total < 1:
         raise DataError(f"{path}: does not say how many frames it has; expected a whole video file")
-    frames = []
+    found = False
     for position in np.unique(((np.arange(count) + 0.5) * total / count).astype(int)):
         video.set(cv2.CAP_PROP_POS_FRAMES, float(position))
         decoded, frame = video.read()
         if decoded and frame is not None:
-            frames.append(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8))
-    if not frames:
+            found = True
+            yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
+    if not found:
         raise DataError(f"{path}: none of its {total:,} frames can be decoded; expected a whole video file")
-    return frames

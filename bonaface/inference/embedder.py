@@ -29,6 +29,7 @@ __all__ = ["Embedded", "Embedder", "load_embedder"]
 
 _CHUNK = 64
 _CROP_SIZE = 160
+_DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,10 @@ def load_embedder(model: str | None, detector: Path | None = None, device: str =
         ModelError: if it is none of them, or can't be read.
         ConfigError: if there is no such device.
     """
+    if device not in _DEVICES:
+        raise ConfigError(f"device: {device!r}: expected {', '.join(_DEVICES[:-1])} or {_DEVICES[-1]}")
+    if detector is not None and not detector.is_file():
+        raise ModelError(f"{detector}: no such file; expected a YuNet face detector as ONNX")
     embedder = _opened(model, detector, device)
     unaligned = embedder.preprocess.unaligned(embedder.network.views)
     if unaligned:

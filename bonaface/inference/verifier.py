@@ -30,6 +30,8 @@ Inputs = tuple[Mapping[str, NDArray[np.uint8]], ...]
 
 _CHUNK = 64
 _COPIES = "These are two copies of one photo: nothing is proved."
+_OF_ONE_PERSON = 0.75
+"""Share of a video's frames that have to show one person."""
 _READERS = 2
 
 
@@ -142,12 +144,9 @@ class Verifier:
             ConfigError: if the model has no threshold for ``fmr``.
             ModelError: if the model is not calibrated.
         """
-        threshold = self.threshold(fmr)
-        photos = [self.read(source) for source in (a, b)]
-        problems = [photo.problem for photo in photos]
-        if any(problems):
-            return _cannot_tell(problems, threshold)
-        return self.compare_photos(photos[0], photos[1], fmr)
+        self.threshold(fmr)
+        first, second = (self.read(source) for source in (a, b))
+        return self.compare_photos(first, second, fmr)
 
     def verify_many(
         self, pairs: Iterable[tuple[ImageSource, ImageSource]], fmr: float = 1e-3, progress: Progress | None = None
@@ -165,7 +164,7 @@ class Verifier:
             ConfigError: if the model has no threshold for ``fmr``.
             ModelError: if the model is not calibrated.
         """
-        threshold, listed = self.threshold(fmr), [(_keyed(a), _keyed(b)) for a, b in pairs]
+        threshold, listed = self.threshold(fmr), [_keyed_pair(pair) for pair in pairs]
         sources = {key: source for pair in listed for key, source in pair}
         row, problems, embeddings, photos = self._embed_judgeable(sources, progress)
         keys = [(a, b) for (a, _), (b, _) in listed]
@@ -204,6 +203,8 @@ class Verifier:
             >>> photos.identity.shape, photos.called_fake.shape
             ((1, 512), (1,))
         """
+        if isinstance(images, str | os.PathLike | bytes):
+            raise TypeError(f"images: expected several, got one {type(images).__name__}; pass a list of it")
         listed = list(images)
         parts: list[Embeddings] = []
         with ThreadPoolExecutor(_READERS) as pool:
@@ -223,11 +224,26 @@ class Verifier:
             DataError: if it cannot be decoded.
         """
         if is_video(image):
-            return read_video(Path(image), self.embedder.preprocess, name)  # type: ignore[arg-type]  # is_video: a path
+            video = read_video(Path(image), self.embedder.preprocess, name)  # type: ignore[arg-type]  # is_video: a path
+            return self._of_one_person(video)
         return read_photo(image, self.embedder.preprocess, name)
 
+    def _of_one_person(self, video: Photo) -> Photo:
+        """A video without the frames that are unlike the others; a problem where many are: two people would pass as either."""
+        calibration = self.embedder.calibration
+        if calibration is None or len(video.inputs) < 2:
+            return video
+        identity = self.embedder.embed_inputs(video.inputs).identity
+        alike = calibration.same.log_odds(identity @ identity.T) >= 0  # (frames, frames)
+        kept = alike[alike.sum(axis=1).argmax()]
+        inputs = tuple(look for look, keep in zip(video.inputs, kept, strict=True) if keep)
+        if len(inputs) >= _OF_ONE_PERSON * len(kept):
+            return replace(video, inputs=inputs)
+        told = f"{len(kept) - len(inputs)} of {len(kept)} frames are unlike the others"
+        return replace(video, inputs=(), problem=f"{video.name}: shows more than one person ({told}); expected one")
+
     def compare_photos(self, a: Photo, b: Photo, fmr: float = 1e-3) -> Verdict:
-        """The verdict on two photos that :meth:`read` returned and that can be judged.
+        """The verdict on two photos that :meth:`read` returned: "cannot tell" where one can't be judged.
 
         Args:
             a: one photo or video.
@@ -237,6 +253,8 @@ class Verifier:
         Raises:
             ConfigError, ModelError: as :meth:`compare`.
         """
+        if a.problem or b.problem:
+            return _cannot_tell([a.problem, b.problem], self.threshold(fmr))
         embeddings = self.embed_photos([a, b])
         return qualified(self.compare(embeddings.row(0), embeddings.row(1), fmr)[0], a, b)
 
@@ -268,8 +286,11 @@ class Verifier:
 
         Raises:
             DataError: if a video has no frame that can be judged.
+            ModelError: if a photo was read for a model that looks at something else.
         """
         for photo in photos:
+            if not all(set(look) == set(self.embedder.preprocess.kinds) for look in photo.inputs):
+                raise ModelError(f"{photo.name}: was read for another model than {self.name}; read it by this one")
             if not photo.inputs:
                 raise DataError(photo.problem or f"{photo.name}: shows nothing that can be judged")
         return self._embed_groups([photo.inputs for photo in photos])
@@ -306,7 +327,10 @@ class Verifier:
         Raises:
             ConfigError: if the model has no threshold for ``fmr``.
             ModelError: if the model is not calibrated, or the embeddings are another model's.
+            DataError: if their numbers differ.
         """
+        if len(a) != len(b):
+            raise DataError(f"embeddings: expected as many of each, got {len(a)} and {len(b)}")
         for each in (a, b):
             if each.model and each.model != self.fingerprint:
                 raise ModelError(f"embeddings of another model than {self.name}: embed the photos again")
@@ -374,7 +398,7 @@ def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
 
     Raises:
         ModelError: if they are of two models.
-        DataError: if their numbers differ.
+        DataError: if their numbers differ, or one in them is NaN.
 
     Example:
         >>> import bonaface
@@ -388,7 +412,16 @@ def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
         raise DataError(f"embeddings: expected as many of each, got {len(a)} and {len(b)}")
     count = max(len(a), len(b)) if len(a) and len(b) else 0
     first, second = (each.take(np.arange(count) % max(1, len(each))) for each in (a, b))
-    return scoring.similarity(first, second, a.calibration)
+    scores = scoring.similarity(first, second, a.calibration)
+    if np.isnan(scores).any():
+        raise DataError("embeddings: hold a number that is NaN; expected what Verifier.embed returns")
+    return scores
+
+
+def _keyed_pair(pair: tuple[ImageSource, ImageSource]) -> tuple[tuple[object, ImageSource], tuple[object, ImageSource]]:
+    if isinstance(pair, str | bytes) or len(pair) != 2:
+        raise TypeError(f"pairs: expected two images each, got {str(pair)[:80]!r}")
+    return _keyed(pair[0]), _keyed(pair[1])
 
 
 def _keyed(source: ImageSource) -> tuple[object, ImageSource]:

@@ -343,3 +343,12 @@ def test_a_name_that_is_no_utf8_can_be_printed(tmp_path: Path) -> None:
     str(refused.value).encode()
     Path(path).write_bytes(encoded(ramp(), "PNG"))
     np.testing.assert_array_equal(decode(path), ramp())
+
+
+def test_floating_point_pixels_are_called_so():
+    with pytest.raises(DataError, match="has floating-point pixels"):
+        decode(Image.new("F", (8, 8)))
+    written = io.BytesIO()
+    Image.new("F", (8, 8)).save(written, "TIFF")
+    with pytest.raises(DataError, match=r"^image: has floating-point pixels"):
+        decode(written.getvalue())

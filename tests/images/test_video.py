@@ -9,6 +9,7 @@ import pytest
 import bonaface
 from bonaface.assets import shipped_detector, unpack_demo
 from bonaface.errors import DataError
+from bonaface.images import video as video_module
 from bonaface.images.decoding import decode
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.video import is_video, read_video, sample_frames
@@ -81,7 +82,14 @@ def test_a_video_of_nobody_has_a_problem(tmp_path, preprocess):
 
 
 @pytest.mark.parametrize(
-    ("content", "what"), [(None, "no such file"), (b"", "is no video"), (b"<html>" * 99, "is no video")]
+    ("content", "what"),
+    [
+        (None, "no such file"),
+        (b"", "is no video"),
+        (b"<html>" * 99, "is no video"),
+        (b"\0\0\0\x18ftypisom" + bytes(999), "is no video that OpenCV reads"),
+        (b"RIFF\x24\x10\0\0WAVEfmt " + bytes(999), "is no video"),  # sound alone
+    ],
 )
 def test_bad_files_are_refused(tmp_path, content, what):
     path = tmp_path / "v.mp4"
@@ -89,6 +97,51 @@ def test_bad_files_are_refused(tmp_path, content, what):
         path.write_bytes(content)
     with pytest.raises(DataError, match=what):
         sample_frames(path)
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "ffconcat version 1.0\nfile other.mp4\nduration 1\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+    ],
+)
+def test_no_playlist_is_followed_to_another_file(tmp_path, playlist):
+    write_video(tmp_path / "other.mp4", [grey(90)] * 9)
+    (tmp_path / "v.mp4").write_text(playlist)
+    with pytest.raises(DataError, match="is no video; expected MP4"):
+        sample_frames(tmp_path / "v.mp4")
+
+
+def test_a_name_is_no_protocol(tmp_path, monkeypatch):
+    """Of FFmpeg's protocols: file, concat, http."""
+    monkeypatch.chdir(tmp_path)
+    Path("other.mp4").write_bytes(write_video(tmp_path / "v.mp4", [grey(200)] * 9).read_bytes())
+    own = write_video(tmp_path / "own.mp4", [grey(50)] * 9).read_bytes()
+    for name in ("file:other.mp4", "concat:other.mp4|other.mp4", "http:/127.0.0.1:9/x.mp4"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(own)
+        assert sample_frames(Path(name), 1)[0].mean() < 100
+
+
+def test_a_url_is_called_one():
+    with pytest.raises(DataError, match="is a URL; expected a file"):
+        sample_frames(Path("https://example.org/a.mp4"))
+
+
+def test_damage_is_told_by_us_alone(tmp_path, capfd):
+    video = write_video(tmp_path / "v.mp4", [grey(n) for n in range(40)])
+    video.write_bytes(video.read_bytes()[:-300])
+    with pytest.raises(DataError, match="is no video that OpenCV reads"):
+        sample_frames(video)
+    assert capfd.readouterr().err == ""
+
+
+def test_frames_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_module, "_MAX_PIXELS", 4_000)
+    with pytest.raises(DataError, match=r"frames of 64 x 64 pixels; expected at most 0\.004 megapixels"):
+        sample_frames(write_video(tmp_path / "v.mp4", [grey(50)] * 3))
 
 
 def test_a_cut_video_is_refused_or_read(tmp_path, face):
@@ -108,6 +161,16 @@ def test_a_video_of_a_photo_is_judged_as_the_photo(tmp_path, people, face):
     photos = verifier.embed([video, people / "0000" / "0.jpg"])
     assert float(photos.identity[0] @ photos.identity[1]) > 0.9
     np.testing.assert_allclose(np.linalg.norm(photos.identity, axis=1), 1, atol=1e-4)
+
+
+def test_two_people_in_one_video_pass_as_neither(tmp_path, people):
+    verifier = bonaface.load()
+    ann, bob = (cv2.resize(decode(people / who / "0.jpg"), (160, 160)) for who in ("0000", "0001"))
+    verdict = verifier.verify(write_video(tmp_path / "v.mp4", [ann, bob] * 4), people / "0000" / "1.jpg")
+    assert verdict.decision == "cannot tell"
+    assert "shows more than one person (4 of 8 frames are unlike the others)" in verdict.reason
+    mostly = verifier.read(write_video(tmp_path / "w.mp4", [ann] * 7 + [bob]))
+    assert (mostly.problem, len(mostly.inputs), mostly.frames) == (None, 7, 8)
 
 
 def test_a_suffix_tells_a_video():

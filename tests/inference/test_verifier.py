@@ -4,6 +4,7 @@ import io
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,3 +162,43 @@ def test_every_public_name_is_there_and_documented():
         assert name.startswith("__") or (value.__doc__ or "").strip(), name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = bonaface.nothing
+
+
+@pytest.mark.parametrize("one", ["a.jpg", b"\xff\xd8\xff"])
+def test_one_image_is_no_list_of_images(verifier, one):
+    with pytest.raises(TypeError, match="images: expected several, got one"):
+        verifier.embed(one)
+
+
+@pytest.mark.parametrize("pair", ["ab", ("a", "b", "c")])
+def test_what_is_no_pair_is_named(verifier, pair):
+    with pytest.raises(TypeError, match="pairs: expected two images each, got"):
+        verifier.verify_many([pair])
+
+
+def test_a_photo_that_cannot_be_judged_gets_no_firm_answer(verifier, ann):
+    nobody = verifier.read(np.zeros((99, 99, 3), np.uint8))
+    verdict = verifier.compare_photos(nobody, verifier.read(ann))
+    assert (verdict.decision, verdict.reason) == ("cannot tell", nobody.problem)
+
+
+def test_a_photo_that_was_read_for_another_model_is_refused(verifier, ann):
+    photo = verifier.read(ann)
+    foreign = replace(photo, inputs=({"other": np.zeros((8, 8, 3), np.uint8)},))
+    with pytest.raises(ModelError, match="was read for another model than bonaface"):
+        verifier.compare_photos(photo, foreign)
+
+
+def test_embeddings_that_do_not_fit_are_refused(verifier, ann, bob):
+    photos = verifier.embed([ann, bob])
+    with pytest.raises(DataError, match="expected as many of each, got 2 and 1"):
+        verifier.compare(photos, photos.row(0))
+    with pytest.raises(DataError, match="a number that is NaN"):
+        bonaface.similarity(replace(photos, identity=photos.identity * np.nan), photos)
+
+
+def test_devices_and_detectors_that_are_not_there_are_refused():
+    with pytest.raises(ConfigError, match="'tpu': expected auto, cpu or cuda"):
+        bonaface.load(device="tpu")
+    with pytest.raises(ModelError, match=r"nowhere\.onnx: no such file; expected a YuNet"):
+        bonaface.load(detector="nowhere.onnx")
