@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,8 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.data.pairs import PairTable
-from bonaface.errors import DataError
 from bonaface.evaluation.inputs import PairSource, read_judged, validation_of_pairs
 from bonaface.evaluation.scores import PairScores, told_apart
-from bonaface.images.alignment import Aligner
-from bonaface.images.decoding import decode
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.score_pairs import score_pairs
 
@@ -73,7 +69,7 @@ def score_models(
                 whence,
                 unreadable=scored.faults,
                 spoiled=int(scored.spoiled.sum()),
-                faceless=_faceless(embedder, pairs, progress),
+                faceless=scored.faceless,
                 authenticity=_calibrated(embedder, scored.log_odds),
                 forged_below=embedder.calibration.forged_below if embedder.calibration else 0.0,
             )
@@ -87,28 +83,3 @@ def _calibrated(embedder: Embedder, log_odds: NDArray[np.float64] | None) -> NDA
     if log_odds is None or calibration is None or calibration.genuine is None:
         return log_odds
     return calibration.genuine.log_odds(log_odds)
-
-
-def _faceless(embedder: Embedder, pairs: PairTable, progress: Progress, threads: int = 2) -> list[str] | None:
-    """Images in which the detector finds no face, sorted; None where the model aligns no faces."""
-    aligner = embedder.preprocess.aligner
-    if "aligned" not in embedder.preprocess.kinds or aligner.detector is None:
-        return None
-    files = sorted({*pairs.frame["path_0"], *pairs.frame["path_1"]})
-    task = progress.add_task("looking for images without a face", total=len(files))
-    missing = []
-    with ThreadPoolExecutor(threads) as pool:
-        looked = pool.map(lambda file: _has_face(aligner, pairs.root / file), files)
-        for file, found in zip(files, looked, strict=True):
-            if not found:
-                missing.append(file)
-            progress.advance(task)
-    return missing
-
-
-def _has_face(aligner: Aligner, path: Path) -> bool:
-    """Tell whether the detector finds a face; an image that can't be read is reported as such, not as one without."""
-    try:
-        return aligner.align(decode(path)).found
-    except (DataError, OSError):
-        return True

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from bonaface.config import TrainConfig
+from bonaface.config_io import settings_by_name
 from bonaface.data.pairs import PairTable, read_pairs
 from bonaface.errors import BonafaceError, DataError
 from bonaface.evaluation.inputs import PairSource, read_judged
@@ -72,12 +72,14 @@ def measure_inference(trial: Trial, threads: int | None = None) -> Record:
     if threads is not None:
         torch.set_num_threads(threads)
     embedder = load_embedder(str(trial.folder), device=trial.config.device)
-    milliseconds = _inference_ms(embedder, trial.config)
+    milliseconds = _inference_ms(embedder, trial.config.faces.crop_size)
     record = (read_record(trial) or {}) | {"inference_ms": milliseconds}
     write_record(trial, record)
     with trial.log.open("a", encoding="utf-8") as log:
         console = Console(file=log, width=_LOG_WIDTH, log_path=False)
-        send_figures(trial.config, trial.folder, {"inference_ms": milliseconds}, console)
+        send_figures(
+            trial.config.tracking, settings_by_name(trial.config), trial.folder, {"inference_ms": milliseconds}, console
+        )
     return record
 
 
@@ -88,7 +90,7 @@ def _figures(trial: Trial, test: TestPairs | None, console: Console) -> Record:
     embedder = load_embedder(str(trial.folder), device=trial.config.device)
     judged = _on_test(trial, embedder, test)
     later = {f"test_{name}": value for name, value in (judged or {}).items()}
-    send_figures(trial.config, trial.folder, later, console)
+    send_figures(trial.config.tracking, settings_by_name(trial.config), trial.folder, later, console)
     return {
         "val": metrics["val"],
         "test": judged,
@@ -144,9 +146,8 @@ def _read_test(test: TestPairs) -> tuple[PairTable, pd.DataFrame | None]:
     return (read_pairs(test.pairs), None) if test.labels is None else read_judged(PairSource(test.pairs, test.labels))
 
 
-def _inference_ms(embedder: Embedder, config: TrainConfig) -> float:
+def _inference_ms(embedder: Embedder, side: int) -> float:
     """Milliseconds in which a decoded image becomes an embedding, 32 at once: the fastest of five."""
-    side = config.faces.crop_size
     images = list(np.random.default_rng(0).integers(0, 256, (_BATCH, side, side, 3), dtype=np.uint8))
     embedder.embed_images(images)
     times = []

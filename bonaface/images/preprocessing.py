@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bonaface.images.alignment import Aligner
 from bonaface.images.crops import InputSpec, face_crop, kinds_of
+from bonaface.images.decoding import refuse_no_image
 
 __all__ = ["Preprocessor", "test_images"]
 
@@ -77,15 +78,25 @@ class Preprocessor:
             faces: as :meth:`Aligner.faces` returns them, where they have been looked for; else the detector runs here.
         """
         made = {}
-        cut = self.detector is not None and image.shape[:2] != (self.crop_size, self.crop_size)
+        faces = self.faces(image) if faces is None else faces
         face = None
-        if cut or "aligned" in self.kinds:
-            face = self.aligner.align(image) if faces is None else self.aligner.lay(image, faces)
+        if faces is not None:
+            face = self.aligner.lay(image, faces)
+        elif "aligned" in self.kinds:
+            face = self.aligner.align(image)
         if "face_crop" in self.kinds:
             made["face_crop"] = face_crop(image, self.crop_size, None if face is None else face.points)
         if "aligned" in self.kinds and face is not None:
             made["aligned"] = face.image
         return made
+
+    def faces(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Faces of an image as :meth:`Aligner.faces` returns them; None where nothing of it is cut by them."""
+        cut = image.shape[:2] != (self.crop_size, self.crop_size)
+        if self.detector is None or not (cut or "aligned" in self.kinds):
+            return None
+        refuse_no_image(image)
+        return self.aligner.faces(image)
 
     def fingerprint(self) -> str:
         """Changes whenever the images would."""

@@ -27,6 +27,9 @@ from bonaface.verification.thresholds import Validation
 
 __all__ = ["Embedded", "Embedder", "load_embedder"]
 
+_ReadPhoto = tuple[bytes, dict[str, NDArray[np.uint8]] | str, bool]
+"""Digest of a file, its images or why it can't be read, and False where the detector found no face."""
+
 _CHUNK = 64
 _CROP_SIZE = 160
 _DEVICES = ("auto", "cpu", "cuda")
@@ -40,11 +43,13 @@ class Embedded:
         distinct: embeddings of the distinct images among them.
         place: for each photo its row in ``distinct``, -1 where the photo can't be read, shape ``(n,)``.
         faults: for each photo that can't be read, why; by its position in the list.
+        faceless: photos in which the detector found no face, by their positions; None where the model aligns no faces.
     """
 
     distinct: Embeddings
     place: NDArray[np.int64]
     faults: dict[int, str]
+    faceless: frozenset[int] | None = None
 
 
 @dataclass
@@ -94,14 +99,17 @@ class Embedder:
         seen: dict[bytes, int] = {}
         place = np.full(len(paths), -1, dtype=np.int64)
         faults: dict[int, str] = {}
+        faceless: set[int] = set()
         rows = _Rows(self.network, len(paths))
         with ThreadPoolExecutor(threads) as pool:
             for start, read in self._chunks(paths, pool):
                 fresh: list[dict[str, NDArray[np.uint8]]] = []
-                for offset, (digest, images) in enumerate(read):
+                for offset, (digest, images, found) in enumerate(read):
                     if isinstance(images, str):
                         faults[start + offset] = images
                         continue
+                    if not found:
+                        faceless.add(start + offset)
                     if digest not in seen:
                         seen[digest] = len(seen)
                         fresh.append(images)
@@ -110,11 +118,10 @@ class Embedder:
                     rows.add(self.embed_inputs(fresh))
                 if progress is not None and task is not None:
                     progress.advance(task, len(read))
-        return Embedded(self._marked(rows.filled()), place, faults)
+        looked = self.preprocess.detector is not None and "aligned" in self.preprocess.kinds
+        return Embedded(self._marked(rows.filled()), place, faults, frozenset(faceless) if looked else None)
 
-    def _chunks(
-        self, paths: Sequence[Path], pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[int, list[tuple[bytes, dict[str, NDArray[np.uint8]] | str]]]]:
+    def _chunks(self, paths: Sequence[Path], pool: ThreadPoolExecutor) -> Iterator[tuple[int, list[_ReadPhoto]]]:
         """Chunks of read photos, one chunk ahead of the network."""
         starts = range(0, len(paths), _CHUNK)
         waiting = [pool.submit(self._read, path) for path in paths[:_CHUNK]]
@@ -123,14 +130,17 @@ class Embedder:
             yield start, [future.result() for future in waiting]
             waiting = ahead
 
-    def _read(self, path: Path) -> tuple[bytes, dict[str, NDArray[np.uint8]] | str]:
+    def _read(self, path: Path) -> _ReadPhoto:
         try:
             data = path.read_bytes()
-            return hashlib.blake2b(data, digest_size=16).digest(), self.preprocess(decode_bytes(data, str(path)))
+            image = decode_bytes(data, str(path))
+            faces = self.preprocess.faces(image)
+            digest = hashlib.blake2b(data, digest_size=16).digest()
+            return digest, self.preprocess(image, faces), faces is None or len(faces) > 0
         except OSError as error:
-            return b"", f"{path}: can't be read ({(error.strerror or str(error)).lower()})"
+            return b"", f"{path}: can't be read ({(error.strerror or str(error)).lower()})", True
         except DataError as error:
-            return b"", str(error)
+            return b"", str(error), True
 
     def embed_inputs(self, inputs: Sequence[Mapping[str, NDArray[np.uint8]]]) -> Embeddings:
         """Embeddings of preprocessed photos.

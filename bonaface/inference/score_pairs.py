@@ -32,6 +32,7 @@ class ScoredPairs:
         spoiled: pairs that got the lowest similarity because of it, shape ``(n,)``, bool.
         log_odds: of being genuine, of both images of each pair, NaN where one can't be read, shape ``(n, 2)``; None where
             the model does not judge it.
+        faceless: images in which the detector found no face, relative to the folder, sorted; None where the model aligns no faces.
     """
 
     pairs: PairTable
@@ -39,6 +40,7 @@ class ScoredPairs:
     faults: dict[str, str]
     spoiled: NDArray[np.bool_]
     log_odds: NDArray[np.float64] | None
+    faceless: list[str] | None = None
 
 
 def score_pairs(embedder: Embedder, pairs: PairTable, progress: Progress | None = None) -> ScoredPairs:
@@ -58,7 +60,8 @@ def score_pairs(embedder: Embedder, pairs: PairTable, progress: Progress | None 
             f"{embedder.name}: {np.count_nonzero(~np.isfinite(scores))} similarities are not finite; the model is damaged"
         )
     faults = {files[row]: why for row, why in embedded.faults.items()}
-    return ScoredPairs(pairs, scores, faults, spoiled, _log_odds(embedded.distinct, place))
+    faceless = None if embedded.faceless is None else sorted({files[row] for row in embedded.faceless})
+    return ScoredPairs(pairs, scores, faults, spoiled, _log_odds(embedded.distinct, place), faceless)
 
 
 def _log_odds(photos: Embeddings, place: NDArray[np.int64]) -> NDArray[np.float64] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,20 +12,17 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from bonaface.config import TrackingConfig, TrainConfig
-from bonaface.config_io import settings_by_name
-from bonaface.errors import ConfigError
+from bonaface.config import TrackingConfig
+from bonaface.extras import require
 from bonaface.tracking.mlflow import MlflowEntry, check_store
 
 __all__ = ["check_tracking", "send_figures", "tracked"]
 
 
 def check_tracking(settings: TrackingConfig) -> None:
-    """Raises ConfigError where what the settings ask for can't be had: before anything is trained."""
-    if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError(
-            "tracking.tensorboard: needs TensorBoard: install it by pip install 'bonaface[experiments]', or set it to false"
-        )
+    """Raises MissingExtraError or ConfigError where what the settings ask for can't be had: before anything is trained."""
+    if settings.tensorboard:
+        require("experiments", "tensorboard", what="tracking.tensorboard", instead="set it to false")
     if settings.mlflow:
         check_store(settings.mlflow)
 
@@ -65,11 +61,12 @@ def tracked(
         curves.attempt(lambda: curves.entry.end(status))
 
 
-def send_figures(config: TrainConfig, run: Path, values: dict[str, float], console: Console) -> None:
-    """Adds figures that came after training to the run's MLflow entry, where it has one."""
-    tracking = config.tracking
+def send_figures(
+    tracking: TrackingConfig, settings: Mapping[str, Any], run: Path, values: Mapping[str, float], console: Console
+) -> None:
+    """Adds figures that came after training to the run's MLflow entry, where it has one; arguments as in ``tracked``."""
     if tracking.mlflow:
-        entry = MlflowEntry(tracking.mlflow, tracking.experiment, settings_by_name(config), run)
+        entry = MlflowEntry(tracking.mlflow, tracking.experiment, settings, run)
         MlflowCurves(entry, console).attempt(lambda: entry.last(values))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bonaface.errors import ConfigError
+from bonaface.extras import require
 from bonaface.io import atomic_write
 from bonaface.tracking.provenance import installed_packages, machine, source_commit
 
@@ -53,7 +54,8 @@ def check_store(uri: str) -> None:
         uri: as MLflow takes it: ``sqlite:///FILE``, ``https://...``.
 
     Raises:
-        ConfigError: if MLflow isn't installed; if the store is locked, read-only, of another version of MLflow or no store;
+        MissingExtraError: if MLflow is not installed.
+        ConfigError: if the store is locked, read-only, of another version of MLflow or no store;
             if the server does not answer.
     """
     client = _quiet_client()
@@ -77,12 +79,9 @@ def check_store(uri: str) -> None:
 
 def _quiet_client() -> type[MlflowClient]:
     """MLflow's client, which then says nothing of its own; one that is made looks at its store at once."""
-    try:
-        from mlflow import MlflowClient
-    except ImportError as error:
-        raise ConfigError(
-            "tracking.mlflow: needs MLflow: install it by pip install 'bonaface[experiments]', or set it to null"
-        ) from error
+    require("experiments", "mlflow", what="tracking.mlflow", instead="set it to null")
+    from mlflow import MlflowClient
+
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient

@@ -150,6 +150,17 @@ def test_the_detector_runs_once_a_photo(verifier, ann, monkeypatch):
     assert len(looked) == 1
 
 
+def test_photos_without_a_face_are_listed_by_one_look(verifier, ann, tmp_path, monkeypatch):
+    looked = []
+    find = Aligner.faces
+    monkeypatch.setattr(Aligner, "faces", lambda self, image: looked.append(1) or find(self, image))
+    Image.fromarray(np.full((160, 160, 3), 128, np.uint8)).save(tmp_path / "grey.png")
+    (tmp_path / "none.png").write_text("no image")
+    embedded = verifier.embedder.embed([ann, tmp_path / "grey.png", tmp_path / "none.png"])
+    assert embedded.faceless == {1}
+    assert len(looked) == 2
+
+
 def test_importing_the_package_imports_nothing_heavy():
     code = "import bonaface, sys; print(sorted(m for m in ('numpy', 'cv2', 'torch', 'pandas', 'rich') if m in sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

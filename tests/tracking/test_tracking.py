@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from bonaface.config import TrackingConfig
-from bonaface.errors import ConfigError
+from bonaface.config_io import settings_by_name
+from bonaface.errors import ConfigError, MissingExtraError
 from bonaface.tracking import callbacks
 from bonaface.tracking.callbacks import check_tracking, send_figures
 from bonaface.tracking.mlflow import MlflowEntry, check_store
@@ -72,11 +73,12 @@ def test_a_server_that_does_not_answer():
 
 
 def test_a_package_that_is_missing(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
-    with pytest.raises(ConfigError, match=r"needs MLflow: install it by pip install 'bonaface\[experiments\]'"):
+    monkeypatch.setattr("bonaface.extras._is_installed", lambda module: False)
+    with pytest.raises(
+        MissingExtraError, match=r"^tracking.mlflow: needs MLflow.*'bonaface\[experiments\]', or set it to null"
+    ):
         check_tracking(TrackingConfig(mlflow="sqlite:///x.db"))
-    monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="needs TensorBoard"):
+    with pytest.raises(MissingExtraError, match=r"^tracking.tensorboard: needs TensorBoard.*\[experiments\]"):
         check_tracking(TrackingConfig(tensorboard=True))
 
 
@@ -112,7 +114,8 @@ def test_a_run_is_recorded_whole_and_gone_on_with(trained, config, tmp_path):
     assert "best.ckpt" not in names  # the run's folder lies beside a local store
 
     trained("a", resume=True, **settings)
-    send_figures(config("a", **settings), run, {"test_challenge_eer": 0.25}, Console(file=io.StringIO()))
+    made = config("a", **settings)
+    send_figures(made.tracking, settings_by_name(made), run, {"test_challenge_eer": 0.25}, Console(file=io.StringIO()))
     [entry] = client.search_runs([experiment.experiment_id])
     assert len(client.get_metric_history(entry.info.run_id, "val_challenge_eer")) == 4
     assert entry.data.metrics["test_challenge_eer"] == 0.25
