@@ -28,6 +28,7 @@ _TRAIN = (
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "evaluate": _EVALUATE,
+    "plot": ("matplotlib", *_EVALUATE),
     "parquet": _PARQUET,
     "train": (*_TRAIN, *_PARQUET),
     "clean": ("faiss", *_EVALUATE),

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
-from bonaface.assets import ASSETS
+from bonaface.charts.page import page_template
 from bonaface.data.table import FaceTable
 from bonaface.images.thumbnails import thumbnail
 from bonaface.io import atomic_write
@@ -119,10 +118,8 @@ def write_review_page(
         "cases": [_shown(case, issues, table) for case in cases],
         "thumbs": _thumbnails(table, cases, progress),
     }
-    loader = jinja2.FileSystemLoader([Path(__file__).parent, ASSETS])
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    page = environment.get_template("review_page.html.j2").render(
+    page = page_template(Path(__file__).with_name("review_page.html.j2")).render(
         title=table.root.name, cases=len(cases), issues=len(issues), data=text
     )
     with atomic_write(out, private=True) as temporary:

@@ -11,14 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from bonaface import __version__
-from bonaface.assets import ASSETS
 from bonaface.charts.curves import (
     KIND_NAMES,
     Curve,
@@ -27,6 +25,7 @@ from bonaface.charts.curves import (
     reliability_chart,
     roc_chart,
 )
+from bonaface.charts.page import page_template
 from bonaface.charts.svg import SERIES
 from bonaface.data.pairs import PairTable
 from bonaface.evaluation.figures import groups_of
@@ -93,12 +92,14 @@ def write_report(material: ReportInput, file: Path) -> None:
     Raises:
         DataError: if it can't be written.
     """
-    loader = jinja2.FileSystemLoader([Path(__file__).parent, ASSETS])
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    template = page_template(
+        Path(__file__).with_name("report.html.j2"),
+        percent=percent,
+        interval=_interval_html,
+        rate=rate_name,
+        points=points,
     )
-    environment.filters |= {"percent": percent, "interval": _interval_html, "rate": rate_name, "points": points}
-    html = environment.get_template("report.html.j2").render(**_context(material))
+    html = template.render(**_context(material))
     with atomic_write(file, private=True) as temporary:
         temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
 

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from bonaface.assets import ASSETS
+from bonaface.charts.page import page_template
 from bonaface.experiments.curves import MEASURED, REPORTED, learning_chart, rates_chart, series_of
 from bonaface.experiments.results import TableResult, collect
 from bonaface.experiments.spec import Plan
@@ -41,12 +40,8 @@ def write_tables(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _page(title: str, tables: Sequence[TableResult]) -> str:
-    loader = jinja2.FileSystemLoader([Path(__file__).parent, ASSETS])
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     records = [record for table in tables for result in table.rows for record in result.records]
-    return environment.get_template("page.html.j2").render(
+    return page_template(Path(__file__).with_name("page.html.j2")).render(
         title=title,
         runs=len(records),
         ended=sum(record is not None and record["status"] == "done" for record in records),

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bonaface.io import atomic_write
+from bonaface.training.curves import learning_rates, write_curves
 
 __all__ = ["AtomicCheckpoints", "Cost", "Interrupt", "Patience", "TrainingProgress", "peak_memory"]
 
@@ -31,11 +32,11 @@ _SHOWN = {"val_sv_eer": "impostor", "val_spf_eer": "own fake", "val_other_fake_e
 
 
 class TrainingProgress(Callback):
-    """Shows loss, active-triplet fraction, images a second and time left; writes metrics.csv after each validation.
+    """Shows loss, active-triplet fraction, images a second and time left; after each validation writes what was found.
 
     Args:
         console: where it is shown.
-        file: metrics.csv, one row a validation.
+        file: metrics.csv, one row a validation; curves.html is written beside it.
     """
 
     def __init__(self, console: Console, file: Path) -> None:
@@ -89,7 +90,7 @@ class TrainingProgress(Callback):
         self.progress.console.log(f"step {task.completed:.0f} of {task.total:.0f}: {task.fields['seen']}  {left}")
 
     def on_validation_end(self, trainer: L.Trainer, training: Any) -> None:
-        """One line for the reader, one row for metrics.csv."""
+        """One line for the reader, one row for metrics.csv, and the curves anew."""
         row = training.history[-1]
         kinds = ", ".join(f"{name} {row[key]:.4f}" for key, name in _SHOWN.items() if key in row)
         self.progress.console.log(
@@ -100,6 +101,8 @@ class TrainingProgress(Callback):
             self.progress.console.log(by_source, markup=False)
         with atomic_write(self.file) as temporary:
             pd.DataFrame(training.history).to_csv(temporary, index=False)
+        rates = learning_rates(training.length, training.settings, int(row["step"]))
+        write_curves(self.file.with_name("curves.html"), self.file.parent.name, training.history, rates)
         self._last = time.monotonic()
 
     def on_train_end(self, trainer: L.Trainer, training: Any) -> None:

@@ -6,6 +6,7 @@ issues.csv        images that were left out, and why
 best.ckpt         weights with the lowest validation EER
 last.ckpt         all that --resume needs
 metrics.csv       one row a validation
+curves.html       the same as curves, to look at
 precision.json    precision and memory format of training on a CPU, as measured at its start
 metrics.json      figures of the best weights on the validation pairs
 calibration.json  scores to probabilities, and thresholds by false match rate, from the validation pairs
