@@ -9,51 +9,13 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from pages import COMMAND_LINES, DOCS, PAGES, PYTHON, ROOT, Block, blocks, fence
 
 from bonaface.assets import unpack_demo
 from bonaface.cli import COMMANDS, main
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-_FENCE = re.compile(
-    r"^(?P<needs><!-- needs: .* -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
-)
-_INDENTED = re.compile(r"(?:^ {4}\S.*\n)+", re.MULTILINE)
-
-
-class Block(NamedTuple):
-    """Some code of a page; ``where`` is the page and line, ``needs`` what a machine may lack."""
-
-    where: str
-    language: str
-    code: str
-    needs: str
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    found = [(each.start(), each["language"], each["code"], each["needs"] or "") for each in _FENCE.finditer(text)]
-    rest = _FENCE.sub(lambda each: "".join("\n" if c == "\n" else "x" for c in each[0]), text)
-    found += [
-        (each.start(), "sh", re.sub("^ {4}", "", each[0], flags=re.MULTILINE), "") for each in _INDENTED.finditer(rest)
-    ]
-    name = page.relative_to(ROOT).as_posix()
-    return [Block(f"{name}:{text[:at].count(chr(10)) + 1}", *rest) for at, *rest in found]
-
-
-ALL = [block for page in PAGES for block in blocks(page)]
-PYTHON = [block for block in ALL if block.language == "python"]
-COMMAND_LINES = [
-    (block.where, line.removeprefix("$ "))
-    for block in ALL
-    if block.language in ("sh", "console", "bash")
-    for line in block.code.replace("\\\n", " ").splitlines()
-    if re.match(r"(\$ )?bonaface [a-z]", line)
-]
 SHOWS_PYTHON = {
     "README.md",
     *(f"docs/{page}.md" for page in ("index", "error-rates", "guides/onnx", "guides/threshold")),
@@ -148,7 +110,7 @@ def test_the_page_without_bonaface_gives_the_same_similarity(desk, monkeypatch):
 
 def anchors(page: Path) -> set[str]:
     """Anchors of a page's headings, as MkDocs and GitHub make them."""
-    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = fence.sub("", page.read_text(encoding="utf-8"))
     titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     plain = (re.sub(r"[^\w\s-]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title)).strip().lower() for title in titles)
     return {re.sub(r"\s+", "-", title) for title in plain}
@@ -156,7 +118,7 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = fence.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in target or target.startswith("mailto:"):
             continue
@@ -209,3 +171,21 @@ def test_shell_completion_completes(tmp_path):
     said = subprocess.run(["bash", "-c", f"{block.code}\n{asked}"], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["verify"]
     assert set(re.findall(r"[a-z]+", re.search(r'"(get [^"]*)"', block.code)[1])) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_merge_was_left_half_done(page):
+    assert not re.findall(r"^(?:<{7,}|>{7,}) .*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path):
+    """The build calls it on the whole site, and fails where it finds one."""
+    (tmp_path / "guide").mkdir()
+    (tmp_path / "index.html").write_text(
+        '<h1 id="top">x</h1><a href="guide/"></a><a href="guide/#there"></a><a href="#top"></a><a href="https://x.org/y">'
+        '<a href="gone/"></a><a href="guide/#gone"></a><img src="gone.svg"><a href="#gone"></a>',
+        encoding="utf-8",
+    )
+    (tmp_path / "guide" / "index.html").write_text('<h2 id="there">x</h2><a href="../#top"></a>', encoding="utf-8")
+    broken = runpy.run_path(str(DOCS / "_site" / "hooks.py"))["broken_links"](tmp_path)
+    assert broken == [f"index.html: {link}" for link in ("gone/", "guide/#gone", "gone.svg", "#gone")]

@@ -1,4 +1,4 @@
-"""MkDocs hooks: the references of commands and settings, written from the code at each build."""
+"""MkDocs hooks: the references of commands and settings, written from the code at each build, and a check of the links."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +23,49 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         if mark in markdown:
             markdown = markdown.replace(mark, written())
     return markdown
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Follows every internal link of the pages that were written, those of generated and of raw HTML included.
+
+    Raises:
+        SystemExit: naming links that lead nowhere.
+    """
+    broken = broken_links(Path(config["site_dir"]))
+    if broken:
+        sys.exit("\n".join(["links that lead nowhere:", *broken]))
+
+
+def broken_links(site: Path) -> list[str]:
+    """Links of a site's pages to files, or to anchors of pages, that are not there, as ``page: link``."""
+    pages = {file.resolve(): _Page(file) for file in sorted(site.rglob("*.html")) if file.name != "404.html"}
+    broken = []
+    for file, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
+            target = target / "index.html" if target.is_dir() else target
+            known = pages[target].anchors if target in pages else set()
+            if not target.is_file() or (parts.fragment and unquote(parts.fragment) not in known):
+                broken.append(f"{file.relative_to(site.resolve())}: {link}")
+    return broken
+
+
+class _Page(HTMLParser):
+    """The links and anchors of a page."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = {""}
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.anchors.add(found.get("id") or "")
+        self.links += [found[name] or "" for name in ("href", "src") if name in found]
 
 
 def commands() -> str:
