@@ -16,7 +16,7 @@ IMAGES = {
     "core": "",
     "docker/Dockerfile": "serve",
     "docker/compose.yaml": "gallery,serve",
-    "docker/Dockerfile.gpu": "gallery,serve,train",
+    "docker/Dockerfile.gpu": "serve,train",
 }
 
 

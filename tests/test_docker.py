@@ -130,14 +130,15 @@ def test_images_copy_what_is_there_and_serve(file):
     assert re.search(r"^USER \d+$", text, re.MULTILINE), "an image must not run as root"
 
 
-def test_the_cpu_image_has_the_core_and_serve_alone():
-    text = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
-    assert re.findall(r"^ARG EXTRAS=(.*)$", text, re.MULTILINE) == ["serve"]
+@pytest.mark.parametrize(("file", "extras"), [("Dockerfile", "serve"), ("Dockerfile.gpu", "serve,train")])
+def test_an_image_installs_the_extras_that_it_needs(file, extras):
+    text = (DOCKER / file).read_text(encoding="utf-8")
+    assert re.findall(r"^ARG EXTRAS=(.*)$", text, re.MULTILINE) == [extras]
     assert shlex.split(re.search(r"pip install (.*)$", text, re.MULTILINE)[1])[-1] == ".[${EXTRAS}]"
+    assert set(extras.split(",")) <= EXTRAS.keys()
 
 
-def test_extras_of_the_images_exist(compose):
-    named = [compose["services"]["bonaface"]["build"]["args"]["EXTRAS"]]
-    named += re.findall(r"\.\[([\w,]+)\]", (DOCKER / "Dockerfile.gpu").read_text(encoding="utf-8"))
-    assert len(named) == 2
-    assert {extra for each in named for extra in each.split(",")} <= EXTRAS.keys()
+def test_compose_adds_what_a_milvus_server_needs(compose):
+    service = compose["services"]["bonaface"]
+    assert set(service["build"]["args"]["EXTRAS"].split(",")) == {"gallery", "serve"}
+    assert _parser().parse_args(service["command"]).gallery.startswith("http://milvus:")
