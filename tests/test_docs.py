@@ -18,7 +18,7 @@ from bonaface.cli import COMMANDS, main
 
 SHOWS_PYTHON = {
     "README.md",
-    *(f"docs/{page}.md" for page in ("index", "error-rates", "guides/onnx", "guides/threshold")),
+    *(f"docs/{page}.md" for page in ("index", "error-rates", "guides/judge", "guides/onnx", "guides/threshold")),
 }
 
 
@@ -34,6 +34,11 @@ def desk(tmp_path_factory):
     for number in range(4):
         shutil.copy(pairs / f"{number:06d}" / "1.jpg", folder / "photos" / f"{number}.jpg")
     shutil.copy(ROOT / "bonaface" / "assets" / "bonaface.onnx", folder / "mine.onnx")
+    labels = (folder / "demo" / "test" / "labels.csv").read_text(encoding="utf-8")
+    (folder / "PAIRS").mkdir()
+    (folder / "PAIRS" / "labels.csv").write_text(labels, encoding="utf-8")
+    scores = [f"{row.partition(',')[0]},{place % 11 / 11}" for place, row in enumerate(labels.splitlines()[1:])]
+    (folder / "ours.csv").write_text("\n".join(["pair_id,similarity", *scores]) + "\n", encoding="utf-8")
     return folder
 
 
