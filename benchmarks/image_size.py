@@ -1,4 +1,4 @@
-"""How much the packages of some extras take on the disk, as docker/ installs them: from the wheels of this environment.
+"""Size on the disk of the packages that docker/ installs, from the wheels of this environment.
 
 python benchmarks/image_size.py
 """

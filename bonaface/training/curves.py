@@ -1,4 +1,4 @@
-"""How a run learns, as one HTML page: loss, error rates on the validation pairs, learning rate."""
+"""Curves of a run as one HTML page: loss, error rates on the validation pairs, learning rate."""
 
 from __future__ import annotations
 
