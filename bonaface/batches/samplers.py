@@ -1,7 +1,7 @@
 """Batches of rows, drawn so that a batch has something to compare.
 
 Each sampler is a function of the step: ``batch(step)`` depends on the seed and the step and on nothing that went
-before. A run that goes on at step k gets the very batches that it would have got, and each process of a distributed
+before. A run resumed at step k gets the very batches that it would have got, and each process of a distributed
 run draws its own share without talking to the others.
 
 Example:
@@ -42,7 +42,7 @@ class BalanceSampler:
     In one sampler epoch each label is drawn at most once, and, where the number of labels is a multiple of
     ``n_labels * world_size``, exactly once; the labels of an incomplete last batch are left out of that epoch (others
     in the next). Not all rows of a label are drawn in an epoch. A label with fewer than ``n_instances`` rows gives all
-    of them and repeats some. At one step the ranks draw different labels.
+    of them and repeats some. At one step the processes draw different labels.
 
     Args:
         labels: label of each row, shape ``(n,)``, integers; rows labelled -1 are never drawn.

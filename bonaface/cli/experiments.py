@@ -33,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="train and judge every row that has not ended well",
-        description="Train and judge every row of a file. Rows that have ended well are not run again; stopped ones go on "
-        "from their checkpoints; one that fails is marked with its error, and the others go on.",
+        description="Train and judge every row of a file. Rows that have ended well are not run again; stopped ones resume "
+        "from their checkpoints; one that fails is marked with its error, and the others continue.",
         epilog="Exit code 1: some rows failed; they are named.",
     )
     run.add_argument("file", type=Path, metavar="FILE", help="YAML file of experiments")

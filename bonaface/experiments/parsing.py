@@ -12,7 +12,7 @@
         settings: {loss.margin: 0.5}              # for the rows of this table
         rows:
           - {name: 25 x 4, settings: {batch.n_labels: 25}, reported: {test: 0.0468}, note: the best}
-          - {name: as it comes, run: untrained}   # or: reported, where there is a figure and nothing to run
+          - {name: pretrained, run: untrained}   # or: reported, where there is a figure and nothing to run
           - {name: 25 x 4 again, same: 25 x 4}    # shows the runs of another row
         grid: {batch.n_labels: [20, 25], batch.n_instances: [4, 7]}
 

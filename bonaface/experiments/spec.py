@@ -16,7 +16,7 @@ from bonaface.experiments.settings import Settings
 __all__ = ["Plan", "Resources", "Row", "Table", "TestPairs", "Trial", "Way"]
 
 Way = Literal["train", "untrained", "reported"]
-"""How a row's figures come about: by training; by a network as it comes; or they were reported and nothing is run."""
+"""How a row's figures come about: by training; by a pretrained network; or they were reported and nothing is run."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 A batch holds n_real photos of each person, then n_fake deepfakes of the same person. A deepfake that the data does not
 have is forged from one of these photos; the swaps take their donor from the batch's other people. Photos and forgeries of
-one person go through one camera (forgery_camera): a share of the people's frames is framed anew, and where anything of a person
-is forged, all are coded as JPEG and read back.
+one person go through one camera (faces.forgery.camera): a share of the people's face crops is cut anew, and where anything of
+a person is forged, all are encoded as JPEG and read back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bonaface.batches.dataset import Batch, LabelledImages, TrainingBatches, sta
 from bonaface.batches.samplers import PairedFakesSampler, StepSampler
 from bonaface.errors import ConfigError
 from bonaface.forgery.blending import MEAN_POINTS
-from bonaface.forgery.camera import Camera, Framed
+from bonaface.forgery.camera import Camera, Crop
 from bonaface.forgery.methods import METHODS, NEEDS_DONOR, forge
 from bonaface.images.alignment import ARCFACE_TEMPLATE
 from bonaface.images.crops import InputSpec
@@ -161,7 +161,7 @@ class Forging:
         n_real: photos of a person in a batch.
         n_fake: places for deepfakes after them.
         methods: names of ``METHODS``, each as likely as the others; one that is named twice is twice as likely.
-        camera: fraction of the people whose face crops are framed anew before anything is forged, in [0, 1].
+        camera: fraction of the people whose face crops are cropped anew before anything is forged, in [0, 1].
         classes: class of a forgery of each row of the store, see :func:`forged_classes`, shape ``(n,)``.
 
     Raises:
@@ -218,11 +218,11 @@ class ForgingBatches(TrainingBatches):
         donors: NDArray[np.int64] | None = None
         images = {}
         for name, view in self.views.items():
-            framed = [self._framed(row, view, step, place) for place, row in enumerate(rows)]
+            crops = [self._crop(row, view, step, place) for place, row in enumerate(rows)]
             if donors is None:  # every view shows the same swap
-                donors = self._donors(framed, step)
+                donors = self._donors(crops, step)
             made = [
-                self._made(framed, place, donors[place], step, forging[place], developed[place])
+                self._made(crops, place, donors[place], step, forging[place], developed[place])
                 for place in range(len(rows))
             ]
             images[name] = stacked(
@@ -231,23 +231,23 @@ class ForgingBatches(TrainingBatches):
         labels = np.where(forging, self.forging.classes[rows], known.labels[rows])
         return Batch(images, torch.from_numpy(labels), torch.from_numpy(known.is_fake[rows] | forging))
 
-    def _framed(self, row: int, view: InputSpec, step: int, place: int) -> Framed:
+    def _crop(self, row: int, view: InputSpec, step: int, place: int) -> Crop:
         image = self.images.store.image(row, view)
         size = len(image)
         if view.kind == "aligned":  # the warp onto the template has resampled it already
-            return Framed(np.asarray(image), ARCFACE_TEMPLATE * np.float32(size / _TEMPLATE_SIZE))
+            return Crop(np.asarray(image), ARCFACE_TEMPLATE * np.float32(size / _TEMPLATE_SIZE))
         points = MEAN_POINTS * np.float32(size)
         if self._random(step, place // self.forging.group, _CAMERA).random() >= self.forging.camera:
-            return Framed(np.asarray(image), points)
-        return Camera(size, _QUALITY).frame(np.asarray(image), points, self._random(step, place, _FRAMING))
+            return Crop(np.asarray(image), points)
+        return Camera(size, _QUALITY).crop(np.asarray(image), points, self._random(step, place, _FRAMING))
 
-    def _donors(self, framed: list[Framed], step: int) -> NDArray[np.int64]:
+    def _donors(self, crops: list[Crop], step: int) -> NDArray[np.int64]:
         """For each place that of a photo of another person, the most alike in colour of a few."""
-        places = np.arange(len(framed))
+        places = np.arange(len(crops))
         group = self.forging.group
         photos = places[places % group < self.forging.n_real]
-        tones = np.array([_middle(each.image) for each in framed])  # (n, 3)
-        donors = np.empty(len(framed), np.int64)
+        tones = np.array([_middle(each.image) for each in crops])  # (n, 3)
+        donors = np.empty(len(crops), np.int64)
         for place in places:
             others = photos[photos // group != place // group]
             drawn = self._random(step, int(place), _FORGING, 0).permutation(others)[:_DONORS_LOOKED_AT]
@@ -255,16 +255,16 @@ class ForgingBatches(TrainingBatches):
         return donors
 
     def _made(
-        self, framed: list[Framed], place: int, donor: int, step: int, forging: bool, developed: bool
+        self, crops: list[Crop], place: int, donor: int, step: int, forging: bool, developed: bool
     ) -> NDArray[np.uint8]:
-        face = framed[place]
+        face = crops[place]
         image = face.image
         if forging:
             random = self._random(step, place, _FORGING)
             methods = self.forging.methods
             method = methods[int(random.integers(len(methods)))]
             if method in NEEDS_DONOR:
-                other = framed[donor]
+                other = crops[donor]
                 image = forge(image, other.image, method, random, face.points, other.points)
             else:
                 image = forge(image, None, method, random, face.points)

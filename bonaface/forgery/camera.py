@@ -2,7 +2,7 @@
 
 Three things would: a photo that was never resampled still has the JPEG grid of its source, a forged part lost it; a
 photo and a forgery that were encoded differently have other quantisation tables; a softened face takes fewer bytes.
-So both halves are framed anew, encoded at a quality from one distribution, and a forgery gets back the detail or grain
+So both halves are cropped anew, encoded at a quality from one distribution, and a forgery gets back the detail or grain
 that its image had in bytes.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bonaface.errors import ConfigError
 from bonaface.images.alignment import shrink
 
-__all__ = ["Camera", "Framed"]
+__all__ = ["Camera", "Crop"]
 
 Image = NDArray[np.uint8]
 _ZOOM = (0.93, 0.99)
@@ -27,8 +27,8 @@ _STRONGEST = 4.0
 
 
 @dataclass(frozen=True)
-class Framed:
-    """An image as the camera framed it.
+class Crop:
+    """Image as the camera cropped it.
 
     Attributes:
         image: RGB, shape ``(size, size, 3)``, uint8.
@@ -41,7 +41,7 @@ class Framed:
 
 @dataclass(frozen=True)
 class Camera:
-    """Frames and encodes images.
+    """Crops and encodes images.
 
     Args:
         size: side of its images in px.
@@ -53,7 +53,7 @@ class Camera:
     Example:
         >>> camera = Camera(64, (80, 90))
         >>> image = np.full((90, 70, 3), 128, np.uint8)
-        >>> camera.frame(image, None, np.random.default_rng(0)).image.shape
+        >>> camera.crop(image, None, np.random.default_rng(0)).image.shape
         (64, 64, 3)
     """
 
@@ -67,17 +67,17 @@ class Camera:
         if not 30 <= low <= high <= 100:
             raise ConfigError(f"quality: expected LOW-HIGH with 30 <= LOW <= HIGH <= 100, got {low}-{high}")
 
-    def frame(self, image: Image, points: NDArray[np.float32] | None, random: np.random.Generator) -> Framed:
+    def crop(self, image: Image, points: NDArray[np.float32] | None, random: np.random.Generator) -> Crop:
         """The middle of a photo, a little nearer, shifted and turned at random: always resampled, so that no old JPEG grid stays.
 
         Args:
             image: RGB, shape ``(h, w, 3)``, of any size.
             points: any points of the face in px of ``image``, ``(k, 2)``, or None.
-            random: draws the framing; three numbers and a pair, whatever the image.
+            random: draws the crop; three numbers and a pair, whatever the image.
         """
         side = min(image.shape[:2])
         zoom, turn = random.uniform(*_ZOOM), random.uniform(-_TURN, _TURN)
-        free = (1 - zoom) / 2 * side  # how far the frame can move without leaving the image
+        free = (1 - zoom) / 2 * side  # how far the crop can move without leaving the image
         shift = random.uniform(-free, free, 2)
         if side > 2 * self.size:  # bilinear and cubic sampling skip pixels beyond that
             ratio = 2 * self.size / side
@@ -88,11 +88,11 @@ class Camera:
         centre = np.array([width / 2, height / 2]) + shift
         matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), turn, self.size / (zoom * side))
         matrix = np.asarray(matrix + np.column_stack([np.zeros((2, 2)), self.size / 2 - centre]))
-        framed = cv2.warpAffine(
+        cropped = cv2.warpAffine(
             image, matrix, (self.size, self.size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
         )
         moved = None if points is None else (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-        return Framed(np.asarray(framed, dtype=np.uint8), moved)
+        return Crop(np.asarray(cropped, dtype=np.uint8), moved)
 
     def draw_quality(self, random: np.random.Generator) -> int:
         """A JPEG quality, every one between the lowest and the highest alike."""

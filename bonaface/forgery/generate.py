@@ -4,7 +4,7 @@ images/<person>/<n>.jpg   photos and deepfakes, numbered in random order, throug
 meta.json                 "<person>/<n>.jpg": 1 if deepfake else 0; written last, when all images are there
 forgeries.csv             path, method, source, donor, seed of each deepfake
 
-What is made depends on the seed and the images' paths alone, not on order or workers. A run that was stopped goes on:
+What is made depends on the seed and the images' paths alone, not on order or workers. A run that was stopped can be resumed:
 images that are there are kept, and each appears whole or not at all.
 """
 
@@ -32,7 +32,7 @@ from rich.progress import Progress
 
 from bonaface.data.table import FaceTable
 from bonaface.errors import DataError
-from bonaface.forgery.camera import Camera, Framed
+from bonaface.forgery.camera import Camera, Crop
 from bonaface.forgery.donors import Sight, see
 from bonaface.forgery.landmarks import Landmarks, digest_of
 from bonaface.forgery.methods import NEEDS_DONOR, forge
@@ -145,12 +145,12 @@ class Workshop:
         """The JPEG file of one image."""
         random = np.random.default_rng(order.seed)
         quality = self.camera.draw_quality(random)
-        face = self._framed(order.source, order.sight, random)
+        face = self._crop(order.source, order.sight, random)
         if not order.method:
             return self.camera.encode(face.image, quality)
         before, donor = face, None
         if order.method in NEEDS_DONOR and order.donor_sight is not None:
-            before = donor = self._framed(order.donor, order.donor_sight, random)
+            before = donor = self._crop(order.donor, order.donor_sight, random)
         forged = forge(
             face.image,
             None if donor is None else donor.image,
@@ -161,8 +161,8 @@ class Workshop:
         )
         return self.camera.encode(self.camera.evened(forged, before.image, quality, random), quality)
 
-    def _framed(self, path: str, sight: Sight, random: np.random.Generator) -> Framed:
-        return self.camera.frame(decode(self.root / path), sight.points, random)
+    def _crop(self, path: str, sight: Sight, random: np.random.Generator) -> Crop:
+        return self.camera.crop(decode(self.root / path), sight.points, random)
 
 
 def look(root: Path, aligner: Aligner | None, path: str, landmarks: Landmarks | None) -> Sight | str:
@@ -236,7 +236,7 @@ def _quiet_worker() -> None:
 
 
 def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int, landmarks: Mapping[str, Landmarks]) -> None:
-    """Notes what is being made, so that another run into the same folder is refused and this one can go on."""
+    """Notes what is being made, so that another run into the same folder is refused and this one can be resumed."""
     digest = hashlib.blake2b(digest_size=16)
     for row in range(len(table)):
         digest.update(f"{table.frame['path'].iat[row]}|{table.path(row).stat().st_size}\n".encode())
@@ -263,7 +263,7 @@ def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int, landmarks: Ma
     differing = [name for name in state if begun.get(name, "") != state[name]]
     if differing:
         raise DataError(
-            f"{out}: was begun with other {', '.join(differing)}; repeat that command to go on, or choose a new folder"
+            f"{out}: was started with other {', '.join(differing)}; repeat that command to resume, or choose a new folder"
         )
 
 

@@ -6,7 +6,7 @@ The data set is a folder that pandas, pyarrow, DuckDB and Spark read as one tabl
     _model.json           by which model
     part-00000017.parquet shard 17: path, embedding, authenticity (where the model judges it), fault (why there is no embedding)
 
-A part appears whole or not at all, so a run that was stopped goes on with the shards that have none. What a worker holds is a
+A part appears whole or not at all, so a run that was stopped resumes with the shards that have none. What a worker holds is a
 model and a shard, however many images there are.
 """
 

@@ -240,7 +240,7 @@ def _of_run(path: Path, device: str) -> Embedder:
 
     run = load_run(path)
     if run.model.authenticity is not None and run.calibration is None:
-        raise ModelError(f"{path}: was stopped before it was calibrated: go on with it by bonaface train --resume")
+        raise ModelError(f"{path}: was stopped before it was calibrated: resume it by bonaface train --resume")
     prepare = Preprocessor.of(run.model.views, run.config.faces.crop_size, run.detector)
     return Embedder(TorchNetwork(run.model, path.name, device), prepare, run.calibration, run.validation)
 

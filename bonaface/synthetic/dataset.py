@@ -27,7 +27,7 @@ from bonaface.io import atomic_write
 from bonaface.synthetic.generator import FaceGenerator, find_networks
 from bonaface.synthetic.identities import Photo, Recogniser, SyntheticPeople, yaw
 
-__all__ = ["FORGERIES", "SyntheticImage", "draw_test_pairs", "finish", "frame", "make_people", "pack_folder"]
+__all__ = ["FORGERIES", "SyntheticImage", "draw_test_pairs", "finish", "head_crop", "make_people", "pack_folder"]
 
 FORGERIES = ("swap_alpha", "swap_poisson", "swap_multiband", "self_blend", "rerender")
 _DONORS_LOOKED_AT = 200
@@ -126,14 +126,14 @@ def _make_images(
         person = f"{index:04d}"
         numbers = itertools.count()
         for photo in album:
-            yield SyntheticImage(person, next(numbers), "", finish(frame(photo, random, size)[0], random))
+            yield SyntheticImage(person, next(numbers), "", finish(head_crop(photo, random, size)[0], random))
         methods = [FORGERIES[k] for k in random.permutation(len(FORGERIES))]
         for method in itertools.islice(itertools.cycle(methods), fakes):
             photo = album[int(random.integers(len(album)))]
-            face, points = frame(photo, random, size)
+            face, points = head_crop(photo, random, size)
             donor, donor_points = None, None
             if method in NEEDS_DONOR:
-                donor, donor_points = frame(_donor(photo, albums, index, random), random, size)
+                donor, donor_points = head_crop(_donor(photo, albums, index, random), random, size)
             forged = forge(face, donor, method, random, points, donor_points)
             yield SyntheticImage(person, next(numbers), method, finish(forged, random))
 
@@ -153,8 +153,8 @@ def _donor(photo: Photo, albums: Sequence[list[Photo]], own: int, random: np.ran
     return chosen
 
 
-def frame(photo: Photo, random: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Frame the photo as a camera might have framed it: a crop with the whole head, ``(size, size, 3)``, and its five points."""
+def head_crop(photo: Photo, random: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Crop of a photo as a camera might have taken it, with the whole head, ``(size, size, 3)``, and its five points."""
     image = photo.read()
     side = image.shape[0] * random.uniform(0.80, 0.92)
     centre = image.shape[0] * (np.array([0.5, 0.53]) + random.uniform(-0.025, 0.025, 2))

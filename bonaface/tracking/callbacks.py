@@ -75,7 +75,7 @@ class MlflowCurves(Callback):
 
     Args:
         entry: the run's.
-        console: where a failure is named, once; training goes on.
+        console: where a failure is named, once; training continues.
     """
 
     def __init__(self, entry: MlflowEntry, console: Console) -> None:

@@ -22,7 +22,7 @@ _HEAD = "authenticity.head."
 
 
 def initial_model(settings: ModelConfig, init_from: str | Sequence[str] | None, run: RunFolder) -> FaceModel:
-    """The model that training begins with.
+    """Initial model of a training.
 
     Args:
         settings: its branches.

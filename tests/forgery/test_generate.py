@@ -148,10 +148,10 @@ def test_another_recipe_or_other_photos_are_refused_in_a_folder_that_was_begun(t
     out = tmp_path / "out"
     forge_tree(read_faces(tree), out, Recipe(per_person=1))
     before = digests(out)
-    with pytest.raises(DataError, match="begun with other per_person, seed;"):
+    with pytest.raises(DataError, match="started with other per_person, seed;"):
         forge_tree(read_faces(tree), out, Recipe(per_person=2, seed=1))
     Image.fromarray(portrait(9, 9)).save(tree / "person 0" / "new.png")
-    with pytest.raises(DataError, match="begun with other faces;"):
+    with pytest.raises(DataError, match="started with other faces;"):
         forge_tree(read_faces(tree), out, Recipe(per_person=1))
     assert digests(out) == before
 

@@ -277,7 +277,7 @@ def test_the_command(table: FaceTable, tmp_path: Path, capsys: pytest.CaptureFix
     assert {name for name in first if first[name] != second[name]} == mine  # photos are framed as ever
     assert forged(table, tmp_path / "with", "--landmarks", given) == 0
     assert forged(table, tmp_path / "with") == 2
-    assert "was begun with other landmarks" in capsys.readouterr().err
+    assert "was started with other landmarks" in capsys.readouterr().err
 
 
 def test_the_command_refuses_a_face_outside_of_its_image(

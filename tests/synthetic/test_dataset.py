@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bonaface.assets import unpack_demo
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.images.alignment import AlignedFace
-from bonaface.synthetic.dataset import SyntheticImage, draw_test_pairs, finish, frame, make_people, pack_folder
+from bonaface.synthetic.dataset import SyntheticImage, draw_test_pairs, finish, head_crop, make_people, pack_folder
 from bonaface.synthetic.generator import find_networks
 from bonaface.synthetic.identities import Photo, Recogniser, SyntheticPeople, yaw, yaw_direction
 
@@ -140,7 +140,7 @@ def test_frame_moves_the_points_with_the_image(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "p.png"), image)
     photo = Photo(tmp_path / "p.png", POINTS, np.ones(2, np.float32), np.zeros(3, np.float32))
     for seed in range(5):
-        framed, points = frame(photo, np.random.default_rng(seed), 128)
+        framed, points = head_crop(photo, np.random.default_rng(seed), 128)
         assert framed.shape == (128, 128, 3)
         for x, y in points.round().astype(int):
             assert framed[y, x].min() > 200

@@ -90,7 +90,7 @@ def test_nothing_is_written_where_the_store_is_refused(config, tmp_path):
 
 
 def test_a_run_is_recorded_whole_and_gone_on_with(trained, config, tmp_path):
-    """Parameters, curves, files, environment and commit; a run that goes on adds to its own entry."""
+    """Parameters, curves, files, environment and commit; a resumed run adds to its own entry."""
     uri = f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}"
     settings = {"tracking.mlflow": uri, "tracking.experiment": "tiny"}
     run = trained("a", **settings)
