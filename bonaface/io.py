@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bonaface.errors import DataError
 
-__all__ = ["STDOUT", "atomic_write", "check_names"]
+__all__ = ["STDOUT", "atomic_write", "check_names", "spreadsheet_text"]
 
 STDOUT = "-"
 """The path that means standard output."""
@@ -125,6 +125,26 @@ def _keep_owner_and_mode(file: Path, before: os.stat_result) -> None:
             file.chmod(stat.S_IMODE(before.st_mode) & ~0o070)
             return
     file.chmod(stat.S_IMODE(before.st_mode))
+
+
+def spreadsheet_text(text: str, mark: str = "'") -> str:
+    """Text for a cell of a CSV, with a mark before it where a spreadsheet would compute it as a formula.
+
+    Args:
+        text: of a name that others may have chosen.
+        mark: what is put before it; ``./`` leaves a relative path what it is.
+
+    Example:
+        >>> spreadsheet_text("=1+1"), spreadsheet_text("-7"), spreadsheet_text("@a.jpg", "./")
+        ("'=1+1", '-7', './@a.jpg')
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return mark + text
+    return text
 
 
 def check_names(folder: Path | str, names: Iterable[str]) -> None:

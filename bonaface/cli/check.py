@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from bonaface.cli.options import ProgressConsole, add_model
 from bonaface.errors import DataError
+from bonaface.io import atomic_write, spreadsheet_text
 
 if TYPE_CHECKING:
     from bonaface.inference.verifier import PhotoCheck, Verifier
@@ -111,7 +112,8 @@ def _row(check: PhotoCheck) -> list[Any]:
         ]
     )
     genuine = "" if check.genuine is None else f"{check.genuine:.4f}"
-    return [check.name, len(check.faces), *measures, genuine, int(check.called_fake), check.problem or ""]
+    name, problem = (spreadsheet_text(text, "./") for text in (check.name, check.problem or ""))
+    return [name, len(check.faces), *measures, genuine, int(check.called_fake), problem]
 
 
 @contextmanager
@@ -120,8 +122,6 @@ def _table(out: Path | None) -> Iterator[Any]:
     if out is None:
         yield None
         return
-    from bonaface.io import atomic_write
-
     with atomic_write(out, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(_COLUMNS)

@@ -93,6 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.inference.verifier import load
     from bonaface.service.app import create_app
     from bonaface.service.auth import Keys
+    from bonaface.service.connections import TimedProtocol
 
     settings = _settings(options)
     settings.refuse_nonsense()
@@ -106,6 +107,8 @@ def main(arguments: Sequence[str]) -> int:
         console.print(said, highlight=False, markup=False, soft_wrap=True)
         config = uvicorn.Config(
             app,
+            http=TimedProtocol,
+            ws="none",
             log_level="warning",
             server_header=False,
             proxy_headers=False,

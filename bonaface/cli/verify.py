@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from bonaface.cli.options import ProgressConsole, add_model
 from bonaface.errors import ConfigError, DataError
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, spreadsheet_text
 
 if TYPE_CHECKING:
     from bonaface.images.photo import Photo
@@ -115,7 +115,8 @@ def _many(options: argparse.Namespace) -> int:
         writer = csv.writer(stream)
         writer.writerow(_COLUMNS)
         for pair_id, a, b, verdict in zip(pairs.pair_id, pairs.path_0, pairs.path_1, verdicts, strict=True):
-            writer.writerow([pair_id, a, b, *_row(verdict)])
+            names = (spreadsheet_text(a, "./"), spreadsheet_text(b, "./"))
+            writer.writerow([spreadsheet_text(pair_id), *names, *_row(verdict)])
     unjudged = sum(math.isnan(verdict.similarity) for verdict in verdicts)
     counts = Counter(verdict.decision for verdict in verdicts)
     said = f"{options.out}: {len(verdicts):,} pairs: " + ", ".join(
@@ -129,7 +130,11 @@ def _many(options: argparse.Namespace) -> int:
 def _row(verdict: Verdict) -> list[str]:
     genuine = verdict.genuine or (None, None)
     numbers = (verdict.score, verdict.similarity, verdict.probability, verdict.threshold, verdict.fmr, *genuine)
-    return [verdict.decision, *("" if x is None or math.isnan(x) else f"{x:.6g}" for x in numbers), verdict.reason]
+    return [
+        verdict.decision,
+        *("" if x is None or math.isnan(x) else f"{x:.6g}" for x in numbers),
+        spreadsheet_text(verdict.reason, "./"),
+    ]
 
 
 def _told(photos: Sequence[Photo], verdict: Verdict) -> list[str]:

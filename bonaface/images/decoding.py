@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -45,6 +47,10 @@ _MAX_BYTES = 512_000_000
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = 1
 _TWELVE_BITS = 4095
+_STRIP = 256
+_LARGE_PIXELS = 16_000_000
+_one_large = threading.Lock()
+"""Threads decode images of more than 16 megapixels one after another: what that takes is taken once."""
 _NO_FILE = re.compile(r"(data:)|(https?|ftp|s3|gs|file):/", re.IGNORECASE)
 _LONGEST_NAME = 160
 
@@ -128,7 +134,8 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
     image, kind = open_image(data, name)
     reduce = _reduction(image, kind, name, max_pixels)
     try:
-        pixels = _decode_jpeg(image, data, reduce) if kind == "JPEG" else _decode_other(image, kind, data, reduce)
+        with _one_large if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext():
+            pixels = _decode_jpeg(image, data, reduce) if kind == "JPEG" else _decode_other(image, kind, data, reduce)
     except _NoBytesError as error:
         raise DataError(f"{name}: {error}") from error
     except Exception as error:
@@ -233,7 +240,7 @@ def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> ND
             and deep.shape[:2] == (image.height, image.width)
         ):
             order = cv2.COLOR_BGRA2RGBA if deep.shape[2] == 4 else cv2.COLOR_BGR2RGB
-            return _to_rgb(Image.fromarray(_eight_bits(cv2.cvtColor(deep, order))))
+            return _to_rgb(Image.fromarray(cv2.cvtColor(_eight_bits(deep), order)))
     return _to_rgb(image)
 
 
@@ -252,18 +259,23 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         raise _NoBytesError("has floating-point pixels, whose black and white are not known; expected 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # (h, w, 3)
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     """The high byte of 16 bits; a scan of at most 12 bits, which that would leave black, is stretched by its maximum."""
-    positive = values.clip(0).astype(np.uint32)
-    most = int(positive.max())
-    if 0 < most <= _TWELVE_BITS:
-        return (positive * 255 // most).astype(np.uint8)
-    return (positive >> max(most.bit_length() - 8, 8)).astype(np.uint8)
+    most = max(0, int(values.max()))
+    made = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _STRIP):  # wider numbers of a whole scan would take gigabytes
+        strip = values[start : start + _STRIP].clip(0).astype(np.uint32)
+        if 0 < most <= _TWELVE_BITS:
+            made[start : start + _STRIP] = strip * 255 // most
+        else:
+            made[start : start + _STRIP] = strip >> max(most.bit_length() - 8, 8)
+    return made
 
 
 def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:

@@ -107,10 +107,12 @@ class Description:
             found = settings["format"]
             if found == _FORMAT:
                 return cls._read(settings, metadata)
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError(f"{where}: its metadata is damaged ({error!r}); export the model again") from error
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ModelError(
+                f"{where}: its metadata is damaged ({repr(error)[:160]}); export the model again"
+            ) from error
         raise ModelError(
-            f"{where}: of format {found!r}, written by bonaface {metadata.get('bonaface_version', '?')}; "
+            f"{where}: of format {repr(found)[:20]}, written by bonaface {metadata.get('bonaface_version', '?')[:20]}; "
             f"bonaface {__version__} reads format {_FORMAT}: export the model again"
         )
 

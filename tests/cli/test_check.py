@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +57,16 @@ def test_a_folder_gives_a_table(mixed, tmp_path, capsys):
     assert "no face found" in rows[1]["problem"]
     assert "is a web page" in rows[2]["problem"]
     assert rows[2]["genuine"] == ""
+
+
+def test_a_table_holds_no_formulas(person, tmp_path, monkeypatch):
+    shutil.copy(person / "0.jpg", tmp_path / "=1+1.jpg")
+    (tmp_path / "@b.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    main(["=1+1.jpg", "@b.jpg", "--out", "checks.csv"])
+    rows = list(csv.DictReader(Path("checks.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["file"] for row in rows] == ["./=1+1.jpg", "./@b.jpg"]
+    assert rows[1]["problem"].startswith("./@b.jpg: is empty")
 
 
 def test_an_empty_folder_is_refused(tmp_path):

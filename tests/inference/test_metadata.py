@@ -63,6 +63,13 @@ def test_damaged_settings_are_refused(path, value):
         Description.from_metadata(metadata | {MARK: json.dumps(settings)}, "x.onnx")
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, json.dumps({"format": "9" * 100_000})])
+def test_absurd_settings_get_a_short_sentence(text):
+    with pytest.raises(ModelError, match=r"x\.onnx: .*export the model again") as caught:
+        Description.from_metadata(WHOLE.as_metadata() | {MARK: text}, "x.onnx")
+    assert len(str(caught.value)) < 400
+
+
 @given(st.text(max_size=40))
 @settings(deadline=None)
 def test_any_other_text_is_refused(text):

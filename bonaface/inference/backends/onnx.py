@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["ExportedNetwork", "OnnxFaceNetwork", "OnnxNetwork"]
 
+_LOCATION = rb"\x0a\x08location\x12(.)"
+"""A StringStringEntryProto of the key ``location``, up to its value's length."""
 _BATCH = 8
 """Photos that a model is given at once: with five crops and mirror images 80 images, whose activations stay small."""
 
@@ -112,7 +116,8 @@ class OnnxFaceNetwork:
         self.name = file.stem
         self.format = input_format(file)
         self.views = {"identity": InputSpec("aligned", self.format.size)}
-        self.fingerprint = digest_of(content_of(file) + repr(self.format).encode())
+        content = content_of(file)
+        self.fingerprint = digest_of(content + repr(self.format).encode() + _weights_beside(content, file))
         self._session = _onnx_session(str(file), file, _providers(device))
         self._input, self._batch = self._checked_input()
         self._type = np.float16 if self._input.type == "tensor(float16)" else np.float32
@@ -167,6 +172,13 @@ class OnnxFaceNetwork:
 
     def _probe_shape(self, side: int) -> tuple[int, int, int, int]:
         return (self._batch if self._is_fixed else 2, 3, side, side)
+
+
+def _weights_beside(content: bytes, file: Path) -> bytes:
+    """The digests of the files beside a network that hold its weights, as onnx.proto's external_data names them."""
+    found = {content[match.end() : match.end() + match[1][0]] for match in re.finditer(_LOCATION, content, re.DOTALL)}
+    beside = [file.parent / os.fsdecode(name) for name in sorted(found) if b"\0" not in name]
+    return "".join(digest_of(content_of(each)) for each in beside if each.is_file()).encode()
 
 
 def _providers(device: str) -> list[str]:

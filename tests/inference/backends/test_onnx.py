@@ -181,6 +181,17 @@ def test_a_fingerprint_tells_files_and_formats_apart(write_network, tmp_path):
     assert OnnxFaceNetwork(first).fingerprint != before[0]
 
 
+def test_a_fingerprint_tells_weights_beside_the_file_apart(write_network, tmp_path):
+    file = write_network(tmp_path / "a.onnx", width=4)
+    model = onnx.load(file)
+    onnx.save_model(model, file, save_as_external_data=True, location="w.bin", size_threshold=64)
+    weights = tmp_path / "w.bin"
+    before = OnnxFaceNetwork(file).fingerprint
+    assert OnnxFaceNetwork(file).fingerprint == before
+    weights.write_bytes(bytes(weights.stat().st_size))
+    assert OnnxFaceNetwork(file).fingerprint != before
+
+
 @pytest.mark.parametrize(
     ("description", "said"),
     [
