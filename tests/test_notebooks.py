@@ -10,7 +10,7 @@ import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 ROOT = Path(__file__).parents[1]
-SECONDS = 170  # a cell; all three take less than a minute on two cores
+SECONDS = 170  # a cell
 
 
 def test_there_are_notebooks_without_outputs():
