@@ -144,6 +144,8 @@ class BranchConfig:
         sees: image, its residual (image minus blur), or both: one network each, features concatenated.
         dim: dimension of a linear head; the backbone's features by default.
         frozen: do not train these weights.
+        trains: all weights; norms: those of norm layers and the head; or the head alone. The rest stays as it was pretrained.
+        unit_features: normalise the backbone's features to unit length before the head.
     """
 
     backbone: str = "resnet18_imagenet1k_v1"
@@ -154,6 +156,8 @@ class BranchConfig:
     sees: Literal["image", "residual", "both"] = "image"
     dim: int | None = None
     frozen: bool = False
+    trains: Literal["all", "norms", "head"] = "all"
+    unit_features: bool = False
 
 
 @dataclass(frozen=True)
@@ -325,8 +329,18 @@ class TrainConfig:
             self.batch.sampler != "paired_fakes" or self.faces.fake_classes == "dropped"
         ):
             raise ConfigError("faces.forgery: needs batch.sampler paired_fakes, and faces.fake_classes own or shared")
+        self._check_trained_parts()
         if Path(self.name).name != self.name or self.name in {"", ".", ".."}:
             raise ConfigError(f'name: expected the name of one folder, got "{self.name}"')
+
+    def _check_trained_parts(self) -> None:
+        for name, branch in (("identity", self.model.identity), ("authenticity", self.model.authenticity)):
+            if branch is None or branch.trains == "all":
+                continue
+            if branch.frozen:
+                raise ConfigError(f"model.{name}.trains: {branch.trains}, but model.{name}.frozen trains nothing")
+            if branch.trains == "head" and name == "identity" and branch.dim is None:
+                raise ConfigError("model.identity.trains: head, but it has none: set model.identity.dim")
 
 
 def _values(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

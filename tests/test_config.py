@@ -87,6 +87,7 @@ BRANCHES = st.builds(
     crop=st.booleans(),
     dim=st.none() | COUNT,
     frozen=st.booleans(),
+    unit_features=st.booleans(),
 )
 CONFIGS = st.builds(
     TrainConfig,
@@ -301,3 +302,21 @@ def test_any_file_is_settings_or_one_sentence(tmp_path, content):
     except ConfigError as error:
         said = str(error)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model.authenticity.trains=some"], "model.authenticity.trains: expected .*all.*norms.*head"),
+        (["--model.authenticity.trains=norms", "--model.authenticity.frozen=true"], "frozen trains nothing"),
+        (["--model.identity.trains=head"], "set model.identity.dim"),
+    ],
+)
+def test_parts_that_cannot_be_trained_are_refused(words, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        parse_config(words)
+
+
+def test_which_weights_are_trained():
+    assert parse_config(["--model.authenticity.trains=norms"]).model.authenticity.trains == "norms"
+    assert parse_config(["--model.identity.trains=head", "--model.identity.dim=8"]).model.identity.dim == 8

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from timm.layers.norm import RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.transforms.v2.functional import five_crop
 
 from bonaface.config import BranchConfig, ModelConfig
@@ -19,6 +22,8 @@ from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["Branch", "FaceModel", "build_model", "joined_embeddings"]
 
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d)
+
 
 class Branch(nn.Module):
     """A backbone with an optional linear head.
@@ -28,26 +33,70 @@ class Branch(nn.Module):
         dim: length of the output; the backbone's own if it is None.
         view: the branch's input.
         frozen: neither weights nor running statistics are trained.
+        trains: all weights; norms, those of norm layers and the head; or the head alone. The rest gets no gradients and stays in
+            evaluation mode.
+        unit_features: features are normalised to unit length before the head.
+
+    Raises:
+        ConfigError: if norm layers are to be trained and the backbone has none with weights.
+
+    The norm layers of a pretrained encoder and a linear head on unit features: A. Yermakov et al., "Deepfake Detection that
+    Generalizes Across Benchmarks", arXiv:2508.06248.
     """
 
-    def __init__(self, backbone: Backbone, dim: int | None, view: InputSpec, frozen: bool) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        dim: int | None,
+        view: InputSpec,
+        frozen: bool,
+        trains: Literal["all", "norms", "head"] = "all",
+        unit_features: bool = False,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Identity() if dim is None else nn.Linear(backbone.features, dim)
         self.dim = dim or backbone.features
         self.view = view
         self.frozen = frozen
+        self.trains = trains
+        self.unit_features = unit_features
         if frozen:
             self.requires_grad_(False).eval()
+        elif trains != "all":
+            self._freeze_but_trained()
+
+    def _freeze_but_trained(self) -> None:
+        norms = self._trained_norms()
+        if self.trains == "norms" and not norms:
+            raise ConfigError("trains: norms, but the backbone has no norm layers with weights; expected all or head")
+        self.backbone.requires_grad_(False).eval()
+        for norm in norms:
+            norm.requires_grad_(True).train(self.training)
+
+    def _trained_norms(self) -> list[nn.Module]:
+        """Norm layers that are trained though the rest of the backbone is not."""
+        if self.trains != "norms":
+            return []
+        found = [module for module in self.backbone.modules() if isinstance(module, _NORMS)]
+        return [norm for norm in found if next(norm.parameters(), None) is not None]
 
     def train(self, mode: bool = True) -> Branch:
-        """Training mode, which a frozen branch does not enter."""
-        return super().train(mode and not self.frozen)
+        """Training mode, which frozen parts do not enter."""
+        super().train(mode and not self.frozen)
+        if self.trains != "all":
+            self.backbone.eval()
+            for norm in self._trained_norms():
+                norm.train(mode)
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Vectors ``(n, dim)`` of images ``(n, 3, h, w)``, RGB in 0..255."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            vectors: Tensor = self.head(self.backbone(images))  # (n, dim)
+            features = self.backbone(images)  # (n, features)
+            if self.unit_features:
+                features = F.normalize(features)
+            vectors: Tensor = self.head(features)  # (n, dim)
         return vectors
 
 
@@ -126,7 +175,11 @@ def _branch(config: BranchConfig, dim: int | None, files: Path | None, five_crop
         backbone = f"onnx:{files / Path(rest).name}" if family == "onnx" else config.backbone
         config = dataclasses.replace(config, weights="none", backbone=backbone)
     network = build_backbone(config.backbone, config.weights, config.size, config.sees)
-    return Branch(network, dim, InputSpec(config.view, network.size, config.crop, five_crop), config.frozen)
+    view = InputSpec(config.view, network.size, config.crop, five_crop)
+    try:
+        return Branch(network, dim, view, config.frozen, config.trains, config.unit_features)
+    except ConfigError as error:
+        raise ConfigError(f"model, {config.backbone}: {error}") from error
 
 
 def joined_embeddings(parts: Sequence[tuple[Tensor, Tensor | None]]) -> Embeddings:

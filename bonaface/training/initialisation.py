@@ -46,6 +46,8 @@ def initial_model(settings: ModelConfig, init_from: str | Sequence[str] | None, 
     sees = settings.authenticity.sees if settings.authenticity else ""
     if len(runs) != 1 and not (len(runs) == 2 and sees == "both"):
         raise ConfigError(f"init_from: expected one folder, or two if model.authenticity.sees is both, got {len(runs)}")
+    if len(runs) == 2 and settings.authenticity and settings.authenticity.unit_features:
+        raise ConfigError("init_from: log-odds of two runs are averaged, which model.authenticity.unit_features undoes")
     weights = read_model_weights(runs[0].best) if len(runs) == 1 else _joined(runs)
     model = build_model(settings, runs[0].files)
     load_weights(model, weights, runs[0].best, "model")

@@ -6,11 +6,12 @@ import timm
 import torch
 from torch import nn
 
-from bonaface.config import BranchConfig, ModelConfig
+from bonaface.config import BranchConfig, ModelConfig, OptimizerConfig
 from bonaface.errors import ConfigError
 from bonaface.images.crops import InputSpec
 from bonaface.models.backbones import build_backbone
 from bonaface.models.face_model import Branch, FaceModel, build_model, joined_embeddings
+from bonaface.training.optim import build_optimizer
 
 pytest_plugins = ("tiny_networks",)
 
@@ -56,6 +57,71 @@ def test_a_frozen_branch_stays_bit_identical():
     changed = {name for name, value in model.authenticity.state_dict().items() if not torch.equal(value, moving[name])}
     assert any("running_mean" in name for name in changed)
     assert "head.weight" in changed
+
+
+def partly_trained(trains, backbone="timm:test_vit", unit_features=True):
+    torch.manual_seed(0)
+    return Branch(build_backbone(backbone, "none", 32), 1, InputSpec("face_crop", 32), False, trains, unit_features)
+
+
+@pytest.mark.parametrize("backbone", ["timm:test_vit", "timm:test_resnet", "timm:test_convnext"])
+@pytest.mark.parametrize("trains", ["norms", "head"])
+def test_only_the_chosen_weights_move(backbone, trains):
+    model = partly_trained(trains, backbone).train()
+    before, started = state(model), {name for name, weight in model.named_parameters() if weight.requires_grad}
+    kinds = {name: type(module).__name__ for name, module in model.named_modules()}
+    norms = {
+        name for name in before if "Norm" in kinds[name.rpartition(".")[0]] and name.endswith((".weight", ".bias"))
+    }
+    assert started - {"head.weight", "head.bias"} == (norms if trains == "norms" else set())
+    assert norms
+    optimizer = build_optimizer(model.parameters(), OptimizerConfig(lr=0.1))
+    for step in range(2):
+        optimizer.zero_grad()
+        model(images(seed=step)).square().sum().backward()
+        optimizer.step()
+    assert {id(weight) for weight in optimizer.state} == {
+        id(weight) for weight in model.parameters() if weight.requires_grad
+    }
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name for name, _ in model.named_parameters()} & moved <= started
+    assert {"head.weight"} <= moved
+    statistics = {name for name in before if "running_" in name}
+    assert statistics & moved == (statistics if trains == "norms" else set())
+
+
+def test_what_is_not_trained_stays_in_evaluation_mode():
+    head, norms = (partly_trained(trains, "timm:test_resnet").train() for trains in ("head", "norms"))
+    assert head.head.training
+    assert not any(module.training for module in head.backbone.modules())
+    assert {type(module).__name__ for module in norms.backbone.modules() if module.training} == {"BatchNorm2d"}
+    assert not any(module.training for module in norms.eval().modules())
+
+
+def test_unit_features_bound_the_log_odds():
+    model = partly_trained("head").eval()
+    with torch.no_grad():
+        features = nn.functional.normalize(model.backbone(images()))
+        torch.testing.assert_close(model(images()), model.head(features))
+        assert (model(images()) - model.head.bias).abs().max() <= model.head.weight.norm()
+
+
+def test_norms_of_a_network_without_any_are_refused():
+    plain = BranchConfig("timm:vgg11", "none", size=32, trains="norms")
+    with pytest.raises(ConfigError, match="no norm layers"):
+        build_model(ModelConfig(BranchConfig("timm:test_resnet", "none"), plain))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch16_dinov3"])
+def test_any_encoder_of_timm_has_its_own_input(name):
+    cfg = timm.get_pretrained_cfg(name)
+    backbone = build_backbone(f"timm:{name}", "none", 56 if "14" in name else 64)
+    torch.testing.assert_close(backbone.mean.flatten(), 255 * torch.tensor(cfg.mean))
+    torch.testing.assert_close(backbone.std.flatten(), 255 * torch.tensor(cfg.std))
+    model = Branch(backbone, 1, InputSpec("face_crop", backbone.size), False, "norms", unit_features=True)
+    assert model(images(2)).shape == (2, 1)
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    assert trained < 0.01 * sum(weight.numel() for weight in model.parameters())
 
 
 def test_embeddings_are_unit_vectors_and_log_odds():
