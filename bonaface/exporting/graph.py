@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import onnx
 import torch
 import torch.nn.functional as F
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from bonaface.errors import ModelError
@@ -44,7 +48,7 @@ def folded_graph(model: FaceModel, description: Description) -> onnx.ModelProto:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # of tracing: shapes that are constant here
             torch.onnx.export(
-                _Folded(model, sides).eval(),
+                _Folded(_with_fixed_positions(model), sides).eval(),
                 example,
                 buffer,  # type: ignore[arg-type]  # it writes to any stream, as before it could write by name alone
                 input_names=inputs,
@@ -57,6 +61,24 @@ def folded_graph(model: FaceModel, description: Description) -> onnx.ModelProto:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{description.name}: torch can't write it as ONNX ({reason})") from error
     return onnx.load_from_string(buffer.getvalue())
+
+
+def _with_fixed_positions(model: FaceModel) -> FaceModel:
+    """A copy whose transformers hold position embeddings of their input's size: ONNX can't resample them as timm does."""
+    model = copy.deepcopy(model)
+    branches = [branch for branch in (model.identity, model.authenticity) if branch is not None]
+    for net, side in ((net, branch.backbone.size) for branch in branches for net in branch.backbone.modules()):
+        if isinstance(net, VisionTransformer) and net.dynamic_img_size and "_pos_embed" not in vars(net):
+            _fix_positions(net, side)
+    return model
+
+
+def _fix_positions(net: Any, side: int) -> None:
+    if net.pos_embed is not None:
+        grid = tuple(side // patch for patch in net.patch_embed.patch_size)
+        prefix = 0 if net.no_embed_class else net.num_prefix_tokens
+        net.pos_embed = nn.Parameter(resample_abs_pos_embed(net.pos_embed, grid, net.patch_embed.grid_size, prefix))
+        net.patch_embed.grid_size = grid
 
 
 class _Folded(nn.Module):
