@@ -18,6 +18,7 @@ from bonaface.extras import missing_extra
 from bonaface.telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
+    from bonaface.calibrating.calibrate import calibrate
     from bonaface.config import TrainConfig
     from bonaface.evaluation.evaluate import evaluate
     from bonaface.exporting.export import export
@@ -42,6 +43,7 @@ __all__ = [
     "Verdict",
     "Verifier",
     "__version__",
+    "calibrate",
     "evaluate",
     "export",
     "list_backbones",
@@ -57,6 +59,7 @@ _HOMES = {
     "TrainConfig": "config",
     "Verdict": "verification.decision",
     "Verifier": "inference.verifier",
+    "calibrate": "calibrating.calibrate",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
     "list_backbones": "models.backbones",

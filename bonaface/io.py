@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bonaface.errors import DataError
 
-__all__ = ["STDOUT", "atomic_write", "check_names", "spreadsheet_text"]
+__all__ = ["STDOUT", "atomic_write", "check_names", "check_new_file", "spreadsheet_text"]
 
 STDOUT = "-"
 """The path that means standard output."""
@@ -145,6 +145,21 @@ def spreadsheet_text(text: str, mark: str = "'") -> str:
     except ValueError:
         return mark + text
     return text
+
+
+def check_new_file(path: Path) -> None:
+    """Refuse, before the work that it is to hold, a file that is there already or that can't be written.
+
+    Raises:
+        DataError: saying which of the two.
+    """
+    if path.exists() or path.is_symlink():
+        raise DataError(f"{path}: is there already; choose another name, or remove it first")
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not folder.is_dir():
+        raise _unwritable(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def check_names(folder: Path | str, names: Iterable[str]) -> None:

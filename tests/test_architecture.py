@@ -28,6 +28,7 @@ ORDER = [
     "exporting",
     "cleaning",
     "evaluation",
+    "calibrating",
     "gallery",
     "service",
     "experiments",

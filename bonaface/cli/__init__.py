@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "error rates against other people and against deepfakes",
     "verify": "say whether two photos are genuine photos of one person",
     "check": "judge single photos: faces, quality, genuine or deepfake",
+    "calibrate": "take a model's thresholds from your own pairs: one file that every command takes",
     "export": "write a model as one file that needs no torch",
     "serve": "verification as a service: a REST API, its page, and a gallery of enrolled people",
     "experiments": "run a file of experiments, and make the tables of its report",
@@ -35,6 +36,7 @@ COMMANDS = {
 }
 
 NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "calibrate": ("export", ("onnx", *EXTRAS["evaluate"])),
     "clean": ("clean", ()),
     "evaluate": ("evaluate", ()),
     "experiments": ("experiments", ("ray", *EXTRAS["train"])),

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bonaface.cli.options import ProgressConsole
+from bonaface.cli.options import ProgressConsole, refuse_renamed
 
 __all__ = ["main"]
 
@@ -42,15 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         "demo pack's people, who do not exist)",
     )
     parser.add_argument(
-        "--adapt",
-        type=Path,
-        metavar="DIR",
-        help="folder of genuine photos, at least 50, of cameras that the model may not know: where it takes them for deepfakes, "
-        "its judgement is moved until it believes 19 of 20 of them",
-    )
-    parser.add_argument(
         "--detector", type=Path, metavar="ONNX", help="YuNet file, for an ONNX face network; a run brings its own"
     )
+    refuse_renamed(parser, {"--adapt": "bonaface calibrate --pairs DIR"})
     return parser
 
 
@@ -64,7 +58,6 @@ def main(arguments: Sequence[str]) -> int:
         options.out,
         options.format,
         faces=options.calibrate,
-        adapt=options.adapt,
         detector=options.detector,
         console=ProgressConsole(),
     )

@@ -93,6 +93,8 @@ def _read_any(source: PairSource) -> tuple[PairTable, pd.DataFrame]:
             raise ConfigError("labels: beside pairs expected a file that names them, got values")
         return _of_values(given)
     labels = None if given is None else Path(given)
+    if labels is None and pairs is not None and not pairs.exists():
+        raise DataError(f"{pairs}: no such file or folder; expected pairs, or a folder of faces")
     if pairs is not None and pairs.is_file():
         table, own = read_pair_list(pairs)
         return table, own if labels is None or labels.resolve() == pairs.resolve() else read_labels(labels, table)

@@ -23,7 +23,7 @@ from bonaface.inference.embedder import Embedder
 from bonaface.inference.metadata import MARK, PRECISION, WEIGHTS, Description
 from bonaface.io import atomic_write
 
-__all__ = ["FORMATS", "check_request", "convert"]
+__all__ = ["FORMATS", "check_request", "convert", "recalibrate"]
 
 FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-bf16", "openvino-int8")
 
@@ -107,6 +107,32 @@ def convert(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Fac
     said = f"{card.rstrip()}\n\n## Export\n\nAs {form} by bonaface {__version__}, opset {opset}. {parity.told()}.\n"
     save.write(replace(description, card=said), out)
     return parity
+
+
+def recalibrate(embedder: Embedder, out: Path, card: str) -> None:
+    """Write an exported ONNX model, of any number of bits, with another calibration and other thresholds.
+
+    The graph stays as it is, and so does the fingerprint: a gallery of the model's embeddings fits the new file.
+
+    Args:
+        embedder: of the model, with the new calibration.
+        out: the file, ``.onnx``.
+        card: the model card.
+
+    Raises:
+        ConfigError: if the model is no ONNX file as ``bonaface export`` writes it.
+    """
+    network = embedder.network
+    if not isinstance(network, OnnxNetwork):
+        raise ConfigError(f"{network.name}: expected an .onnx as bonaface export writes it")
+    description = replace(
+        network.description,
+        calibration=embedder.calibration,
+        validation=embedder.validation,
+        card=card,
+        fingerprint=network.fingerprint,
+    )
+    _OnnxFile(onnx.load(network.file, load_external_data=False)).write(description, out)
 
 
 def _graph_of(network: Network, description: Description) -> onnx.ModelProto:

@@ -6,14 +6,11 @@ import os
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from bonaface.exporting.calibration_faces import calibration_faces
-from bonaface.exporting.camera_adaptation import adapt as adapted_to
 from bonaface.exporting.conversion import check_request, convert
-from bonaface.exporting.model_card import model_card
-from bonaface.inference.backends.onnx import ExportedNetwork
-from bonaface.inference.embedder import Embedder, load_embedder
+from bonaface.exporting.model_card import card_of
+from bonaface.inference.embedder import load_embedder
 
 __all__ = ["export"]
 
@@ -26,7 +23,6 @@ def export(
     format: str = "onnx",  # noqa: A002 - as the option is called
     *,
     faces: PathLike | None = None,
-    adapt: PathLike | None = None,
     detector: PathLike | None = None,
     console: Console | None = None,
 ) -> Path:
@@ -43,8 +39,6 @@ def export(
             ``openvino`` (32 bits), ``openvino-bf16`` or ``openvino-int8``, as FILE.xml and FILE.bin.
         faces: folder of faces that 8 bits are fitted to and the result is judged on, half of its people for each; None takes the
             demo pack's people, who do not exist.
-        adapt: folder of at least 50 genuine photos of cameras that the model may not know: where it takes them for deepfakes, its
-            judgement is moved until it believes 19 of 20 of them.
         detector: YuNet file that aligns faces for an ONNX face network.
         console: shows progress and what was measured.
 
@@ -71,12 +65,7 @@ def export(
         None if model is None else os.fspath(model), None if detector is None else Path(detector), "cpu"
     )
     check_request(embedder.network, format, out)
-    card = _card(embedder, model)
-    if adapt is not None:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            fitting = adapted_to(embedder, Path(adapt), progress)
-        _say(console, fitting.told())
-        embedder, card = fitting.embedder, f"{card.rstrip()}\n\n## Adapted\n\n{fitting.told()}.\n"
+    card = card_of(embedder, None if model is None else os.fspath(model))
     with console.status("exporting and comparing with the original"):
         fitted, judged = calibration_faces(embedder, None if faces is None else Path(faces))
         parity = convert(embedder, format, out, fitted, judged, card)
@@ -85,12 +74,6 @@ def export(
     _say(console, parity.told())
     _say(console, f"{out}: {format}, {size:.1f} MB")
     return out
-
-
-def _card(embedder: Embedder, model: PathLike | None) -> str:
-    if isinstance(embedder.network, ExportedNetwork):
-        return embedder.network.description.card
-    return model_card(Path(os.fspath(model or embedder.name)))
 
 
 def _say(console: Console, sentence: str) -> None:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 from bonaface.errors import DataError, ModelError
+from bonaface.inference.backends.onnx import ExportedNetwork
+from bonaface.inference.embedder import Embedder
 
-__all__ = ["model_card"]
+__all__ = ["card_of", "model_card"]
 
 _FIGURES = {
     "challenge_eer": "against all others",
@@ -15,6 +17,21 @@ _FIGURES = {
     "spf_eer": "against deepfakes of the same person",
     "other_fake_eer": "against deepfakes of other people",
 }
+
+
+def card_of(embedder: Embedder, model: str | None) -> str:
+    """The card of a model that was loaded: the one that it carries, or as :func:`model_card` writes it.
+
+    Args:
+        embedder: the model.
+        model: what it was loaded from; None for the one that comes with the package.
+
+    Raises:
+        DataError, ModelError: as :func:`model_card` does.
+    """
+    if isinstance(embedder.network, ExportedNetwork):
+        return embedder.network.description.card
+    return model_card(Path(model or embedder.name))
 
 
 def model_card(model: Path) -> str:

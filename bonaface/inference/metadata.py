@@ -48,6 +48,8 @@ class Description:
         validation: thresholds and likelihood ratios; None where none are known.
         card: the model card, Markdown.
         detector: content of YuNet's ONNX file; None where the model goes without.
+        fingerprint: of the model whose graph this is with another calibration: their embeddings are the same; empty where the file
+            is its own.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Description:
     validation: Validation | None = None
     card: str = ""
     detector: bytes | None = None
+    fingerprint: str = ""
 
     def preprocessor(self) -> Preprocessor:
         """Preprocessor of the images that the model looks at.
@@ -87,6 +90,7 @@ class Description:
             "dim": self.dim,
             "calibration": self.calibration and self.calibration.as_dict(),
             "validation": self.validation and self.validation.as_dict(),
+            "fingerprint": self.fingerprint,
         }
         detector = base64.b64encode(self.detector or b"").decode()
         return dict(zip(KEYS, (json.dumps(settings), __version__, self.card, detector), strict=True))
@@ -144,6 +148,7 @@ class Description:
             None if validation is None else Validation.from_dict(validation),
             metadata["model_card"],
             base64.b64decode(metadata["detector"], validate=True) or None,
+            str(settings.get("fingerprint", "")),
         )
 
 

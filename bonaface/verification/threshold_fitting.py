@@ -18,7 +18,7 @@ from bonaface.verification.fitting import fit_logistic
 from bonaface.verification.scoring import fused
 from bonaface.verification.thresholds import Threshold, Validation
 
-__all__ = ["fit_llr", "threshold_at", "thresholds_of_pairs", "val_thresholds", "validation_of"]
+__all__ = ["fit_llr", "impostor_count", "threshold_at", "thresholds_of_pairs", "val_thresholds", "validation_of"]
 
 Floats = NDArray[np.float64]
 
@@ -92,11 +92,7 @@ def val_thresholds(
     Returns:
         A threshold for each rate that is resolved.
     """
-    real = np.flatnonzero(~np.asarray(is_fake, dtype=bool))
-    names, codes = np.unique(np.asarray(person).astype(str)[real], return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    order = order[:: -(-len(order) // _PHOTOS)] if len(order) else order
-    rows, codes = real[order], codes[order]
+    rows, codes, people = _chosen(person, is_fake)
     similarities, first, second = _impostors(embeddings.take(rows), codes, calibration)
     resolved = [fmr for fmr in fmrs if 1 / max(1, len(similarities)) <= fmr]
     if not resolved or not len(similarities):
@@ -105,15 +101,39 @@ def val_thresholds(
     top = np.argpartition(-similarities, kept - 1)[:kept]
     top = top[np.argsort(-similarities[top], kind="stable")]
     ranked, first, second = similarities[top], first[top], second[top]
-    photos = np.bincount(codes, minlength=len(names))
+    photos = np.bincount(codes, minlength=people)
     drawn = np.empty((_REPLICATES, len(resolved)))
     for replicate in range(_REPLICATES):
-        times = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
+        times = np.bincount(rng.integers(0, people, people), minlength=people)
         shown = times * photos
         total = (int(shown.sum()) ** 2 - int((shown**2).sum())) / 2
         weights = times[first] * times[second]
         drawn[replicate] = [threshold_at(ranked, fmr, weights, total) if total else np.nan for fmr in resolved]
     return _stated(resolved, [_point(ranked, fmr, len(similarities)) for fmr in resolved], drawn, len(similarities))
+
+
+def impostor_count(person: ArrayLike, is_fake: ArrayLike) -> int:
+    """How many pairs of two people :func:`val_thresholds` finds among photos.
+
+    Args:
+        person: who each shows, shape ``(n,)``.
+        is_fake: whether each is a deepfake, shape ``(n,)``.
+
+    Example:
+        >>> impostor_count(["ann", "ann", "bob", "bob"], [0, 0, 0, 1])
+        2
+    """
+    photos = np.bincount(_chosen(person, is_fake)[1])
+    return (int(photos.sum()) ** 2 - int((photos**2).sum())) // 2
+
+
+def _chosen(person: ArrayLike, is_fake: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Rows of the real photos that are set against each other, sorted by person; who is on each, by number; how many people."""
+    real = np.flatnonzero(~np.asarray(is_fake, dtype=bool))
+    names, codes = np.unique(np.asarray(person).astype(str)[real], return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    order = order[:: -(-len(order) // _PHOTOS)] if len(order) else order
+    return real[order], codes[order], len(names)
 
 
 def validation_of(

@@ -91,7 +91,7 @@ def _command(parser: argparse.ArgumentParser, title: str, level: int) -> Iterato
         if isinstance(action, argparse._SubParsersAction):
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
             below = [(name, sub, helps.get(name, "")) for name, sub in action.choices.items()]
-        elif action.dest != "help":
+        elif action.dest != "help" and action.help != argparse.SUPPRESS:
             rows.append(_argument(parser, action))
     if rows:
         parts.append("| argument | |\n|---|---|\n" + "\n".join(rows))

@@ -31,18 +31,6 @@ def test_a_card_that_somebody_wrote(trained_copy, tiny_people, tmp_path):
     assert card.startswith("# Mine\n\nFor research.\n\n## Export\n")
 
 
-def test_adapted_to_photos_of_another_camera(tiny_exported, tiny_people, plain_tree, tmp_path, capfd):
-    out, photos = tmp_path / "a.onnx", plain_tree({"Ann": 60})
-    words = ["--model", str(tiny_exported), "--format", "onnx", "--out", str(out), "--calibrate", str(tiny_people)]
-    assert main([*words, "--adapt", str(photos)]) == 0
-    said = capfd.readouterr().err
-    assert "60 genuine photos: " in said
-    moved, original = load_embedder(str(out)), load_embedder(str(tiny_exported))
-    shift = moved.calibration.genuine.bias - original.calibration.genuine.bias
-    assert f"moved by {shift:.2f}" in said
-    assert "## Adapted" in moved.network.description.card
-
-
 @pytest.fixture
 def trained_copy(run_folder, tmp_path):
     import shutil
@@ -55,7 +43,7 @@ def trained_copy(run_folder, tmp_path):
     [
         ({"--model": "gone"}, ModelError),
         ({"--out": "a.bin"}, ConfigError),
-        ({"--out": "a.xml", "--adapt": "nowhere"}, ConfigError),  # said before any photo is looked for
+        ({"--out": "a.xml", "--calibrate": "nowhere"}, ConfigError),  # said before any photo is looked for
         ({"--calibrate": "nowhere"}, BonafaceError),
     ],
 )

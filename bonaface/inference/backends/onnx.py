@@ -32,7 +32,7 @@ class ExportedNetwork:
     Args:
         file: where it was read from.
         description: of the file.
-        fingerprint: of the file's content.
+        fingerprint: of the file's content, or of the model that it is with another calibration.
         infer: arrays by input to arrays by output.
     """
 
@@ -80,7 +80,7 @@ class OnnxNetwork(ExportedNetwork):
         def infer(images: Images) -> Mapping[str, Any]:
             return dict(zip(names, session.run(names, dict(images)), strict=True))
 
-        return cls(file, description, digest_of(content), infer)
+        return cls(file, description, description.fingerprint or digest_of(content), infer)
 
 
 def _check_graph(session: Any, description: Description, file: Path) -> None:

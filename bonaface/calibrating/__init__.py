@@ -1,0 +1,1 @@
+"""A model made to fit the photos of those who use it."""

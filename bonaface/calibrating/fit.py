@@ -1,0 +1,155 @@
+"""A model's calibration and thresholds from labelled pairs that it has embedded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonaface.calibrating.labelled_pairs import LabelledPairs
+from bonaface.errors import ConfigError, DataError
+from bonaface.metrics import FMRS
+from bonaface.verification.calibration import Calibration
+from bonaface.verification.embeddings import Embeddings, cosine
+from bonaface.verification.fitting import FALSE_ALARMS, calibrate, fit_own_fake
+from bonaface.verification.scoring import similarity
+from bonaface.verification.threshold_fitting import fit_llr, impostor_count, thresholds_of_pairs, val_thresholds
+from bonaface.verification.thresholds import Validation
+
+__all__ = ["EmbeddedPairs", "rates_for"]
+
+_LADDER = tuple(float(f"{step}e{power}") for power in range(-7, 0) for step in (1, 2, 5))
+_FEWEST = 10
+"""Pairs of two people: fewer resolve no false match rate of 10 %."""
+
+
+def rates_for(pairs: int, asked: tuple[float, ...], name: str) -> tuple[float, ...]:
+    """False match rates to store thresholds for: from the lowest that the pairs resolve to 10 %, and those asked for.
+
+    Args:
+        pairs: of two people.
+        asked: rates that must be among them.
+        name: of the pairs, for messages.
+
+    Raises:
+        ConfigError: if the pairs do not resolve one that was asked for.
+        DataError: if there are fewer than 10 pairs.
+
+    Example:
+        >>> rates_for(30, (0.25,), "mine")[::2]
+        (0.25, 0.05)
+    """
+    if pairs < _FEWEST:
+        raise DataError(
+            f"{name}: holds {pairs} pairs of two people; expected at least {_FEWEST}, which resolve a false match rate of 10 %"
+        )
+    unresolved = [rate for rate in asked if 1 / pairs > rate]
+    if unresolved:
+        rate = min(unresolved)
+        raise ConfigError(
+            f"fmr {rate:g}: it would take {int(np.ceil(1 / rate - 1e-9)):,} pairs of two people, and {name} holds {pairs:,}; "
+            f"expected a rate of {1 / pairs:.2g} or more, or more pairs"
+        )
+    ladder = [rate for rate in _LADDER if 1 / pairs <= rate <= max(FMRS)]
+    return tuple(sorted({1 / pairs, *ladder, *asked}, reverse=True))
+
+
+@dataclass(frozen=True)
+class EmbeddedPairs:
+    """Labelled pairs and what a model says of their images.
+
+    Args:
+        pairs: ``n`` of them, all of whose images could be read.
+        photos: embeddings of the distinct images.
+        place: rows of both images of each pair in ``photos``, shape ``(2, n)``.
+    """
+
+    pairs: LabelledPairs
+    photos: Embeddings
+    place: NDArray[np.int64]
+
+    @property
+    def impostor_pairs(self) -> int:
+        """How many pairs of two people thresholds rest on."""
+        if not self.pairs.drawn:
+            return self.pairs.counts["impostor"]
+        _, person, is_fake = self.distinct()
+        return impostor_count(person, is_fake)
+
+    @property
+    def sides(self) -> tuple[Embeddings, Embeddings]:
+        """First and second images of the pairs."""
+        return self.photos.take(self.place[0]), self.photos.take(self.place[1])
+
+    def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.bool_]]:
+        """Rows of the images in ``photos``, who is on each and which are deepfakes; of images of which that is known."""
+        rows, first = np.unique(self.place.reshape(-1), return_index=True)
+        person = self.pairs.person.reshape(-1).astype(str)[first]
+        if self.pairs.is_fake is not None:
+            return rows, person, self.pairs.is_fake.reshape(-1)[first]
+        genuine = np.isin(self.pairs.kind, ("same", "impostor"))
+        known = np.isin(rows, self.place[:, genuine])
+        return rows[known], person[known], np.zeros(int(known.sum()), dtype=bool)
+
+    def calibrated(self, known: Calibration | None) -> Calibration:
+        """A calibration fitted on the pairs.
+
+        Where it is known which images are deepfakes, and some are, authenticity is calibrated too. Else what the model knows of it
+        is kept, and only its threshold moves: to where 1 % of the genuine photos are called deepfakes, at most to even odds.
+
+        Args:
+            known: the model's own; a model that judges authenticity has one.
+        """
+        pairs, (a, b) = self.pairs, self.sides
+        genuine = None if known is None else known.genuine
+        if known is None or genuine is None or a.authenticity is None or b.authenticity is None:
+            return self._fitted(replace(a, authenticity=None), replace(b, authenticity=None))
+        if pairs.is_fake is not None and pairs.is_fake.any():
+            return self._fitted(a, b)
+        who = self._fitted(replace(a, authenticity=None), replace(b, authenticity=None))
+        kept = replace(known, same=who.same, mislabelled=who.mislabelled)
+        kept = _trusting(kept, self._genuine_log_odds())
+        own = pairs.kind == "own_fake"
+        if not own.any():
+            return kept
+        evidence = np.column_stack([cosine(a, b), kept.neither_fake(a.authenticity, b.authenticity)])  # (n, 2)
+        return replace(kept, own_fake=fit_own_fake(evidence[pairs.kind == "same"], evidence[own]))
+
+    def _fitted(self, a: Embeddings, b: Embeddings) -> Calibration:
+        is_fake = self.pairs.is_fake
+        first, second = np.zeros((2, len(self.pairs)), dtype=bool) if is_fake is None else is_fake
+        return calibrate(a, b, self.pairs.kind, first, second)
+
+    def _genuine_log_odds(self) -> NDArray[np.float32]:
+        """Raw log-odds of the genuine photos, each once."""
+        rows, _, is_fake = self.distinct()
+        log_odds = self.photos.authenticity
+        return np.zeros(0, np.float32) if log_odds is None else log_odds[rows[~is_fake]]
+
+    def validation(self, calibration: Calibration, rates: tuple[float, ...], seed: int) -> Validation:
+        """Thresholds with intervals, and the map to likelihood ratios.
+
+        Args:
+            calibration: that similarities are computed with.
+            rates: false match rates of the thresholds, as ``rates_for`` gives them.
+            seed: of the bootstrap.
+        """
+        pairs, rng = self.pairs, np.random.default_rng(seed)
+        scores = similarity(*self.sides, calibration)
+        if pairs.drawn:
+            rows, person, is_fake = self.distinct()
+            thresholds = val_thresholds(self.photos.take(rows), person, is_fake, calibration, rng, rates)
+        else:
+            impostor = pairs.kind == "impostor"
+            first, second = pairs.person[:, impostor]
+            thresholds = thresholds_of_pairs(scores[impostor], first, second, rng, rates)
+        return Validation(thresholds, fit_llr(scores, pairs.kind == "same"), thresholds[0].impostor_pairs)
+
+
+def _trusting(calibration: Calibration, genuine: NDArray[np.float32]) -> Calibration:
+    """A calibration whose threshold of authenticity calls 1 % of some genuine photos deepfakes (BPCER), at most even odds."""
+    if calibration.genuine is None:
+        return calibration
+    lowest = float(np.quantile(calibration.genuine.log_odds(genuine), FALSE_ALARMS, method="inverted_cdf"))
+    return replace(calibration, forged_below=min(0.0, lowest))

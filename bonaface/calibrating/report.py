@@ -1,0 +1,113 @@
+"""What calibrating a model gave, to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import ConsoleRenderable, Group
+from rich.table import Table
+from rich.text import Text
+
+from bonaface.evaluation.wording import percent
+from bonaface.verification.calibration import Calibration
+from bonaface.verification.thresholds import Threshold, Validation
+
+__all__ = ["Authenticity", "CalibratedModel", "Point"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a threshold does to the pairs that it comes from.
+
+    Args:
+        threshold: with its false match rate and its interval.
+        refused: share of the genuine pairs below it (FNMR).
+        accepted: share of the own deepfakes at or above it (IAPAR); None where there are none.
+    """
+
+    threshold: Threshold
+    refused: float
+    accepted: float | None
+
+
+@dataclass(frozen=True)
+class Authenticity:
+    """Photos that are called deepfakes, before and after.
+
+    Args:
+        genuine: how many distinct genuine photos there are.
+        deepfakes: how many distinct deepfakes.
+        bpcer: share of the genuine photos that are called deepfakes, before and after.
+        missed: share of the deepfakes that are called genuine (APCER), likewise; None where there are none.
+    """
+
+    genuine: int
+    deepfakes: int
+    bpcer: tuple[float, float]
+    missed: tuple[float, float] | None
+
+    def told(self) -> str:
+        """In one sentence."""
+        before, after = map(percent, self.bpcer)
+        said = f"Of {self.genuine:,} genuine photos {after} are called deepfakes ({before} before)"
+        if self.missed is None:
+            return f"{said}. No image is known to be a deepfake, so only the threshold of authenticity was moved."
+        before, after = map(percent, self.missed)
+        return f"{said}; of {self.deepfakes:,} deepfakes {after} are called genuine ({before} before)."
+
+
+@dataclass(frozen=True)
+class CalibratedModel:
+    """A file that ``calibrate`` wrote, a path that ``bonaface.load`` takes. Printing it by rich shows the table.
+
+    Args:
+        file: the ``.onnx``.
+        calibration: what its scores mean.
+        validation: its thresholds, from the lowest false match rate that the pairs resolve to 10 %.
+        pairs: how many there were of each kind: same, impostor, own_fake, other_fake.
+        points: what the thresholds of whole powers of ten, and those asked for, do to the pairs.
+        authenticity: photos that are called deepfakes; None where the model does not judge it.
+        unreadable: why images could not be read, each reason once; their pairs were left out.
+    """
+
+    file: Path
+    calibration: Calibration
+    validation: Validation
+    pairs: Mapping[str, int]
+    points: tuple[Point, ...] = field(repr=False)
+    authenticity: Authenticity | None = None
+    unreadable: tuple[str, ...] = field(default=(), repr=False)
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.file)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What it was calibrated with, and what authenticity says of the photos."""
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.pairs.items() if count)
+        said = [f"Calibrated on {sum(self.pairs.values()):,} pairs: {kinds}."]
+        return said + ([] if self.authenticity is None else [self.authenticity.told()])
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
+    def __rich__(self) -> ConsoleRenderable:
+        table = Table(
+            title=f"thresholds from {self.validation.impostor_pairs:,} pairs of two people; in brackets 95 % intervals",
+            title_justify="left",
+            caption="The shares are of the very pairs that the thresholds come from: report those of other people, as bonaface "
+            "evaluate gives them.",
+            caption_justify="left",
+        )
+        fakes = self.points[0].accepted is not None
+        for name in ("FMR", "threshold", "genuine refused", *(["own deepfakes pass"] if fakes else [])):
+            table.add_column(name, justify="right", no_wrap=True)
+        for point in self.points:
+            at = point.threshold
+            shares = [point.refused, *([] if point.accepted is None else [point.accepted])]
+            shown = f"{at.threshold:.3f} [{at.low:.3f}, {at.high:.3f}]"
+            table.add_row(f"{100 * at.fmr:.3g} %", shown, *map(percent, shares))
+        return Group(*map(Text, self.sentences), Text(), table)

@@ -1,0 +1,174 @@
+"""A model takes its thresholds from its user's pairs, and stays the same model."""
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bonaface
+from bonaface import ConfigError, DataError, calibrate
+from bonaface.calibrating.fit import rates_for
+from bonaface.exporting.calibration_faces import calibration_faces
+from bonaface.exporting.conversion import convert
+from bonaface.inference.embedder import load_embedder
+from bonaface.verification.thresholds import Threshold, Validation, select_threshold
+
+pytest_plugins = ("tiny_models", "labelled_pairs")
+
+KINDS = ["same", "impostor", "own_fake", "other_fake"]
+
+
+def listed(folder, people, count=60, columns=("label", "kind", "method_1"), separator=",", encoding="utf-8"):
+    """A CSV of pairs of a folder of people with five photos each; one of them stands for a deepfake where the kind says so."""
+    rng = np.random.default_rng(0)
+    files = {person.name: sorted(person.glob("*.png")) for person in sorted(people.iterdir())}
+    rows = []
+    for n in range(count):
+        kind = KINDS[n % (4 if "kind" in columns else 2)]
+        first, other = rng.choice(sorted(files), 2, replace=False)
+        second = first if kind in ("same", "own_fake") else other
+        a, b = rng.choice(4, 2, replace=False)
+        fake = kind.endswith("fake")
+        paths = files[first][a], files[second][4 if fake else b]
+        rows.append((*paths, int(kind == "same"), kind, first, second, "real", "swap" if fake else "real"))
+    names = ["path_0", "path_1", "label", "kind", "person_0", "person_1", "method_0", "method_1"]
+    frame = pd.DataFrame(rows, columns=names)
+    dropped = [name for name in ("kind", "method_1") if name not in columns]
+    file = folder / "pairs.csv"
+    frame.drop(columns=dropped).to_csv(file, index=False, sep=separator, encoding=encoding)
+    return file
+
+
+@pytest.fixture
+def genuine_folder(plain_tree):
+    return plain_tree({f"p{n}": 3 for n in range(8)}, "genuine")
+
+
+def test_deepfakes_in_a_folder_calibrate_authenticity(tiny_exported, challenge_train, tmp_path):
+    folder = challenge_train({f"{n:08d}": [0, 0, 0, 1, 1] for n in range(8)})
+    made = calibrate(tiny_exported, folder, tmp_path / "mine.onnx", fmr=0.02, draw=200)
+    verifier, original = bonaface.load(made), bonaface.load(tiny_exported)
+    assert verifier.embedder.calibration == made.calibration != original.embedder.calibration
+    assert made.calibration.genuine != original.embedder.calibration.genuine
+    assert made.calibration.own_fake is not None
+    assert (made.authenticity.genuine, made.authenticity.deepfakes) == (24, 16)
+    assert made.pairs == {"same": 80, "impostor": 50, "own_fake": 50, "other_fake": 20}
+
+    files = sorted(folder.glob("images/*/[012].jpg"))  # the genuine ones
+    photos = verifier.embed(files)
+    scores = np.array(
+        [
+            bonaface.similarity(photos.take(np.array([i])), photos.take(np.array([j])))[0]
+            for i in range(24)
+            for j in range(i)
+            if files[i].parent != files[j].parent
+        ]
+    )
+    assert made.validation.impostor_pairs == len(scores) == 252
+    at = verifier.threshold(0.02)
+    assert np.sum(scores >= at.threshold + 1e-6) == 5  # of 252, at most 2 %
+    assert at.low <= at.high
+    assert np.sum(scores >= verifier.threshold(1 / 252).threshold + 1e-6) == 1
+
+    assert verifier.fingerprint == original.fingerprint  # so that a gallery of the one fits the other
+    np.testing.assert_array_equal(photos.identity, original.embed(files).identity)
+    card = {each.key: each.value for each in onnx.load(made.file).metadata_props}["model_card"]
+    assert card.startswith("# Tiny\n")
+    assert "## Calibrated\n\nCalibrated on 200 pairs: 80 same, 50 impostor, 50 own_fake, 20 other_fake." in card
+
+
+def test_genuine_photos_alone_move_the_threshold_of_authenticity(tiny_exported, genuine_folder, tmp_path):
+    made = calibrate(tiny_exported, genuine_folder, tmp_path / "mine.onnx", draw=100)
+    before = load_embedder(str(tiny_exported))
+    own = before.calibration.genuine
+    log_odds = own.log_odds(before.embed(sorted(genuine_folder.rglob("*.jpg"))).distinct.authenticity)
+    assert made.calibration.genuine == own
+    assert made.calibration.own_fake is None
+    assert made.calibration.same != before.calibration.same
+    assert made.calibration.forged_below == pytest.approx(
+        min(0.0, np.sort(log_odds)[0])
+    )  # 1 % of 24: none is below the lowest
+    assert made.authenticity.bpcer == (pytest.approx(np.mean(log_odds < 0)), 0.0)
+    assert made.authenticity.missed is None
+    assert "No image is known to be a deepfake" in str(made)
+
+
+def test_kinds_without_methods_do_not_say_which_image_is_the_deepfake(tiny_exported, tiny_people, tmp_path):
+    pairs = listed(tmp_path, tiny_people, columns=("label", "kind"))
+    made = calibrate(tiny_exported, pairs, tmp_path / "mine.onnx")
+    assert made.calibration.genuine == load_embedder(str(tiny_exported)).calibration.genuine
+    assert made.calibration.own_fake is not None
+    assert made.validation.impostor_pairs == 15
+    whole = calibrate(tiny_exported, listed(tmp_path, tiny_people), tmp_path / "whole.onnx")
+    assert whole.calibration.genuine != made.calibration.genuine
+    assert whole.authenticity.deepfakes > 0
+
+
+def test_a_recogniser_learns_to_decide(network, tiny_people, tmp_path):
+    pairs = listed(tmp_path, tiny_people, columns=("label",), separator=";", encoding="utf-8-sig")
+    made = calibrate(network, pairs, tmp_path / "mine.onnx", fmr=[0.05])
+    verifier, original = bonaface.load(made), bonaface.load(network)
+    files = sorted(tiny_people.rglob("*.png"))
+    same, other = (verifier.verify(files[0], files[place], fmr=0.05) for place in (1, 7))
+    assert np.isfinite(verifier.embedder.calibration.same.slope)
+    assert (same.threshold, other.fmr) == (made.points[1].threshold.threshold, 0.05)
+    assert made.authenticity is None
+    before, after = (each.embed(files).identity for each in (original, verifier))
+    np.testing.assert_allclose(after, before, atol=1e-4)
+    assert made.calibration.genuine is None
+    scores = bonaface.similarity(verifier.embed(files[:5]), verifier.embed(files[5:10]))
+    assert np.all(np.abs(scores) <= 1 + 1e-6)
+
+
+def test_calibrated_twice(tiny_exported, genuine_folder, tmp_path):
+    once = calibrate(tiny_exported, genuine_folder, tmp_path / "a.onnx", draw=50)
+    twice = calibrate(once, genuine_folder, tmp_path / "b.onnx", draw=50)
+    assert (twice.calibration, twice.validation) == (once.calibration, once.validation)
+    assert bonaface.load(twice).fingerprint == bonaface.load(tiny_exported).fingerprint
+
+
+def test_an_openvino_model_names_what_to_calibrate(tiny_embedder, tiny_people, genuine_folder, tmp_path):
+    pytest.importorskip("openvino")
+    convert(tiny_embedder, "openvino", tmp_path / "a.xml", *calibration_faces(tiny_embedder, tiny_people), "")
+    with pytest.raises(ConfigError, match=r"tiny: was exported for OpenVINO; expected the run or \.onnx"):
+        calibrate(tmp_path / "a.xml", genuine_folder, tmp_path / "mine.onnx")
+    assert not (tmp_path / "mine.onnx").exists()
+
+
+@given(pairs=st.integers(10, 3_000_000), place=st.floats(0, 1))
+def test_every_rate_that_pairs_resolve_can_be_looked_up(pairs, place):
+    rates = rates_for(pairs, (), "mine")
+    assert rates[0] == 0.1
+    assert rates[-1] == 1 / pairs
+    stored = Validation(tuple(Threshold(rate, -rate, -rate, -rate, pairs) for rate in rates), None, pairs)
+    wanted = (1 / pairs) ** place * 0.1 ** (1 - place)
+    found = select_threshold(stored, wanted)
+    assert rates[-1] * (1 - 1e-6) <= -found.threshold <= 0.1 * (1 + 1e-6)
+
+
+@given(pairs=st.integers(10, 100_000), share=st.floats(0.001, 0.999))
+def test_a_rate_that_pairs_do_not_resolve_says_how_many_it_takes(pairs, share):
+    rate = share / pairs
+    with pytest.raises(ConfigError) as refused:
+        rates_for(pairs, (0.5, rate), "mine")
+    needed = int(str(refused.value).split("take ")[1].split()[0].replace(",", ""))
+    assert needed > pairs
+    assert (needed - 1) * rate < 1 <= needed * rate * (1 + 1e-6)
+
+
+def test_too_few_pairs_resolve_nothing():
+    with pytest.raises(DataError, match="holds 9 pairs of two people; expected at least 10"):
+        rates_for(9, (), "mine")
+
+
+def test_the_result_is_printed_in_words(tiny_exported, genuine_folder, tmp_path):
+    made = calibrate(tiny_exported, genuine_folder, tmp_path / "mine.onnx", draw=50)
+    moved = dataclasses.replace(made.authenticity, bpcer=(0.5, 0.01), deepfakes=3, missed=(0.25, 0.5))
+    assert moved.told() == (
+        "Of 24 genuine photos 1.0 % are called deepfakes (50.0 % before); "
+        "of 3 deepfakes 50.0 % are called genuine (25.0 % before)."
+    )
