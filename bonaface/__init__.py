@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bonaface.config import TrainConfig
     from bonaface.evaluation.evaluate import evaluate
     from bonaface.exporting.export import export
+    from bonaface.gallery.enrol import EnrolledPhoto, enrol
+    from bonaface.gallery.search import SearchHit, search
     from bonaface.inference.verifier import PhotoCheck, Verifier, load, similarity
     from bonaface.losses import list_losses
     from bonaface.models.backbones import list_backbones
@@ -36,35 +38,43 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Embeddings",
+    "EnrolledPhoto",
     "MissingExtraError",
     "ModelError",
     "PhotoCheck",
+    "SearchHit",
     "TrainConfig",
     "Verdict",
     "Verifier",
     "__version__",
     "calibrate",
+    "enrol",
     "evaluate",
     "export",
     "list_backbones",
     "list_losses",
     "load",
+    "search",
     "similarity",
     "train",
 ]
 
 _HOMES = {
     "Embeddings": "verification.embeddings",
+    "EnrolledPhoto": "gallery.enrol",
     "PhotoCheck": "inference.verifier",
+    "SearchHit": "gallery.search",
     "TrainConfig": "config",
     "Verdict": "verification.decision",
     "Verifier": "inference.verifier",
     "calibrate": "calibrating.calibrate",
+    "enrol": "gallery.enrol",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
     "list_backbones": "models.backbones",
     "list_losses": "losses",
     "load": "inference.verifier",
+    "search": "gallery.search",
     "similarity": "inference.verifier",
     "train": "training.train",
 }

@@ -29,6 +29,8 @@ COMMANDS = {
     "verify": "say whether two photos are genuine photos of one person",
     "check": "judge single photos: faces, quality, genuine or deepfake",
     "calibrate": "take a model's thresholds from your own pairs: one file that every command takes",
+    "enrol": "enrol people from a folder or a table into a gallery",
+    "search": "find the enrolled people whom photos show",
     "export": "write a model as one file that needs no torch",
     "serve": "verification as a service: a REST API, its page, and a gallery of enrolled people",
     "experiments": "run a file of experiments, and make the tables of its report",

@@ -50,9 +50,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Judges photos; returns 1 where some could not be judged."""
     options = _parser().parse_args(arguments)
+    from bonaface.data.layouts import images_below
     from bonaface.inference.verifier import load
 
-    files = [file for each in options.photos for file in (_images_below(each) if each.is_dir() else [each])]
+    files = [file for each in options.photos for file in (images_below(each) if each.is_dir() else [each])]
     if not files:
         raise DataError(f"{options.photos[0]}: holds no images; expected photos in it or in the folders below")
     verifier = load(options.model, options.device, options.detector)
@@ -74,12 +75,6 @@ def main(arguments: Sequence[str]) -> int:
         said = f"{options.out}: {len(files):,} photos checked" + (f"; {unjudged:,} can't be judged" if unjudged else "")
         progress_console.print(said, markup=False, highlight=False, soft_wrap=True)
     return 1 if unjudged else 0
-
-
-def _images_below(folder: Path) -> list[Path]:
-    from bonaface.data.layouts import is_image
-
-    return sorted(file for file in folder.rglob("*") if is_image(file.name) and file.is_file())
 
 
 def _checked(verifier: Verifier, file: Path) -> PhotoCheck:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXPECTED",
+    "images_below",
     "images_by_folder",
     "is_image",
     "is_pair",
@@ -68,6 +69,17 @@ def _images_in(folder: Path) -> list[str]:
         names = sorted(entry.name for entry in entries if is_image(entry.name) and entry.is_file())
     check_names(folder, names)
     return names
+
+
+def images_below(folder: Path) -> list[Path]:
+    """All images in a folder and in the folders below, sorted; hidden ones are passed over.
+
+    Raises:
+        DataError: if a name is not UTF-8 text.
+    """
+    found = sorted(file for file in folder.rglob("*") if is_image(file.name) and file.is_file())
+    check_names(folder, map(str, found))
+    return found
 
 
 def is_image(name: str) -> bool:

@@ -11,12 +11,21 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bonaface.errors import ConfigError
+from bonaface.errors import ConfigError, DataError
 from bonaface.extras import require
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.people import Row
 
-__all__ = ["DEFAULT_URI", "URIS", "Database", "default_uri", "open_database", "refuse_uri", "sqlite_file"]
+__all__ = [
+    "DEFAULT_URI",
+    "URIS",
+    "Database",
+    "default_uri",
+    "open_database",
+    "refuse_absent",
+    "refuse_uri",
+    "sqlite_file",
+]
 
 _DEFAULT_BEFORE = "gallery.db"
 DEFAULT_URI = "gallery.sqlite"
@@ -24,7 +33,7 @@ URIS = "a file such as people.sqlite (SQLite), a folder that ends in .db (Milvus
 """What ``--gallery`` takes."""
 
 _SERVER = re.compile("(https?|tcp|unix):")
-_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")  # two letters or more: C: is a disk
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]+:|[A-Za-z]://")  # C: alone is a disk
 
 
 class Database(Protocol):
@@ -112,6 +121,17 @@ def refuse_uri(uri: str) -> None:
     """
     if sqlite_file(uri) is None:
         require("gallery", what=f"--gallery {uri}", instead="name a file such as people.sqlite, which needs no more")
+
+
+def refuse_absent(uri: str) -> None:
+    """Raise an error where a local gallery is not there: reading makes none.
+
+    Raises:
+        DataError: if it is not.
+    """
+    place = sqlite_file(uri) or Path(uri.removeprefix("milvus:"))
+    if not _SERVER.match(uri) and not uri.startswith("milvus://") and not place.exists():
+        raise DataError(f"{uri}: no such gallery; enrol people first by bonaface enrol")
 
 
 def default_uri() -> str:

@@ -3,15 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError
+from bonaface.gallery.people import Enrolled, NewPhoto, plain, stacked
+from bonaface.images.photo import Photo
+from bonaface.images.quality import ENROLMENT, unfit
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["refusals"]
+__all__ = ["EmbeddedPhoto", "new_photo", "refusals", "refused_photos"]
+
+
+@dataclass(frozen=True)
+class EmbeddedPhoto:
+    """A photo that was read and embedded.
+
+    Args:
+        photo: its faces and quality.
+        embedding: of its face, one row; None where the photo cannot be judged.
+    """
+
+    photo: Photo
+    embedding: Embeddings | None
+
+
+def refused_photos(
+    ids: Sequence[str],
+    photos: Sequence[EmbeddedPhoto | DataError],
+    there: Sequence[Enrolled],
+    calibration: Calibration,
+) -> Mapping[int, str]:
+    """Why some photos of one person are refused, by their place; see :func:`refusals`.
+
+    Args:
+        ids: of the photos.
+        photos: as they were read, or why they can't be.
+        there: the person's photos that are enrolled; one that is sent again is not compared with itself.
+        calibration: of the model.
+    """
+    others = [each for each in there if each.photo not in set(ids)]
+    return refusals(
+        [str(each) if isinstance(each, DataError) else _why_not(each) for each in photos],
+        [None if isinstance(each, DataError) else each.embedding for each in photos],
+        stacked(others) if others else None,
+        calibration,
+    )
+
+
+def _why_not(embedded: EmbeddedPhoto) -> str | None:
+    quality = embedded.photo.quality
+    return embedded.photo.problem or (None if quality is None else unfit(quality, ENROLMENT))
+
+
+def new_photo(data: bytes, embedded: EmbeddedPhoto) -> NewPhoto:
+    """What a gallery keeps of a photo that nothing is wrong with.
+
+    Args:
+        data: the image's file.
+        embedded: with an embedding.
+    """
+    embedding = embedded.embedding
+    if embedding is None:
+        raise DataError(embedded.photo.problem or f"{embedded.photo.name}: can't be judged")
+    odds, genuine = embedding.authenticity, embedding.genuine
+    details = {
+        "quality": plain(embedded.photo.quality),
+        "genuine": None if genuine is None else plain(float(genuine[0])),
+    }
+    return NewPhoto(data, embedding.identity[0], None if odds is None else float(odds[0]), details)
 
 
 def refusals(

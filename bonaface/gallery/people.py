@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "Row",
     "as_row",
     "photo_id",
+    "plain",
     "refuse_person_id",
     "stacked",
 ]
@@ -115,3 +117,16 @@ def refuse_person_id(person: str) -> None:
         raise DataError(
             f"person {person[:80]!r}: expected 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
         )
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses and tuples as JSON has them; four digits of each number, and null where it is none."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value

@@ -4,37 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-
-import numpy as np
 
 from bonaface.errors import ConfigError, DataError
+from bonaface.gallery.enrolment import EmbeddedPhoto
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import Enrolled, Hit, stacked
+from bonaface.gallery.people import Enrolled, stacked
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, qualified
 from bonaface.service.batching import Batcher
 from bonaface.service.settings import ServiceSettings
 from bonaface.service.uploads import Upload, refuse_second_format
+from bonaface.verification.calibration import Calibration
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["EmbeddedPhoto", "Pipeline"]
+__all__ = ["Pipeline"]
 
 _READERS = 2
-
-
-@dataclass(frozen=True)
-class EmbeddedPhoto:
-    """A photo that was read and embedded.
-
-    Args:
-        photo: its faces and quality.
-        embedding: of its face, one row; None where the photo cannot be judged.
-    """
-
-    photo: Photo
-    embedding: Embeddings | None
 
 
 class Pipeline:
@@ -67,6 +53,13 @@ class Pipeline:
         self.batcher = Batcher[Upload, EmbeddedPhoto | DataError](
             self._embed_batch, settings.batch, settings.queue, watch
         )
+
+    @property
+    def calibration(self) -> Calibration:
+        """Of the model, which has thresholds and so a calibration."""
+        calibration = self.verifier.embedder.calibration
+        assert calibration is not None  # noqa: S101 - as thresholds are of calibrated similarities
+        return calibration
 
     async def embed(self, uploads: Sequence[Upload]) -> list[EmbeddedPhoto]:
         """Read and embed images, together with those of other requests.
@@ -106,14 +99,6 @@ class Pipeline:
         """
         return self.compare([photo], [_mean(stacked(photos))], fmr)[0]
 
-    def candidates(self, photo: Embeddings, hits: Sequence[Hit], fmr: float) -> list[Verdict]:
-        """Verdicts on a photo and the best photo of each person found."""
-        rows = [Embeddings(np.array([[hit.cosine, 0.0]], np.float32), _row(hit.authenticity)) for hit in hits]
-        query = Embeddings(
-            np.array([[1.0, 0.0]], np.float32), photo.authenticity
-        )  # in the plane of the two: their cosine is all
-        return self.compare([query] * len(rows), rows, fmr) if rows else []
-
     async def close(self) -> None:
         """Finish what waits."""
         await self.batcher.close()
@@ -146,7 +131,3 @@ class Pipeline:
 def _mean(photos: Embeddings) -> Embeddings:
     odds = None if photos.authenticity is None else photos.authenticity.mean(keepdims=True)
     return Embeddings(photos.identity.mean(axis=0, keepdims=True), odds)
-
-
-def _row(authenticity: float | None) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
-    return None if authenticity is None else np.array([authenticity], np.float32)

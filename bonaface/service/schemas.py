@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from bonaface.errors import DataError
+from bonaface.gallery.enrolment import EmbeddedPhoto
+from bonaface.gallery.people import plain
 from bonaface.inference.verifier import Verifier
-from bonaface.service.pipeline import EmbeddedPhoto
 from bonaface.verification.decision import Verdict
 
 __all__ = [
@@ -37,7 +36,6 @@ __all__ = [
     "VerdictResponse",
     "VerdictsResponse",
     "image_response",
-    "plain",
     "verdict_response",
 ]
 
@@ -309,16 +307,3 @@ def verdict_response(
         values = {name: getattr(verdict, name) for name in ("decision", "reason", "similarity", "probability")}
         threshold = verdict.threshold
     return VerdictResponse(**values, threshold=threshold, fmr=fmr, first=seen[0], second=seen[1], model=verifier.name)
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses and tuples as JSON has them; four digits of each number, and null where it is none."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
-    return value

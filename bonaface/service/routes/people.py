@@ -11,12 +11,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from bonaface.errors import DataError
-from bonaface.gallery.enrolment import refusals
+from bonaface.gallery.enrolment import EmbeddedPhoto, new_photo, refused_photos
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import PERSON, Enrolled, NewPhoto, photo_id, stacked
-from bonaface.images.quality import ENROLMENT, unfit
+from bonaface.gallery.people import PERSON, Enrolled, photo_id
 from bonaface.service.errors import Problem, documented
-from bonaface.service.pipeline import EmbeddedPhoto
 from bonaface.service.routes.verify import Images, PersonId
 from bonaface.service.schemas import (
     DeletionResponse,
@@ -25,8 +23,6 @@ from bonaface.service.schemas import (
     PersonLine,
     PersonResponse,
     PhotoResponse,
-    image_response,
-    plain,
 )
 from bonaface.service.state import Service, in_thread, service_of
 from bonaface.service.uploads import Upload, fields, read_uploads
@@ -62,8 +58,9 @@ async def enrol(request: Request, person: PersonId, photos: Images) -> Enrolment
     names = [f"photo {n}" for n in range(1, len(photos) + 1)]
     uploads = await read_uploads(photos, names, service.settings)
     embedded = await service.pipeline.embed_each(uploads)
+    ids = [photo_id(person, upload.data) for upload in uploads]
     there = await in_thread(lambda: service.gallery().photos_of(person))
-    _refuse_bad(service, person, uploads, embedded, there)
+    _refuse_bad(service, ids, embedded, there)
     return await in_thread(lambda: _enrolled(request, person, uploads, embedded))
 
 
@@ -74,13 +71,17 @@ def _enrolled(
     service = service_of(request)
     ids = [photo_id(person, upload.data) for upload in uploads]
     every = set(ids)
-    new = [_new(upload, photo) for upload, photo in zip(uploads, embedded, strict=True)]
+    new = [
+        new_photo(upload.data, photo)
+        for upload, photo in zip(uploads, embedded, strict=True)
+        if isinstance(photo, EmbeddedPhoto)  # others were refused
+    ]
     with service.accounting(request, "enrol") as account:
 
         def admit(there: Sequence[Enrolled]) -> None:
             every.update(each.photo for each in there)
             _refuse_more(service, person, len(every))
-            _refuse_bad(service, person, uploads, embedded, there)
+            _refuse_bad(service, ids, embedded, there)
             account(person=person, photos=ids)
 
         service.gallery().enrol(person, new, admit)
@@ -177,39 +178,16 @@ def _refuse_more(service: Service, person: str, total: int) -> None:
 
 def _refuse_bad(
     service: Service,
-    person: str,
-    uploads: Sequence[Upload],
+    ids: Sequence[str],
     embedded: Sequence[EmbeddedPhoto | DataError],
     there: Sequence[Enrolled],
 ) -> None:
-    calibration = service.pipeline.verifier.embedder.calibration
-    assert calibration is not None  # noqa: S101 - the pipeline has seen to it
-    new = {photo_id(person, upload.data) for upload in uploads}
-    others = [each for each in there if each.photo not in new]  # one that is sent again is not compared with itself
-    refused = refusals(
-        [str(each) if isinstance(each, DataError) else _why_not(each) for each in embedded],
-        [None if isinstance(each, DataError) else each.embedding for each in embedded],
-        stacked(others) if others else None,
-        calibration,
-    )
+    refused = refused_photos(ids, embedded, there, service.pipeline.calibration)
     if refused:
         reasons = [{"photo": place + 1, "reason": why} for place, why in sorted(refused.items())]
         raise Problem(
             "photos", f"{len(refused)} of {len(embedded)} photos were refused, so none was enrolled", photos=reasons
         )
-
-
-def _why_not(embedded: EmbeddedPhoto) -> str | None:
-    quality = embedded.photo.quality
-    return embedded.photo.problem or (None if quality is None else unfit(quality, ENROLMENT))
-
-
-def _new(upload: Upload, embedded: EmbeddedPhoto | DataError) -> NewPhoto:
-    assert isinstance(embedded, EmbeddedPhoto)  # noqa: S101 - others were refused
-    assert embedded.embedding is not None  # noqa: S101
-    odds = embedded.embedding.authenticity
-    details = {"quality": plain(embedded.photo.quality), "genuine": plain(image_response(embedded).genuine)}
-    return NewPhoto(upload.data, embedded.embedding.identity[0], None if odds is None else float(odds[0]), details)
 
 
 def _archive(gallery: Gallery, person: str, photos: Sequence[Enrolled]) -> bytes:

@@ -8,9 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, Path, Request, UploadFile
 
 from bonaface.errors import DataError
+from bonaface.gallery.enrolment import EmbeddedPhoto
 from bonaface.gallery.people import PERSON
+from bonaface.gallery.search import judge_hits
 from bonaface.service.errors import Problem, documented
-from bonaface.service.pipeline import EmbeddedPhoto
 from bonaface.service.schemas import (
     CandidateResponse,
     PersonVerdictResponse,
@@ -136,7 +137,7 @@ async def search(
     identity = photo.embedding.identity[0]
     hits = await in_thread(lambda: gallery.search(identity, k))
     count = await in_thread(gallery.count)
-    verdicts = service.pipeline.candidates(photo.embedding, hits, fmr)
+    verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr)
     found = {"people": [hit.person for hit in hits], "decisions": [each.decision for each in verdicts]}
     await service.note(request, "search", found)
     best_first = sorted(zip(hits, verdicts, strict=True), key=lambda pair: -pair[1].similarity)

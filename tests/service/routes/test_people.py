@@ -10,9 +10,10 @@ import pytest
 from pattern_service import files, pixels, random_image
 from tiny_gallery import MilvusServer
 
+from bonaface.gallery import enrolment
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.gallery import Gallery
-from bonaface.service.routes import people as routes
+
 
 pytest_plugins = ("pattern_service",)
 
@@ -56,7 +57,7 @@ def test_photos_must_be_like_those_that_are_there(client):
 
 
 def test_a_poor_photo_is_good_enough_to_verify_but_not_to_enrol(client, monkeypatch):
-    monkeypatch.setattr(routes, "_why_not", lambda photo: "the face is blurred; expected a sharp photo")
+    monkeypatch.setattr(enrolment, "_why_not", lambda photo: "the face is blurred; expected a sharp photo")
     assert client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1, 1))).status_code == 200
     answer = client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)]))
     assert answer.json()["photos"] == [{"photo": 1, "reason": "the face is blurred; expected a sharp photo"}]

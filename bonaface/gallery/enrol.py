@@ -1,0 +1,283 @@
+"""The public ``enrol``: many people at once, from a folder or a table."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from bonaface.data.people_list import PeopleList, read_people_list
+from bonaface.errors import DataError, ModelError
+from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.database import refuse_uri, sqlite_file
+from bonaface.gallery.enrolment import EmbeddedPhoto, new_photo, refused_photos
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import PERSON, Enrolled, photo_id
+from bonaface.images.photo import Photo
+from bonaface.inference.verifier import Verifier, load
+from bonaface.io import atomic_write
+from bonaface.verification.calibration import Calibration
+
+__all__ = ["EnrolledPhoto", "enrol"]
+
+PathLike = str | os.PathLike[str]
+
+ENROLLED, BEFORE, REFUSED = "enrolled", "already enrolled", "refused"
+_CHUNK = 64
+_READERS = 2
+_LEFT_OUT = "another photo of the person was refused, and --strict takes all or none"
+
+
+@dataclass(frozen=True)
+class EnrolledPhoto:
+    """What became of a photo.
+
+    Args:
+        person: id of the person.
+        path: of the photo, as it was listed.
+        status: ``enrolled``, ``already enrolled`` or ``refused``.
+        reason: why it was refused; of an enrolled one what should be looked at, or nothing.
+    """
+
+    person: str
+    path: str
+    status: str
+    reason: str
+
+
+def enrol(
+    source: PathLike,
+    gallery: str,
+    *,
+    strict: bool = False,
+    report: PathLike | None = None,
+    keep_photos: PathLike | None = None,
+    model: PathLike | Verifier | None = None,
+    detector: PathLike | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[EnrolledPhoto]:
+    """Enrol people from a folder or a table: their good photos, and say what is wrong with the others.
+
+    It can be stopped at any time: what is enrolled is skipped when it is called again. A photo is refused for the reasons that the
+    service has: no face or two, poor quality, forged, unlike the person's other photos; and where it lies with two people.
+
+    Args:
+        source: folder with a folder for each person, or a CSV with the columns ``person`` and ``path``.
+        gallery: URI of the gallery, as ``bonaface enrol --gallery`` takes it; a new one is made.
+        strict: enrol nobody with a photo that is refused, nor anyone who looks like another enrolled person.
+        report: CSV to write, a line a photo, with the fields of :class:`EnrolledPhoto`.
+        keep_photos: folder to keep the images in, to embed them again for another model.
+        model: as :func:`bonaface.load` takes it, or what it returned.
+        detector: YuNet file that aligns faces for an ONNX face network.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: shows how many photos are done.
+
+    Returns:
+        What became of each photo, in the order of the source.
+
+    Raises:
+        DataError: if the source holds no photos, a person can't be called so, or no photo is enrolled in the end; the report is
+            written then, and no new gallery is left behind.
+        GalleryError: if the gallery can't be written to.
+        ModelError: if the gallery is another model's, or the model is not calibrated.
+
+    Example:
+        >>> import tempfile
+        >>> enrol(tempfile.mkdtemp(), "people.sqlite")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        bonaface.errors.DataError: ...: holds no images; expected a folder for each person, such as ann/1.jpg, or a CSV ...
+    """
+    people = read_people_list(Path(source))
+    _refuse_names(Path(source), people)
+    refuse_uri(gallery)
+    verifier = model if isinstance(model, Verifier) else load(model, device, detector)
+    calibration = verifier.embedder.calibration
+    if calibration is None:
+        raise ModelError(f"{verifier.name}: is not calibrated, so nobody can tell which photos are of one person")
+    file = sqlite_file(gallery)
+    fresh = file is not None and not file.exists()
+    opened = Gallery(
+        gallery,
+        ModelMark.of(verifier.embedder),
+        None if keep_photos is None else Path(keep_photos),
+        os.environ.get("MILVUS_TOKEN", ""),
+    )
+    try:
+        enrolment = _Enrolment(verifier, calibration, opened, people, strict)
+        task = None if progress is None else progress.add_task("enrolling", total=len(people))
+        done: list[EnrolledPhoto] = []
+        for part in enrolment.run():
+            done += part
+            if progress is not None and task is not None:
+                progress.update(task, completed=sum(bool(each.path) for each in done))
+        nobody = not opened.count()
+    finally:
+        opened.close()
+    if report is not None:
+        _write(Path(report), done)
+    if nobody and fresh and file is not None:
+        file.unlink()
+    if all(each.status == REFUSED for each in done):
+        first = next(each for each in done if each.path)
+        raise DataError(
+            f"{source}: none of {len(people):,} photos was enrolled; the first, {first.path}: {first.reason}"
+        )
+    return done
+
+
+class _Enrolment:
+    """The people of a source on their way into a gallery."""
+
+    def __init__(
+        self, verifier: Verifier, calibration: Calibration, gallery: Gallery, people: PeopleList, strict: bool
+    ) -> None:
+        self._verifier, self._calibration, self._gallery = verifier, calibration, gallery
+        self._people, self._strict = people, strict
+        self._elsewhere = _with_two_people(people)
+
+    def run(self) -> Iterator[list[EnrolledPhoto]]:
+        """People in parts whose photos are embedded together."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            part: list[str] = []
+            waiting = 0
+            for person, paths in self._people.photos.items():
+                part.append(person)
+                waiting += len(paths)
+                if waiting >= _CHUNK:
+                    yield self._enrol_part(pool, part)
+                    part, waiting = [], 0
+            if part:
+                yield self._enrol_part(pool, part)
+
+    def _enrol_part(self, pool: ThreadPoolExecutor, people: Sequence[str]) -> list[EnrolledPhoto]:
+        there = {person: self._gallery.photos_of(person) for person in people}
+        asked = [(person, path) for person in people for path in self._people.photos[person]]
+        known = {(person, each.photo) for person in people for each in there[person]}
+        read = list(pool.map(lambda each: self._read(each[0], each[1], known), asked))
+        embedded = iter(self._embed([photo for _, photo in read if isinstance(photo, Photo)]))
+        looked: dict[str, list[tuple[str, bytes, EmbeddedPhoto | DataError | None]]] = defaultdict(list)
+        for (person, path), (data, photo) in zip(asked, read, strict=True):
+            looked[person].append((path, data, next(embedded) if isinstance(photo, Photo) else photo))
+        return [
+            each
+            for person in people
+            for each in (
+                self._enrol_person(person, looked[person], there[person])
+                if looked[person]
+                else [EnrolledPhoto(person, "", REFUSED, "the folder holds no images")]
+            )
+        ]
+
+    def _read(self, person: str, path: str, known: set[tuple[str, str]]) -> tuple[bytes, Photo | DataError | None]:
+        """A photo and its file's bytes; None for one that is enrolled, and what is wrong with one that can't be read."""
+        file = self._people.root / path
+        try:
+            data = file.read_bytes()
+            if (person, photo_id(person, data)) in known:
+                return data, None
+            if path in self._elsewhere:
+                return data, DataError(f"is the same file as {self._elsewhere[path]}; expected each under one person")
+            return data, self._verifier.read(data, path)
+        except OSError as error:
+            return b"", DataError(f"{path}: can't be read ({(error.strerror or str(error)).lower()})")
+        except DataError as error:
+            return b"", error
+
+    def _embed(self, photos: Sequence[Photo]) -> list[EmbeddedPhoto]:
+        good = [photo for photo in photos if photo.problem is None]
+        embeddings = self._verifier.embed_photos(good) if good else None
+        rows = iter(range(len(good)))
+        return [
+            EmbeddedPhoto(photo, embeddings.row(next(rows)) if embeddings and photo.problem is None else None)
+            for photo in photos
+        ]
+
+    def _enrol_person(
+        self,
+        person: str,
+        photos: Sequence[tuple[str, bytes, EmbeddedPhoto | DataError | None]],
+        there: Sequence[Enrolled],
+    ) -> list[EnrolledPhoto]:
+        new = [(path, data, each) for path, data, each in photos if each is not None]
+        ids = [photo_id(person, data) for _, data, _ in new]
+        refused = dict(refused_photos(ids, [each for *_, each in new], there, self._calibration)) if new else {}
+        good = [place for place in range(len(new)) if place not in refused]
+        alike = self._looks_like(person, [new[place][2] for place in good])
+        if self._strict and (refused or alike):
+            refused |= dict.fromkeys(good, alike or _LEFT_OUT)
+            good = []
+        taken = [
+            new_photo(data, each) for _, data, each in (new[place] for place in good) if isinstance(each, EmbeddedPhoto)
+        ]
+        if taken:
+            self._gallery.enrol(person, taken)
+        said = {new[place][0]: (REFUSED, why) for place, why in refused.items()}
+        said |= {new[place][0]: (ENROLLED, alike) for place in good}
+        return [EnrolledPhoto(person, path, *said.get(path, (BEFORE, ""))) for path, *_ in photos]
+
+    def _looks_like(self, person: str, photos: Sequence[EmbeddedPhoto | DataError]) -> str:
+        """Who else the photos show, if it is likelier than not that someone enrolled was enrolled under another id before."""
+        vectors = [
+            each.embedding.identity[0]
+            for each in photos
+            if isinstance(each, EmbeddedPhoto) and each.embedding is not None
+        ]
+        if not vectors:
+            return ""
+        mean = np.mean(vectors, axis=0)
+        hits = self._gallery.search((mean / np.linalg.norm(mean)).astype(np.float32), 2)
+        other = next((hit for hit in hits if hit.person != person), None)
+        if other is None:
+            return ""
+        # Of n photos that are there, one is of this person beforehand with odds of at most 1 to n.
+        odds = float(self._calibration.same.log_odds(np.array([other.cosine]))[0]) - math.log(self._gallery.count())
+        return f"looks like {other.person}, who is enrolled too: is this one person?" if odds > 0 else ""
+
+
+def _refuse_names(source: Path, people: PeopleList) -> None:
+    wrong = [person for person in people.photos if not re.fullmatch(PERSON, person)]
+    if wrong:
+        raise DataError(
+            f"{source}: {len(wrong)} of {len(people.photos)} people can't be called so, the first of them {wrong[0][:80]!r}; "
+            "expected 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+        )
+
+
+def _with_two_people(people: PeopleList) -> Mapping[str, str]:
+    """Photos whose file lies with another person as well, and where: which of the two is right can't be said."""
+    sized: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for person, paths in people.photos.items():
+        for path in paths:
+            file = people.root / path
+            if file.is_file():
+                sized[file.stat().st_size].append((person, path))
+    found: dict[str, str] = {}
+    for several in sized.values():
+        if len({person for person, _ in several}) > 1:
+            same: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
+            for person, path in several:
+                same[hashlib.blake2b((people.root / path).read_bytes()).digest()].append((person, path))
+            for copies in same.values():
+                for person, path in copies:
+                    others = [other for whose, other in copies if whose != person]
+                    if others:
+                        found[path] = others[0]
+    return found
+
+
+def _write(report: Path, photos: Sequence[EnrolledPhoto]) -> None:
+    with atomic_write(report, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([field.name for field in fields(EnrolledPhoto)])
+        writer.writerows(map(astuple, photos))

@@ -1,0 +1,216 @@
+"""The public ``search``: which enrolled people photos show."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from bonaface.data.layouts import images_below
+from bonaface.errors import ConfigError, DataError
+from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.database import refuse_absent, refuse_uri
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import Hit
+from bonaface.images.photo import Photo
+from bonaface.inference.verifier import Verifier, load
+from bonaface.io import atomic_write
+from bonaface.verification.decision import Verdict
+from bonaface.verification.embeddings import Embeddings
+
+__all__ = ["SearchHit", "judge_hits", "search"]
+
+PathLike = str | os.PathLike[str]
+
+_CHUNK = 64
+_READERS = 2
+_MOST = 50
+
+
+@dataclass(frozen=True)
+class SearchHit:
+    """A person whom a photo may show, or why a photo can't be searched by.
+
+    Args:
+        path: of the photo.
+        rank: 1 for the person who is most alike; 0 where the photo can't be judged.
+        person: id; empty where the photo can't be judged.
+        photo: id of the enrolled photo that is most alike.
+        decision: on the two photos, as :meth:`bonaface.Verifier.verify` gives it.
+        similarity: of the two; None where the photo can't be judged.
+        probability: that they are genuine photos of one person, at even prior odds.
+        threshold: similarity from which the decision is "same person".
+        fmr: false match rate of one comparison.
+        reason: one sentence.
+    """
+
+    path: str
+    rank: int
+    person: str
+    photo: str
+    decision: str
+    similarity: float | None
+    probability: float | None
+    threshold: float
+    fmr: float
+    reason: str
+
+
+def search(
+    photos: PathLike | Sequence[PathLike],
+    gallery: str,
+    *,
+    k: int = 5,
+    fmr: float = 1e-3,
+    out: PathLike | None = None,
+    model: PathLike | Verifier | None = None,
+    detector: PathLike | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[SearchHit]:
+    """Find the enrolled people who are most like the faces of photos.
+
+    Args:
+        photos: files, or folders with all folders below.
+        gallery: URI of the gallery, as ``bonaface search --gallery`` takes it; it is not made.
+        k: people for each photo, 1 to 50; fewer where fewer are enrolled.
+        fmr: false match rate of one comparison: among n enrolled photos a stranger is expected to match ``fmr * n``.
+        out: CSV to write, a line a hit, with the fields of :class:`SearchHit`.
+        model: as :func:`bonaface.load` takes it, or what it returned; the gallery's own model.
+        detector: YuNet file that aligns faces for an ONNX face network.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: shows how many photos have been searched by.
+
+    Returns:
+        For each photo its hits, best first; one with ``rank`` 0 for a photo that can't be judged.
+
+    Raises:
+        DataError: if there are no photos, no gallery, or nobody is enrolled in it.
+        ModelError: if the gallery is another model's.
+        ConfigError: if the URI or a number makes no sense.
+
+    Example:
+        >>> search("gone.jpg", "gone.sqlite")
+        Traceback (most recent call last):
+        bonaface.errors.DataError: gone.sqlite: no such gallery; enrol people first by bonaface enrol
+    """
+    if not 1 <= k <= _MOST:
+        raise ConfigError(f"--k {k}: expected 1 to {_MOST}")
+    refuse_uri(gallery)
+    refuse_absent(gallery)
+    files = _files([photos] if isinstance(photos, str | os.PathLike) else photos)
+    verifier = model if isinstance(model, Verifier) else load(model, device, detector)
+    threshold = verifier.threshold(fmr)
+    opened = Gallery(gallery, ModelMark.of(verifier.embedder), token=os.environ.get("MILVUS_TOKEN", ""))
+    try:
+        if not opened.count():
+            raise DataError(f"{gallery}: nobody is enrolled; enrol people first by bonaface enrol")
+        task = None if progress is None else progress.add_task("searching", total=len(files))
+        hits: list[SearchHit] = []
+        for file, embedding in _embedded(verifier, files):
+            if isinstance(embedding, str):
+                unknown = SearchHit(
+                    str(file), 0, "", "", "cannot tell", None, None, threshold.threshold, fmr, embedding
+                )
+                hits.append(unknown)
+            else:
+                hits += _hits(verifier, opened, file, embedding, k, fmr)
+            if progress is not None and task is not None:
+                progress.advance(task)
+    finally:
+        opened.close()
+    if out is not None:
+        _write(Path(out), hits)
+    return hits
+
+
+def judge_hits(verifier: Verifier, photo: Embeddings, hits: Sequence[Hit], fmr: float) -> list[Verdict]:
+    """Verdicts on a photo and the best photo of each person found.
+
+    Args:
+        verifier: the model.
+        photo: one row.
+        hits: as :meth:`Gallery.search` returns them.
+        fmr: false match rate.
+    """
+    if not hits:
+        return []
+    rows = [Embeddings(np.array([[hit.cosine, 0.0]], np.float32), _row(hit.authenticity)) for hit in hits]
+    query = Embeddings(
+        np.array([[1.0, 0.0]], np.float32), photo.authenticity
+    )  # in the plane of the two: their cosine is all
+    return verifier.compare(Embeddings.joined([query] * len(rows)), Embeddings.joined(rows), fmr)
+
+
+def _row(authenticity: float | None) -> NDArray[np.float32] | None:
+    return None if authenticity is None else np.array([authenticity], np.float32)
+
+
+def _files(photos: Sequence[PathLike]) -> list[Path]:
+    found = [file for each in map(Path, photos) for file in (images_below(each) if each.is_dir() else [each])]
+    if not found:
+        named = photos[0] if photos else "photos"
+        raise DataError(f"{named}: holds no images; expected photos in it or in the folders below")
+    return found
+
+
+def _embedded(verifier: Verifier, files: Sequence[Path]) -> Iterator[tuple[Path, Embeddings | str]]:
+    """Each photo with its embedding, or with what is wrong with it."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        for start in range(0, len(files), _CHUNK):
+            chunk = files[start : start + _CHUNK]
+            read = list(pool.map(lambda file: _read(verifier, file), chunk))
+            good = [each for each in read if isinstance(each, Photo)]
+            embeddings = verifier.embed_photos(good) if good else None
+            rows = iter(range(len(good)))
+            for file, each in zip(chunk, read, strict=True):
+                if isinstance(each, str):
+                    yield file, each
+                elif embeddings is not None:
+                    yield file, embeddings.row(next(rows))
+
+
+def _read(verifier: Verifier, file: Path) -> Photo | str:
+    try:
+        photo = verifier.read(file)
+    except DataError as error:
+        return str(error)
+    return photo if photo.problem is None else photo.problem
+
+
+def _hits(
+    verifier: Verifier, gallery: Gallery, file: Path, embedding: Embeddings, k: int, fmr: float
+) -> list[SearchHit]:
+    found = gallery.search(embedding.identity[0], k)
+    verdicts = judge_hits(verifier, embedding, found, fmr)
+    best_first = sorted(zip(found, verdicts, strict=True), key=lambda pair: -pair[1].similarity)
+    return [
+        SearchHit(
+            str(file),
+            rank,
+            hit.person,
+            hit.photo,
+            verdict.decision,
+            verdict.similarity,
+            verdict.probability,
+            verdict.threshold,
+            verdict.fmr,
+            verdict.reason,
+        )
+        for rank, (hit, verdict) in enumerate(best_first, 1)
+    ]
+
+
+def _write(out: Path, hits: Sequence[SearchHit]) -> None:
+    with atomic_write(out, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([field.name for field in fields(SearchHit)])
+        for hit in hits:
+            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in astuple(hit)])

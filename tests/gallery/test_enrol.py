@@ -1,0 +1,251 @@
+"""Many people at once: good photos in, the others with their reasons, again without effect, and found by photos."""
+
+import csv
+import sqlite3
+
+import numpy as np
+import pytest
+from pattern_service import random_image
+
+from bonaface.errors import BonafaceError, ConfigError, DataError, GalleryError, ModelError
+from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.enrol import EnrolledPhoto, enrol
+from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.search import search
+from bonaface.inference.verifier import Verifier
+
+pytest_plugins = ("pattern_service",)
+
+
+@pytest.fixture
+def verifier(embedder):
+    return Verifier(embedder)
+
+
+@pytest.fixture
+def uri(tmp_path):
+    return str(tmp_path / "people.sqlite")
+
+
+@pytest.fixture
+def make_staff(tmp_path):
+    """``make_staff(ann=[image, ...], bob=[...])``: a folder for each person."""
+
+    def make(**people):
+        for person, images in people.items():
+            (tmp_path / "staff" / person).mkdir(parents=True, exist_ok=True)
+            for n, data in enumerate(images):
+                (tmp_path / "staff" / person / f"{n}.png").write_bytes(data)
+        return tmp_path / "staff"
+
+    return make
+
+
+@pytest.fixture
+def staff(make_staff):
+    """Ann with a deepfake, Bob with a photo of someone else and a file that is no image, Cyd well."""
+    return make_staff(
+        ann=[random_image(1), random_image(1, 1), random_image(1, 2, fake=True)],
+        bob=[random_image(2), random_image(2, 1), random_image(3), b"<html>"],
+        cyd=[random_image(4)],
+    )
+
+
+def said(done):
+    return {(each.person, each.path): (each.status, each.reason) for each in done}
+
+
+def count(uri, verifier):
+    gallery = Gallery(uri, ModelMark.of(verifier.embedder))
+    found = {person.id: person.photos for person in gallery.people()}
+    gallery.close()
+    return found
+
+
+def test_good_photos_are_enrolled_and_the_others_named(staff, uri, verifier, tmp_path):
+    done = enrol(staff, uri, model=verifier, report=tmp_path / "report.csv")
+    what = said(done)
+    assert what["ann", "ann/0.png"] == ("enrolled", "")
+    assert what["ann", "ann/2.png"] == ("refused", "looks forged: genuine photos of a person's face are expected")
+    assert what["bob", "bob/2.png"] == ("refused", "is unlike 2 of the 2 other photos")
+    assert what["bob", "bob/3.png"][1].startswith("bob/3.png: is a web page")
+    assert count(uri, verifier) == {"ann": 2, "bob": 2, "cyd": 1}
+    with (tmp_path / "report.csv").open(newline="") as file:
+        rows = [EnrolledPhoto(**row) for row in csv.DictReader(file)]
+    assert rows == done
+
+
+def test_strict_leaves_out_the_whole_person(staff, uri, verifier):
+    what = said(enrol(staff, uri, model=verifier, strict=True))
+    assert what["ann", "ann/0.png"] == (
+        "refused",
+        "another photo of the person was refused, and --strict takes all or none",
+    )
+    assert count(uri, verifier) == {"cyd": 1}
+
+
+def test_run_again_it_embeds_only_what_is_not_enrolled(staff, uri, verifier, patterns, make_staff):
+    enrol(staff, uri, model=verifier)
+    patterns.batches.clear()
+    make_staff(dan=[random_image(5)])
+    what = said(enrol(staff, uri, model=verifier))
+    assert what["ann", "ann/0.png"] == ("already enrolled", "")
+    assert what["dan", "dan/0.png"] == ("enrolled", "")
+    assert sum(patterns.batches) == 3, "the forged one, the stranger, and the new one"
+    assert count(uri, verifier) == {"ann": 2, "bob": 2, "cyd": 1, "dan": 1}
+
+
+def test_stopped_half_way_it_goes_on(make_staff, uri, verifier, monkeypatch):
+    staff = make_staff(**{f"p{n:02d}": [random_image(n), random_image(n, 1)] for n in range(12)})
+    monkeypatch.setattr("bonaface.gallery.enrol._CHUNK", 6)
+    write = Gallery.enrol
+    calls = []
+
+    def killed(self, person, photos):
+        calls.append(person)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return write(self, person, photos)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gallery, "enrol", killed)
+        with pytest.raises(KeyboardInterrupt):
+            enrol(staff, uri, model=verifier)
+    assert len(count(uri, verifier)) == 4
+    done = enrol(staff, uri, model=verifier)
+    assert [each.status for each in done] == ["already enrolled"] * 8 + ["enrolled"] * 16
+    assert len(count(uri, verifier)) == 12
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeffperson,path\nann,ann/0.png\nbob,bob/0.png\n", "person;path\nann;ann/0.png\nbob;bob/0.png\n"]
+)
+def test_a_table_may_have_a_bom_or_semicolons(staff, uri, verifier, text):
+    (staff / "people.csv").write_text(text, encoding="utf-8")
+    done = enrol(staff / "people.csv", uri, model=verifier)
+    assert [(each.person, each.status) for each in done] == [("ann", "enrolled"), ("bob", "enrolled")]
+
+
+def test_one_file_in_two_folders_belongs_to_neither(make_staff, uri, verifier):
+    staff = make_staff(ann=[random_image(1), random_image(1, 1)], bob=[random_image(2), random_image(1, 1)])
+    what = said(enrol(staff, uri, model=verifier))
+    assert what["ann", "ann/1.png"] == ("refused", "is the same file as bob/1.png; expected each under one person")
+    assert what["bob", "bob/1.png"] == ("refused", "is the same file as ann/1.png; expected each under one person")
+    assert count(uri, verifier) == {"ann": 1, "bob": 1}
+
+
+def test_two_folders_of_one_person_are_said_and_refused_if_strict(make_staff, uri, verifier):
+    staff = make_staff(
+        ann=[random_image(1), random_image(1, 1)], ann_2=[random_image(1, 2), random_image(1, 3)], bob=[random_image(2)]
+    )
+    why = "looks like ann, who is enrolled too: is this one person?"
+    what = said(enrol(staff, uri, model=verifier))
+    assert what["ann_2", "ann_2/0.png"] == ("enrolled", why)
+    assert what["bob", "bob/0.png"] == ("enrolled", "")
+    strict = enrol(staff, uri + "2", model=verifier, strict=True)
+    assert said(strict)["ann_2", "ann_2/0.png"] == ("refused", why)
+    assert count(uri + "2", verifier) == {"ann": 2, "bob": 1}
+
+
+def test_a_person_without_photos_is_in_the_report(make_staff, uri, verifier):
+    staff = make_staff(ann=[random_image(1)], bob=[])
+    assert said(enrol(staff, uri, model=verifier))["bob", ""] == ("refused", "the folder holds no images")
+
+
+def test_where_all_photos_are_bad_there_is_a_report_and_no_gallery(make_staff, uri, verifier, tmp_path):
+    staff = make_staff(ann=[random_image(1, fake=True)], bob=[b"<svg></svg>"])
+    with pytest.raises(DataError, match=r"none of 2 photos was enrolled; the first, ann/0\.png: looks forged"):
+        enrol(staff, uri, model=verifier, report=tmp_path / "report.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "staff"]
+
+
+@pytest.mark.parametrize(
+    ("people", "why"),
+    [
+        ({}, "no such file or folder"),
+        ({"ann": []}, "holds no images"),
+        ({"Ann Lee": [random_image(1)]}, r"1 of 1 people can't be called so, the first of them 'Ann Lee'"),
+        ({"ann": [random_image(1)], "Ann": [random_image(1, 1)]}, "Ann and ann differ in their case alone"),
+    ],
+)
+def test_a_source_of_nobody_is_refused_before_anything_is_written(make_staff, tmp_path, uri, people, why):
+    make_staff(**people)
+    with pytest.raises(DataError, match=why):
+        enrol(tmp_path / "staff", uri, model="gone")
+    assert not (tmp_path / "people.sqlite").exists()
+
+
+def test_photos_of_nobody_are_refused(staff, uri):
+    (staff / "loose.jpg").write_bytes(random_image(1))
+    with pytest.raises(DataError, match=r"images of nobody, the first of them loose\.jpg"):
+        enrol(staff, uri)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("path\nann/0.png\n", "no column person"),
+        ("person,path\n", "has no rows"),
+        ("person,path\nann,\n", "line 2: expected a person and a path"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(staff, uri, text, why):
+    (staff / "people.csv").write_text(text)
+    with pytest.raises(DataError, match=why):
+        enrol(staff / "people.csv", uri)
+
+
+def test_a_gallery_that_can_not_be_used_is_refused_before_any_photo_is_read(staff, uri, tmp_path, verifier, patterns):
+    with sqlite3.connect(uri) as other:
+        other.execute("CREATE TABLE holidays (day TEXT)")
+    other.close()
+    Gallery(uri + "2", ModelMark("other", "0" * 32, 48, True)).close()
+    for wrong, kind in (
+        (uri, GalleryError),
+        (str(tmp_path), GalleryError),
+        (uri + "2", ModelError),
+        ("x://y", ConfigError),
+    ):
+        with pytest.raises(kind):
+            enrol(staff, wrong, model=verifier)
+    assert patterns.batches == []
+
+
+def test_people_are_found_by_photos(staff, uri, verifier, tmp_path):
+    enrol(staff, uri, model=verifier)
+    asked = tmp_path / "asked"
+    asked.mkdir()
+    for name, data in (("a", random_image(1, 7)), ("b", random_image(9)), ("c", b"<html>")):
+        (asked / f"{name}.png").write_bytes(data)
+    hits = search(asked, uri, k=2, out=tmp_path / "hits.csv", model=verifier)
+    assert [(hit.path.rpartition("/")[2], hit.rank) for hit in hits] == [
+        ("a.png", 1),
+        ("a.png", 2),
+        ("b.png", 1),
+        ("b.png", 2),
+        ("c.png", 0),
+    ]
+    assert (hits[0].person, hits[0].decision) == ("ann", "same person")
+    assert {hit.decision for hit in hits[1:4]} <= {"different people", "not genuine"}
+    assert "is a web page" in hits[4].reason
+    assert hits[4].similarity is None
+    with (tmp_path / "hits.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["person"] for row in rows] == [hit.person for hit in hits]
+    np.testing.assert_allclose(float(rows[0]["similarity"]), hits[0].similarity, rtol=1e-4)
+    assert rows[4]["similarity"] == ""
+
+
+def test_what_can_not_be_searched_is_said(staff, uri, verifier, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for words, how, why in (
+        ([staff, uri], {}, "no such gallery"),
+        ([staff, uri], {"k": 0}, "--k 0: expected 1 to 50"),
+        ([tmp_path / "empty", str(staff / "ann" / "0.png")], {}, "holds no images"),
+    ):
+        with pytest.raises(BonafaceError, match=why):
+            search(*words, model=verifier, **how)
+    assert not (tmp_path / "people.sqlite").exists()
+    Gallery(uri, ModelMark.of(verifier.embedder)).close()
+    with pytest.raises(DataError, match="nobody is enrolled"):
+        search(staff, uri, model=verifier)
