@@ -14,7 +14,6 @@ from bonaface.gallery import enrolment
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.gallery import Gallery
 
-
 pytest_plugins = ("pattern_service",)
 
 
