@@ -127,7 +127,7 @@ def problem_of(name: str, shape: tuple[int, ...], faces: Sequence[Face], quality
     weights = prominence(np.array([face.box for face in faces]), shape)
     alike = int((weights >= _SECOND_FACE * weights[0]).sum())
     if alike > 1:
-        return f"{name}: {alike} faces that are alike prominent found; expected a photo of one person"
+        return f"{name}: {alike} faces found; use a photo of one person"
     height, width = shape[:2]
     x, y, w, h = subject.box
     seen = max(0.0, min(x + w, width) - max(x, 0.0)) * max(0.0, min(y + h, height) - max(y, 0.0)) / max(w * h, 1e-9)

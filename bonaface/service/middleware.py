@@ -23,7 +23,7 @@ from bonaface.service.uploads import Bodies
 
 __all__ = ["OPEN", "Guard", "RateLimit"]
 
-OPEN = ("/", "/web/", "/openapi.json", "/v1/health", "/v1/ready")
+OPEN = ("/", "/docs", "/web/", "/openapi.json", "/v1/health", "/v1/ready")
 """Paths that need no key: the page, which asks for one, and signs of life."""
 
 _HERE = {"localhost", "127.0.0.1", "::1"}

@@ -10,15 +10,19 @@ from pydantic.config import JsonDict
 
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import EmbeddedPhoto
-from bonaface.gallery.people import plain
+from bonaface.gallery.people import Hit, plain
 from bonaface.inference.verifier import Verifier
 from bonaface.verification.decision import Verdict
 
 __all__ = [
     "CandidateResponse",
+    "CheckResponse",
     "DeletionResponse",
+    "EnrolledPhotoResponse",
     "EnrolmentResponse",
+    "EnrolmentsResponse",
     "FaceResponse",
+    "FoundResponse",
     "HealthResponse",
     "HistogramResponse",
     "ImageResponse",
@@ -32,9 +36,11 @@ __all__ = [
     "QualityResponse",
     "ReadyResponse",
     "SearchResponse",
+    "SearchesResponse",
     "ThresholdResponse",
     "VerdictResponse",
     "VerdictsResponse",
+    "candidate_responses",
     "image_response",
     "verdict_response",
 ]
@@ -113,6 +119,18 @@ class ImageResponse(_Response):
     quality: QualityResponse | None = Field(description="of the largest face")
     genuine: Fraction | None = Field(description="probability that the photo is genuine, where the model judges it")
     problem: str | None = Field(description="why the image can't be used, in one sentence")
+
+
+class CheckResponse(ImageResponse):
+    """What the model says of one photo, as ``bonaface check`` does."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"name": "image", **_IMAGE, "called_fake": False, "model": _MODEL["name"]}}
+    )
+
+    name: str
+    called_fake: bool = Field(description="classified as a deepfake at the model's threshold")
+    model: str
 
 
 class VerdictResponse(_Response):
@@ -219,6 +237,41 @@ class SearchResponse(_Response):
     model: str
 
 
+class FoundResponse(_Response):
+    """Whom one of many images shows, best first."""
+
+    candidates: list[CandidateResponse]
+    problem: str | None = Field(description="why the image can't be searched by; there are no candidates then")
+    image: ImageResponse | None = Field(description="null where it can't be read")
+
+
+class SearchesResponse(_Response):
+    """Whom images show, in their order."""
+
+    results: list[FoundResponse]
+    threshold: float
+    fmr: float
+    false_matches: float = Field(
+        description="how many enrolled photos a stranger is expected to match: fmr times their number"
+    )
+    model: str
+
+
+class EnrolledPhotoResponse(_Response):
+    """What became of a photo."""
+
+    person: str
+    photo: str | None = Field(description="its id; null where it was refused")
+    status: Literal["enrolled", "already enrolled", "refused"]
+    reason: str = Field(description="why it was refused, or nothing")
+
+
+class EnrolmentsResponse(_Response):
+    """What became of photos of several people, in the order of the files."""
+
+    photos: list[EnrolledPhotoResponse]
+
+
 class DeletionResponse(_Response):
     """What was deleted."""
 
@@ -289,6 +342,22 @@ def image_response(look: EmbeddedPhoto) -> ImageResponse:
         genuine=None if genuine is None else float(genuine[0]),
         problem=photo.problem,
     )
+
+
+def candidate_responses(hits: Sequence[Hit], verdicts: Sequence[Verdict]) -> list[CandidateResponse]:
+    """People found and the verdicts on them, best first."""
+    best_first = sorted(zip(hits, verdicts, strict=True), key=lambda pair: -pair[1].similarity)
+    return [
+        CandidateResponse(
+            person=hit.person,
+            photo=hit.photo,
+            decision=verdict.decision,
+            reason=verdict.reason,
+            similarity=verdict.similarity,
+            probability=verdict.probability,
+        )
+        for hit, verdict in best_first
+    ]
 
 
 def verdict_response(

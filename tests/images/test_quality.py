@@ -67,7 +67,7 @@ def test_what_is_wrong_is_said(face):
         read(np.full((200, 200, 3), 90, np.uint8)).problem
         == "photo.png: no face found; expected one, seen from the front"
     )
-    assert read(np.hstack([face, face])).problem.startswith("photo.png: 2 faces that are alike prominent found")
+    assert read(np.hstack([face, face])).problem.startswith("photo.png: 2 faces found; use a photo of one person")
     canvas = np.full((400, 400, 3), 128, np.uint8)
     canvas[180:220, 180:220] = cv2.resize(face, (40, 40), interpolation=cv2.INTER_AREA)
     small = read(canvas)

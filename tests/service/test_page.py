@@ -122,7 +122,7 @@ def test_what_is_no_image_is_said_in_words(open_page, url, photos):
 
 def test_a_person_is_enrolled_found_and_deleted(open_page, url, photos):
     page = open_page(url)
-    page.click("text=Enrol a person")
+    page.click("nav a[href='#enrol']")
     page.fill("#person", "ann")
     page.set_input_files("#photos", [photos["ann"], photos["bob"]])
     page.click("#enrol-form button")
@@ -132,12 +132,12 @@ def test_a_person_is_enrolled_found_and_deleted(open_page, url, photos):
     page.click("#enrol-form button")
     page.wait_for_selector("#enrolled .verdict")
     assert page.text_content("#enrolled") == "ann is enrolled with 2 photos."
-    page.click("text=Search")
+    page.click("nav a[href='#search']")
     _choose(page, "query", photos["ann2"])
     page.click("#search-run")
     page.wait_for_selector("#found tbody tr")
     assert page.locator("#found tbody td").all_text_contents()[:2] == ["ann", "same person"]
-    page.click("text=Enrol a person")
+    page.click("nav a[href='#enrol']")
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("[aria-label='Delete ann']")
     page.wait_for_selector("#enrolled .verdict")
@@ -176,6 +176,44 @@ def test_it_works_by_keyboard_alone(open_page, url, photos):
     assert {"file-first", "file-second", "compare-run"} <= set(seen)
     page.keyboard.press("Enter")
     page.wait_for_selector(".verdict")
+
+
+def test_photos_to_enrol_can_be_dropped(open_page, url, photos):
+    page = open_page(url + "#enrol")
+    page.fill("#person", "ann")
+    for name in ("ann", "ann2"):
+        page.evaluate(
+            """([name, bytes]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+            const dropped = {dataTransfer: data, bubbles: true, cancelable: true};
+            document.getElementById("drop").dispatchEvent(new DragEvent("drop", dropped));
+        }""",
+            [f"{name}.png", list(photos[name].read_bytes())],
+        )
+    assert page.locator("#chosen img").count() == 2
+    page.click("#enrol-form button.main")
+    page.wait_for_selector("#enrolled .verdict")
+    assert page.text_content("#enrolled") == "ann is enrolled with 2 photos."
+
+
+def test_the_api_is_described_on_a_page(open_page, url):
+    page = open_page(url)
+    page.click("text=The API's description")
+    page.wait_for_selector("#operations details")
+    said = page.locator("#operations summary").all_text_contents()
+    assert any(line.startswith("POST /v1/check") for line in said)
+    assert page.url == url + "/docs"
+
+
+def test_on_a_phone_the_tasks_are_in_one_line_and_slots_are_equal(open_page, url, photos):
+    page = open_page(url, viewport={"width": 390, "height": 800})
+    tops = page.evaluate("[...document.querySelectorAll('nav a')].map(e => e.getBoundingClientRect().top)")
+    assert len(set(tops)) == 1
+    page.set_viewport_size({"width": 1280, "height": 800})
+    _choose(page, "first", photos["ann"])
+    heights = page.evaluate("[...document.querySelectorAll('#compare .slot')].map(e => e.offsetHeight)")
+    assert heights[0] == heights[1]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -75,3 +75,9 @@ async def base() -> Response:
 async def page() -> HTMLResponse:
     """The page."""
     return HTMLResponse((WEB / "index.html").read_text(encoding="utf-8"))
+
+
+@router.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+async def docs() -> HTMLResponse:
+    """The API's description for people."""
+    return HTMLResponse((WEB / "docs.html").read_text(encoding="utf-8"))

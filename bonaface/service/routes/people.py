@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import EmbeddedPhoto, new_photo, refused_photos
@@ -18,7 +20,9 @@ from bonaface.service.errors import Problem, documented
 from bonaface.service.routes.verify import Images, PersonId
 from bonaface.service.schemas import (
     DeletionResponse,
+    EnrolledPhotoResponse,
     EnrolmentResponse,
+    EnrolmentsResponse,
     PeopleResponse,
     PersonLine,
     PersonResponse,
@@ -86,6 +90,81 @@ def _enrolled(
 
         service.gallery().enrol(person, new, admit)
     return EnrolmentResponse(person=person, photos=ids, total=len(every))
+
+
+@router.post(
+    "/batch",
+    dependencies=[Depends(fields("strict", several=("person", "photos")))],
+    responses=documented(*_COMMON, "image", "photos", "busy", "disk", "audit"),
+    summary="Enrol photos of several people in one call",
+)
+async def enrol_batch(
+    request: Request,
+    person: Annotated[list[str], Form(description="whose the n-th photo is")],
+    photos: Images,
+    strict: Annotated[bool, Form(description="enrol nobody of whom a photo is refused")] = False,
+) -> EnrolmentsResponse:
+    """Adds the good photos of each person, and says why the others were refused. Sending the same again changes nothing."""
+    service = service_of(request)
+    service.gallery()
+    if len(person) != len(photos):
+        raise Problem("request", f"{len(person)} persons and {len(photos)} photos; expected as many of each")
+    for each in person:
+        if not re.fullmatch(PERSON, each):
+            raise Problem(
+                "request", f"person {each[:80]!r}: expected 1 to 64 letters, digits, dots, dashes and underscores"
+            )
+    uploads = await read_uploads(photos, [f"photo {n}" for n in range(1, len(photos) + 1)], service.settings)
+    embedded = await service.pipeline.embed_each(uploads)
+    lines: dict[int, EnrolledPhotoResponse] = {}
+    for one in dict.fromkeys(person):
+        places = [place for place, whose in enumerate(person) if whose == one]
+        sent = [(uploads[place], embedded[place]) for place in places]
+        said = await in_thread(partial(_enrolled_good, request, one, sent, strict))
+        lines |= dict(zip(places, said, strict=True))
+    return EnrolmentsResponse(photos=[lines[place] for place in sorted(lines)])
+
+
+def _enrolled_good(
+    request: Request, person: str, sent: Sequence[tuple[Upload, EmbeddedPhoto | DataError]], strict: bool
+) -> list[EnrolledPhotoResponse]:
+    """Enrol the photos of a person that nothing is wrong with."""
+    service = service_of(request)
+    gallery, calibration = service.gallery(), service.pipeline.calibration
+    ids = [photo_id(person, upload.data) for upload, _ in sent]
+    there = gallery.photos_of(person)
+    known = {each.photo for each in there}
+    new = [place for place, key in enumerate(ids) if key not in known]
+    judged = refused_photos([ids[n] for n in new], [sent[n][1] for n in new], there, calibration) if new else {}
+    refused = {new[row]: why for row, why in judged.items()}
+    good = [place for place in new if place not in refused]
+    if good and refused and strict:
+        refused |= dict.fromkeys(good, "another photo of the person was refused, and strict takes all or none")
+    elif len(known) + len({ids[place] for place in good}) > service.settings.photos:
+        refused |= dict.fromkeys(good, f"{person} would have more than {service.settings.photos} photos")
+    good = [place for place in good if place not in refused]
+    taken = [
+        new_photo(upload.data, photo)
+        for upload, photo in (sent[place] for place in good)
+        if isinstance(photo, EmbeddedPhoto)
+    ]
+    if taken:
+        with service.accounting(request, "enrol") as account:
+
+            def admit(now_there: Sequence[Enrolled]) -> None:
+                _refuse_bad(service, [ids[n] for n in good], [sent[n][1] for n in good], now_there)
+                account(person=person, photos=[ids[n] for n in good])
+
+            gallery.enrol(person, taken, admit)
+    return [
+        EnrolledPhotoResponse(
+            person=person,
+            photo=None if place in refused else key,
+            status="refused" if place in refused else "enrolled" if place in good else "already enrolled",
+            reason=refused.get(place, ""),
+        )
+        for place, key in enumerate(ids)
+    ]
 
 
 @router.get(

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Path, Request, UploadFile
 
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import EmbeddedPhoto
+from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON
 from bonaface.gallery.search import judge_hits
 from bonaface.service.errors import Problem, documented
 from bonaface.service.schemas import (
-    CandidateResponse,
+    CheckResponse,
+    FoundResponse,
     PersonVerdictResponse,
+    SearchesResponse,
     SearchResponse,
     VerdictResponse,
     VerdictsResponse,
+    candidate_responses,
     image_response,
     verdict_response,
 )
@@ -94,6 +99,27 @@ async def verify_batch(request: Request, first: Images, second: Images, fmr: Fmr
 
 
 @router.post(
+    "/check",
+    dependencies=[Depends(fields("image"))],
+    responses=documented(*_COMMON),
+    summary="Can one image be judged, and is it genuine?",
+)
+async def check(request: Request, image: ImageArray) -> CheckResponse:
+    """Judges one image: its faces, their quality, and the probability that it is genuine."""
+    service = service_of(request)
+    uploads = await read_uploads([image], ["image"], service.settings)
+    (photo,) = await service.pipeline.embed(uploads)
+    fake = photo.embedding is not None and bool(photo.embedding.called_fake[0])
+    await service.note(request, "check", {"called_fake": fake})
+    return CheckResponse(
+        name=photo.photo.name,
+        **image_response(photo).model_dump(),
+        called_fake=fake,
+        model=service.pipeline.verifier.name,
+    )
+
+
+@router.post(
     "/people/{person}/verify",
     dependencies=[Depends(fields("image", "fmr"))],
     responses=documented(*_COMMON, "not-found", "no-gallery", "database", "damaged"),
@@ -140,25 +166,60 @@ async def search(
     verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr)
     found = {"people": [hit.person for hit in hits], "decisions": [each.decision for each in verdicts]}
     await service.note(request, "search", found)
-    best_first = sorted(zip(hits, verdicts, strict=True), key=lambda pair: -pair[1].similarity)
     return SearchResponse(
-        candidates=[
-            CandidateResponse(
-                person=hit.person,
-                photo=hit.photo,
-                decision=verdict.decision,
-                reason=verdict.reason,
-                similarity=verdict.similarity,
-                probability=verdict.probability,
-            )
-            for hit, verdict in best_first
-        ],
+        candidates=candidate_responses(hits, verdicts),
         threshold=service.pipeline.verifier.threshold(fmr).threshold,
         fmr=fmr,
         false_matches=fmr * count,
         image=image_response(photo),
         model=service.pipeline.verifier.name,
     )
+
+
+@router.post(
+    "/search/batch",
+    dependencies=[Depends(fields("k", "fmr", several=("images",)))],
+    responses=documented(*_COMMON, "no-gallery", "database", "damaged"),
+    summary="The same for several images in one call",
+)
+async def search_batch(
+    request: Request, images: Images, k: Annotated[int, Form(ge=1, le=50)] = 5, fmr: Fmr = None
+) -> SearchesResponse:
+    """Finds people for each image; one that can't be judged spoils only its own result."""
+    service = service_of(request)
+    fmr = service.checked_fmr(fmr)
+    gallery = service.gallery()
+    names = [f"image {n}" for n in range(1, len(images) + 1)]
+    uploads = await read_uploads(images, names, service.settings)
+    photos = await service.pipeline.embed_each(uploads)
+    results = [await in_thread(partial(_found, service, gallery, photo, k, fmr)) for photo in photos]
+    count = await in_thread(gallery.count)
+    entries = [
+        {
+            "people": [each.person for each in found.candidates],
+            "decisions": [each.decision for each in found.candidates],
+        }
+        for found in results
+    ]
+    await service.note(request, "search", *entries)
+    return SearchesResponse(
+        results=results,
+        threshold=service.pipeline.verifier.threshold(fmr).threshold,
+        fmr=fmr,
+        false_matches=fmr * count,
+        model=service.pipeline.verifier.name,
+    )
+
+
+def _found(service: Service, gallery: Gallery, photo: EmbeddedPhoto | DataError, k: int, fmr: float) -> FoundResponse:
+    if isinstance(photo, DataError):
+        return FoundResponse(candidates=[], problem=str(photo), image=None)
+    if photo.embedding is None:
+        problem = photo.photo.problem or "the image shows no face"
+        return FoundResponse(candidates=[], problem=problem, image=image_response(photo))
+    hits = gallery.search(photo.embedding.identity[0], k)
+    verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr)
+    return FoundResponse(candidates=candidate_responses(hits, verdicts), problem=None, image=image_response(photo))
 
 
 def _compared(

@@ -72,9 +72,22 @@ function verdict(seen) {
   return card;
 }
 
+let chosen = []; // photos to enrol, dropped or chosen
+function choose(files) {
+  chosen = [...chosen, ...[...files].filter((file) => !chosen.some((each) => each.name === file.name && each.size === file.size))];
+  byId("chosen").replaceChildren(...chosen.map((file) => {
+    const image = element("img", { alt: file.name, title: file.name, src: URL.createObjectURL(file) });
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+    return element("li", {}, image);
+  }));
+}
+
 async function enrol() {
   const person = byId("person").value;
-  const form = formOf({ photos: [...byId("photos").files] });
+  if (!chosen.length) throw new Refused({ detail: "Choose one or more photos of the person first." }, 0);
+  const form = formOf({ photos: chosen });
+  chosen = []; // what is refused is named, and other photos are chosen then
+  choose([]);
   const done = await ask(`/v1/people/${encodeURIComponent(person)}/photos`, { method: "POST", form });
   byId("enrol-form").reset();
   await listPeople(true);
@@ -146,6 +159,15 @@ function start() {
   byId("enrol-form").addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(event.submitter, byId("enrolled"), enrol);
+  });
+  byId("photos").addEventListener("change", () => { choose(byId("photos").files); byId("photos").value = ""; });
+  const drop = byId("drop");
+  drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
+  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    choose(event.dataTransfer.files);
   });
   byId("more").addEventListener("click", () => listPeople(false));
   byId("key").addEventListener("submit", (event) => {

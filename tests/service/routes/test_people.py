@@ -136,3 +136,51 @@ def test_a_database_that_goes_away_is_503_and_comes_back(make_client, embedder, 
         assert len(client.get("/v1/people/ann").json()["photos"]) == 1
     finally:
         server.kill()
+
+
+def test_photos_of_several_people_are_enrolled_in_one_call(client):
+    photos = [random_image(1), random_image(2), random_image(1, 1, fake=True), b"<svg></svg>", random_image(1, 2)]
+    whose = ["ann", "bob", "ann", "bob", "ann"]
+    answer = client.post("/v1/people/batch", files=files(photos=photos), data={"person": whose})
+    assert answer.status_code == 200
+    said = answer.json()["photos"]
+    assert [(each["person"], each["status"]) for each in said] == list(
+        zip(whose, ["enrolled", "enrolled", "refused", "refused", "enrolled"], strict=True)
+    )
+    assert said[2]["reason"].startswith("looks forged")
+    assert said[3]["reason"].startswith("photo 4: is an SVG drawing")
+    assert [each["photo"] is None for each in said] == [False, False, True, True, False]
+    again = client.post("/v1/people/batch", files=files(photos=photos[:2]), data={"person": whose[:2]}).json()["photos"]
+    assert {each["status"] for each in again} == {"already enrolled"}
+    assert {each["person"]: each["photos"] for each in client.get("/v1/people").json()["people"]} == {
+        "ann": 2,
+        "bob": 1,
+    }
+
+
+def test_strict_takes_all_photos_of_a_person_or_none(client):
+    photos = [random_image(1), random_image(2), random_image(1, 1, fake=True)]
+    words = {"person": ["ann", "bob", "ann"], "strict": "true"}
+    said = client.post("/v1/people/batch", files=files(photos=photos), data=words).json()["photos"]
+    assert [each["status"] for each in said] == ["refused", "enrolled", "refused"]
+    assert client.get("/v1/people/ann").status_code == 404
+
+
+def test_a_batch_that_makes_no_sense_is_refused_whole(client):
+    for whose, why in ((["ann"], "1 persons and 2 photos"), (["ann", "a b"], "person 'a b'")):
+        answer = client.post(
+            "/v1/people/batch", files=files(photos=[random_image(1), random_image(1, 1)]), data={"person": whose}
+        )
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:bonaface:request")
+        assert why in answer.json()["detail"]
+    assert client.get("/v1/people").json()["people"] == []
+
+
+def test_many_photos_in_batches_stay_below_the_rate(make_client, gallery):
+    """Ten thousand at 32 a request are 313 requests, and 600 a minute are allowed."""
+    client = make_client(gallery, requests_a_minute=60)
+    for start in range(0, 320, 32):
+        photos = [random_image(n) for n in range(start, start + 32)]
+        words = {"person": [f"p{n}" for n in range(start, start + 32)]}
+        assert client.post("/v1/people/batch", files=files(photos=photos), data=words).status_code == 200
+    assert gallery.count() == 320

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pattern_service import files, pixels, random_image
 
+from bonaface.inference.verifier import Verifier
 from bonaface.verification.decision import judge
 from bonaface.verification.embeddings import Embeddings
 
@@ -119,3 +120,24 @@ def test_the_service_says_what_it_is(client):
     figures = client.get("/metrics").text
     assert 'bonaface_decisions_total{decision="same person"} 1.0' in figures
     assert 'bonaface_requests_total{method="POST",route="/v1/verify",status="200"} 1.0' in figures
+
+
+def test_one_photo_is_checked_as_the_command_does(client, embedder):
+    for data in (random_image(1), random_image(1, 1, fake=True)):
+        said = client.post("/v1/check", files=files(image=data)).json()
+        own = Verifier(embedder).check(data, "image")
+        assert (said["name"], said["problem"], said["called_fake"]) == (own.name, own.problem, own.called_fake)
+        assert said["genuine"] == pytest.approx(own.genuine, abs=1e-6)
+    assert client.post("/v1/check", files=files(image=b"<html>")).status_code == 422
+
+
+def test_several_photos_are_searched_in_one_call(client):
+    client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)]))
+    client.post("/v1/people/bob/photos", files=files(photos=[random_image(2)]))
+    asked = [random_image(2, 1), b"<html>", random_image(1, 1)]
+    said = client.post("/v1/search/batch", files=files(images=asked), data={"k": "1"}).json()
+    assert [[each["person"] for each in found["candidates"]] for found in said["results"]] == [["bob"], [], ["ann"]]
+    assert "image 2: is a web page" in said["results"][1]["problem"]
+    one = client.post("/v1/search", files=files(image=asked[0]), data={"k": "1"}).json()
+    assert one["candidates"] == said["results"][0]["candidates"]
+    assert one["false_matches"] == said["false_matches"]
