@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, spreadsheet_text
 from bonaface.verification.calibration import Calibration
 
 __all__ = ["EnrolledPhoto", "enrol"]
@@ -280,4 +280,6 @@ def _write(report: Path, photos: Sequence[EnrolledPhoto]) -> None:
     with atomic_write(report, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([field.name for field in fields(EnrolledPhoto)])
-        writer.writerows(map(astuple, photos))
+        for photo in photos:
+            path, reason = (spreadsheet_text(text, "./") for text in (photo.path, photo.reason))
+            writer.writerow([photo.person, path, photo.status, reason])

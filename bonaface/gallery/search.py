@@ -6,7 +6,7 @@ import csv
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import Hit
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, spreadsheet_text
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
 
@@ -213,4 +213,6 @@ def _write(out: Path, hits: Sequence[SearchHit]) -> None:
         writer = csv.writer(stream)
         writer.writerow([field.name for field in fields(SearchHit)])
         for hit in hits:
-            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in astuple(hit)])
+            texts = (spreadsheet_text(hit.path, "./"), spreadsheet_text(hit.reason, "./"))
+            cells = astuple(replace(hit, path=texts[0], reason=texts[1]))
+            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in cells])

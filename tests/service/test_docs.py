@@ -40,7 +40,7 @@ def _blocks(language: str) -> list[str]:
 
 def test_curl_examples_are_answered(url):
     lines = [line for block in _blocks("sh") for line in block.splitlines() if line.startswith("curl")]
-    assert len(lines) == 8
+    assert len(lines) == 11
     answers = []
     for line in lines:
         words = shlex.split(line.replace(ADDRESS, url))
@@ -49,7 +49,7 @@ def test_curl_examples_are_answered(url):
         answers.append(json.loads(said.stdout) if said.stdout else None)
     assert answers[0]["decision"] == "same person"
     assert [each["decision"] for each in answers[1]["verdicts"]] == ["same person", "different people"]
-    assert answers[-1]["photos"] == 2
+    assert any(answer and answer.get("photos") == 2 for answer in answers), "the deletion"
     assert Path("ann.zip").stat().st_size > 1000
 
 
