@@ -4,13 +4,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OML_VENV := .venv-oml
 
-.PHONY: help install demo test docs wheel bench parity clean
+.PHONY: help install demo test docs wheel bench gpu-check parity clean
 help:
 	@echo "make demo    install, train on the embedded people, evaluate, write a submission (5 minutes after install)"
 	@echo "make test    lint, types and tests"
 	@echo "make docs    the documentation site, strictly, into build/site"
 	@echo "make wheel   the package as one file, in dist/"
 	@echo "make bench   speed beside OML and scikit-learn: hours; BENCH=--quick tries whether all of it runs"
+	@echo "make gpu-check  training, DDP and embedding on a CUDA card: at most 8 minutes"
 	@echo "make parity  losses, samplers and backbones beside OML's, in an environment of its own"
 
 install: $(STAMP)
@@ -69,6 +70,9 @@ bench: $(STAMP) $(OML_VENV)/.installed
 	$(BIN)/python benchmarks/losses.py $(BENCH) --oml-python $(OML_VENV)/bin/python
 	$(BIN)/python benchmarks/training.py $(BENCH) --size 112 224 --oml-python $(OML_VENV)/bin/python
 	$(BIN)/python benchmarks/performance.py
+
+gpu-check: $(STAMP)
+	$(BIN)/python benchmarks/gpu_check.py --oml-python $(OML_VENV)/bin/python
 
 parity: $(OML_VENV)/.installed
 	$(OML_VENV)/bin/python -m pytest -p no:cacheprovider tests/parity

@@ -204,6 +204,7 @@ class Watched:
     def __init__(self, network: Network, clock: Clock) -> None:
         self.name, self.views, self.dim = network.name, network.views, network.dim
         self.fingerprint = network.fingerprint
+        self.runtime = network.runtime
         self._call = clock.around("calling", network)
 
     def __call__(self, images: Images) -> Embeddings:

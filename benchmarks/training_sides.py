@@ -36,6 +36,7 @@ class Job:
         steps: that are timed.
         how: variant of the side: our precision, or what depthwise networks are trained with.
         folder: where table, weights and runs lie.
+        device: cpu or cuda.
     """
 
     backbone: str
@@ -45,6 +46,7 @@ class Job:
     steps: int
     how: str = ""
     folder: str = ""
+    device: str = "cpu"
 
     @property
     def weights(self) -> Path:
@@ -58,7 +60,7 @@ class Timed:
 
     Args:
         seconds: of each timed step.
-        megabytes: largest resident set of the process.
+        megabytes: largest resident set of the process; on a graphics card what torch held there at most.
         note: what the run chose itself.
         once: seconds that were spent before the first step on what is done once for a data set.
     """
@@ -71,6 +73,7 @@ class Timed:
 
 def bonaface_steps(job: Job) -> Timed:
     """Training as ``bonaface train`` does it, with a clock that listens."""
+    import torch
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
     from rich.progress import Progress
@@ -89,6 +92,8 @@ def bonaface_steps(job: Job) -> Timed:
             self.ends: list[float] = []
 
         def on_train_batch_end(self, *_: Any) -> None:
+            if job.device == "cuda":
+                torch.cuda.synchronize()
             self.ends.append(time.perf_counter())
 
     clock, console, steps = Clock(), Console(quiet=True), WARM_UP + job.steps
@@ -101,8 +106,8 @@ def bonaface_steps(job: Job) -> Timed:
         faces = prepare(tables, model.views, config.faces, config.batch, config.seed, console, progress)
     once = time.perf_counter() - started
     training = FaceTraining(model, faces, faces.sampler(), Length(steps, steps), config.loss, config.optimizer)
-    fit(training, RunFolder(run), Compute("cpu", config.precision), console, trackers=[clock])
-    return Timed(_between(clock.ends), peak_mb(), _chosen(run), once)
+    fit(training, RunFolder(run), Compute(job.device, config.precision), console, trackers=[clock])
+    return Timed(_between(clock.ends), _peak(job.device), _chosen(run), once)
 
 
 def _settings(job: Job, steps: int) -> dict[str, object]:
@@ -126,7 +131,7 @@ def _settings(job: Job, steps: int) -> dict[str, object]:
         "steps": steps,
         "val_every": steps,
         "precision": job.how,
-        "device": "cpu",
+        "device": job.device,
     }
 
 
@@ -155,6 +160,7 @@ def oml_steps(job: Job) -> Timed:
     table = pd.read_csv(Path(job.folder) / "faces.csv")
     table = table[table["split"] == "train"].reset_index(drop=True)
     model = ResnetExtractor(str(job.weights), job.backbone, gem_p=None, remove_fc=True, normalise_features=True).train()
+    model = model.to(job.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     train = ImageLabeledDataset(table, dataset_root=job.folder, transform=get_augs_torch(job.size))
     criterion = TripletLossWithMiner(margin=MARGIN, miner=AllTripletsMiner())
@@ -163,15 +169,17 @@ def oml_steps(job: Job) -> Timed:
     ends: list[float] = []
     while len(ends) < WARM_UP + job.steps:
         for batch in loader:
-            embeddings = model(batch["input_tensors"])
-            loss = criterion(embeddings, batch["labels"])
+            embeddings = model(batch["input_tensors"].to(job.device))
+            loss = criterion(embeddings, batch["labels"].to(job.device))
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
+            if job.device == "cuda":
+                torch.cuda.synchronize()
             ends.append(time.perf_counter())
             if len(ends) == WARM_UP + job.steps:
                 break
-    return Timed(_between(ends), peak_mb())
+    return Timed(_between(ends), _peak(job.device))
 
 
 def depthwise_steps(job: Job) -> Timed:
@@ -202,6 +210,12 @@ def depthwise_steps(job: Job) -> Timed:
         optimizer.zero_grad()
         ends.append(time.perf_counter())
     return Timed(_between(ends), peak_mb(), "" if kept else "this C library keeps no memory")
+
+
+def _peak(device: str) -> float:
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else peak_mb()
 
 
 def _between(ends: Sequence[float]) -> list[float]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model
+from bonaface.cli.options import ProgressConsole, add_model, say_device
 from bonaface.errors import DataError
 from bonaface.io import atomic_write, spreadsheet_text
 
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     verifier = load(options.model, options.device, options.detector)
     unjudged = 0
     console, progress_console = Console(), ProgressConsole()
+    say_device(progress_console, verifier.embedder.network.runtime)
     with (
         _table(options.out) as table,
         Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress,

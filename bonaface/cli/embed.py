@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bonaface.cli.options import ProgressConsole
+from bonaface.cli.options import ProgressConsole, add_device, say_device
 from bonaface.errors import ConfigError
 from bonaface.extras import require
 
@@ -43,9 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--detector", type=Path, metavar="ONNX", help="YuNet file that aligns faces for an ONNX network"
     )
-    parser.add_argument(
-        "--device", choices=["cpu", "cuda"], default="cpu", help="where the network runs (default: %(default)s)"
-    )
+    add_device(parser)
     parser.add_argument(
         "--workers",
         type=int,
@@ -76,6 +74,7 @@ def _into_file(options: argparse.Namespace) -> int:
 
     console = ProgressConsole()
     embedder = load_embedder(options.model, options.detector, options.device)
+    say_device(console, embedder.network.runtime)
     with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
         images, faults = embed_folder(embedder, Path(options.source), Path(options.out), progress)
     said = f"{options.out}: {images:,} images embedded" + (f"; {faults:,} can't be used" if faults else "")

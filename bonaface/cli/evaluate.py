@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bonaface.cli.options import MODELS
+from bonaface.cli.options import MODELS, add_device
 from bonaface.errors import ConfigError
 
 __all__ = ["main"]
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--detector", type=Path, metavar="ONNX", help="YuNet file that aligns faces for an ONNX network"
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the network runs")
+    add_device(parser)
     other = parser.add_argument_group(
         "validation pairs", "other pairs, which thresholds and calibration are taken from"
     )

@@ -11,8 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from bonaface.errors import ConfigError
+from bonaface.models.device import DEVICES
 
-__all__ = ["MODELS", "ProgressConsole", "add_device", "add_model", "refuse_renamed"]
+__all__ = ["MODELS", "ProgressConsole", "add_device", "add_model", "refuse_renamed", "say_device"]
 
 MODELS = "folder of a run, an exported model, or an ONNX face network"
 """What ``--model`` takes."""
@@ -64,7 +65,13 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     """``--device``."""
     parser.add_argument(
         "--device",
-        choices=["auto", "cpu", "cuda"],
+        choices=DEVICES,
         default="auto",
-        help="where the network runs (default: %(default)s)",
+        help="where the network runs: %(choices)s (default: %(default)s, a CUDA device where there is one, else the CPU)",
+        metavar="D",
     )
+
+
+def say_device(console: Console, runtime: str) -> None:
+    """Prints what computes, once, at the start."""
+    console.print(f"device: {runtime}", highlight=False, markup=False, soft_wrap=True)

@@ -103,7 +103,9 @@ def main(arguments: Sequence[str]) -> int:
         verifier = load(options.model, options.device, options.detector)
         gallery = _gallery(options, verifier.embedder, console)
         app = create_app(verifier, gallery, settings, lambda: _histogram(verifier))
-        said = f"{verifier.name} at http://{options.host}:{listening.getsockname()[1]}; gallery: {options.gallery}"
+        address = f"http://{options.host}:{listening.getsockname()[1]}"
+        device = verifier.embedder.network.runtime
+        said = f"{verifier.name} at {address}; gallery: {options.gallery}; device: {device}"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
         config = uvicorn.Config(
             app,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model
+from bonaface.cli.options import ProgressConsole, add_model, say_device
 from bonaface.errors import DataError
 
 __all__ = ["main"]
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     console = ProgressConsole()
     pairs = read_pairs(options.pairs)
     embedder = load_embedder(options.model, options.detector, options.device)
+    say_device(console, embedder.network.runtime)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         scored = score_pairs(embedder, pairs, progress)
     for why in scored.faults.values():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model
+from bonaface.cli.options import ProgressConsole, add_model, say_device
 from bonaface.errors import ConfigError, DataError
 from bonaface.io import atomic_write, spreadsheet_text
 
@@ -80,6 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.inference.verifier import load
 
     verifier = load(options.model, options.device, options.detector)
+    say_device(ProgressConsole(), verifier.embedder.network.runtime)
     verifier.threshold(options.fmr)
     photos = [verifier.read(file) for file in (options.first, options.second)]
     problems = [photo.problem for photo in photos if photo.problem is not None]
@@ -105,6 +106,7 @@ def _many(options: argparse.Namespace) -> int:
     pairs = read_path_pairs(options.pairs)
     verifier = load(options.model, options.device, options.detector)
     console = ProgressConsole()
+    say_device(console, verifier.embedder.network.runtime)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         listed = ((pairs.root / a, pairs.root / b) for a, b in zip(pairs.path_0, pairs.path_1, strict=True))
         verdicts = verifier.verify_many(listed, options.fmr, progress)

@@ -173,6 +173,9 @@ def evaluate(
     else:
         where = None if detector is None else Path(detector)
         embedders = load_models(models, where, device)
+        if console is not None:
+            for runtime in dict.fromkeys(each.network.runtime for each in embedders):
+                console.print(f"device: {runtime}", highlight=False, markup=False, soft_wrap=True)
         with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
             found = score_models(embedders, models, table, validation, points.fmrs, seed, progress)
             figures = _judged_images(found, table, frame, bootstrap, points)

@@ -14,6 +14,7 @@ from bonaface.errors import ConfigError, ModelError
 from bonaface.exporting.calibration_faces import Faces
 from bonaface.exporting.parity import Parity, compare, refusal
 from bonaface.exporting.quantization import half_weights, int8_onnx, int8_openvino
+from bonaface.exporting.simplification import simplified
 from bonaface.extras import require
 from bonaface.inference.backends.base import Network, digest_of
 from bonaface.inference.backends.onnx import ExportedNetwork, OnnxNetwork
@@ -201,9 +202,9 @@ class _OpenVinoFiles:
 
 
 def _onnx(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OnnxFile:
-    if form == "onnx-fp16":
-        return _OnnxFile(half_weights(graph))
-    return _OnnxFile(int8_onnx(graph, fitted.feeds()) if form == "onnx-int8" else graph)
+    if form == "onnx-int8":
+        return _OnnxFile(int8_onnx(graph, fitted.feeds()))
+    return _OnnxFile(simplified(half_weights(graph) if form == "onnx-fp16" else graph))
 
 
 def _openvino(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OpenVinoFiles:

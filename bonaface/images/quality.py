@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.images.alignment import prominence
-from bonaface.images.face_check import check_face
+from bonaface.images.face_check import FaceCheck, check_face
 
 __all__ = ["ENROLMENT", "VERIFICATION", "Face", "FaceQuality", "Limits", "assess", "faces_of", "problem_of", "unfit"]
 
@@ -166,15 +166,16 @@ def unfit(quality: FaceQuality, limits: Limits) -> str | None:
     return next((why for beyond, why in found if beyond), None)
 
 
-def assess(image: NDArray[np.uint8], face: Face, rotated: int = 0) -> FaceQuality:
+def assess(image: NDArray[np.uint8], face: Face, rotated: int = 0, seen: FaceCheck | None = None) -> FaceQuality:
     """Measures of a face.
 
     Args:
         image: RGB, shape ``(h, w, 3)``, uint8.
         face: found in it.
         rotated: degrees by which the image was rotated to be upright.
+        seen: of the face, where a network has looked at it already.
     """
-    seen, points = check_face(image, face.box), np.array(face.points)
+    seen, points = seen or check_face(image, face.box), np.array(face.points)
     across = points[1] - points[0]
     apart = float(np.hypot(*across)) or 1.0
     turn = float((points[2] - points[:2].mean(axis=0)) @ across) / apart / (apart / 2)

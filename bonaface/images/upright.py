@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.images.alignment import Aligner
-from bonaface.images.face_check import check_face
+from bonaface.images.face_check import FaceCheck, check_face
 
 __all__ = ["Upright", "find_upright"]
 
@@ -32,11 +32,13 @@ class Upright:
         image: RGB, shape ``(h, w, 3)``, uint8.
         faces: as :meth:`Aligner.faces` returns them, in px of ``image``, shape ``(n, 15)``.
         rotated: degrees by which the image was rotated clockwise: 0, 90, 180 or 270.
+        seen: of the first face; None without one.
     """
 
     image: NDArray[np.uint8]
     faces: NDArray[np.float32]
     rotated: int = 0
+    seen: FaceCheck | None = None
 
 
 def find_upright(image: NDArray[np.uint8], aligner: Aligner) -> Upright:
@@ -46,18 +48,23 @@ def find_upright(image: NDArray[np.uint8], aligner: Aligner) -> Upright:
         image: RGB, shape ``(h, w, 3)``, uint8.
         aligner: with a detector; of an upright face it runs once.
     """
-    faces = aligner.faces(image)
-    best, score, likely = Upright(image, faces), _score(faces), _upright(image, faces)
+    best = _looked_at(image, aligner)
+    score, likely = _score(best.faces), _upright(best)
     if score >= _SURE and likely >= _LIKELY:
         return best
     least, value = score + _LEAD, max(score * likely, _LIKELY)
     for quarters in (1, 2, 3):
         turned = np.ascontiguousarray(np.rot90(image, -quarters))
-        faces = aligner.faces(turned)
-        score = _score(faces)
-        if score >= least and score * _upright(turned, faces) > value:
-            best, value = Upright(turned, faces, 90 * quarters), score * _upright(turned, faces)
+        found = _looked_at(turned, aligner, 90 * quarters)
+        score = _score(found.faces)
+        if score >= least and score * _upright(found) > value:
+            best, value = found, score * _upright(found)
     return best
+
+
+def _looked_at(image: NDArray[np.uint8], aligner: Aligner, rotated: int = 0) -> Upright:
+    faces = aligner.faces(image)
+    return Upright(image, faces, rotated, check_face(image, faces[0, :4].tolist()) if len(faces) else None)
 
 
 def _score(faces: NDArray[np.float32]) -> float:
@@ -65,6 +72,6 @@ def _score(faces: NDArray[np.float32]) -> float:
     return float(faces[0, 14]) if len(faces) else 0.0
 
 
-def _upright(image: NDArray[np.uint8], faces: NDArray[np.float32]) -> float:
+def _upright(found: Upright) -> float:
     """The probability that the first face is upright; 0 without one."""
-    return check_face(image, faces[0, :4].tolist()).turned[0] if len(faces) else 0.0
+    return 0.0 if found.seen is None else found.seen.turned[0]

@@ -48,7 +48,7 @@ class BulkJob:
         out: address of the data set.
         model: as ``--model`` takes it.
         detector: YuNet file for an ONNX network.
-        device: cpu or cuda.
+        device: one of :data:`bonaface.models.device.DEVICES`; ``auto`` is a graphics card where Ray has one.
     """
 
     out: str
@@ -163,7 +163,7 @@ def embed_shards(
     import ray.data
 
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    kind = "GPU" if job.device == "cuda" else "CPU"
+    kind = "GPU" if job.device in ("cuda", "tensorrt") or (job.device == "auto" and there.get("GPU")) else "CPU"
     most = int(there.get(kind, 0))
     if not most:
         raise ConfigError(f"device: {job.device} was asked for, and no machine of this Ray has one")

@@ -21,6 +21,7 @@ from bonaface.images.decoding import decode_bytes
 from bonaface.images.preprocessing import Preprocessor, test_images
 from bonaface.inference.backends.base import Network
 from bonaface.inference.backends.onnx import ExportedNetwork, OnnxFaceNetwork, OnnxNetwork
+from bonaface.models.device import refuse_unknown
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.thresholds import Validation
@@ -32,7 +33,6 @@ _ReadPhoto = tuple[bytes, dict[str, NDArray[np.uint8]] | str, bool]
 
 _CHUNK = 64
 _CROP_SIZE = 160
-_DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -190,14 +190,13 @@ def load_embedder(model: str | None, detector: Path | None = None, device: str =
             says); None is the model that comes with the package.
         detector: YuNet ONNX file that aligns faces for an ONNX face network, the shipped one where it is None; the others
             bring their own.
-        device: auto, cpu or cuda.
+        device: one of :data:`bonaface.models.device.DEVICES`: auto, cpu, cuda, tensorrt, coreml or openvino.
 
     Raises:
         ModelError: if it is none of them, or can't be read.
         ConfigError: if there is no such device.
     """
-    if device not in _DEVICES:
-        raise ConfigError(f"device: {device!r}: expected {', '.join(_DEVICES[:-1])} or {_DEVICES[-1]}")
+    refuse_unknown(device)
     if detector is not None and not detector.is_file():
         raise ModelError(f"{detector}: no such file; expected a YuNet face detector as ONNX")
     embedder = _opened(model, detector, device)
@@ -216,19 +215,19 @@ def _opened(model: str | None, detector: Path | None, device: str) -> Embedder:
     if path.suffix == ".xml" and path.is_file():
         from bonaface.inference.backends.openvino import OpenVinoNetwork
 
-        return _of_exported(OpenVinoNetwork(path), device)
+        if device not in ("auto", "cpu", "openvino"):
+            raise ConfigError(
+                f"device: {path.name} is in OpenVINO's format; expected auto, cpu or openvino, got {device!r}"
+            )
+        return _of_exported(OpenVinoNetwork(path))
     if path.suffix == ".onnx":
-        exported = OnnxNetwork.of(path)
-        return _of_face_network(path, detector, device) if exported is None else _of_exported(exported, device)
+        exported = OnnxNetwork.of(path, device)
+        return _of_face_network(path, detector, device) if exported is None else _of_exported(exported)
     what = "is neither" if path.exists() else "no such file or folder"
     raise ModelError(f"{model}: {what}; expected the folder of a run, an exported model or an ONNX face network")
 
 
-def _of_exported(network: ExportedNetwork, device: str) -> Embedder:
-    if device == "cuda":
-        raise ConfigError(
-            f"device: {network.name} is an exported model, which runs on the processor; expected auto or cpu"
-        )
+def _of_exported(network: ExportedNetwork) -> Embedder:
     told = network.description
     return Embedder(network, told.preprocessor(), told.calibration, told.validation)
 

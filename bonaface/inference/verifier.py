@@ -43,7 +43,8 @@ def load(
     Args:
         model: None for the model that comes with the package; the folder of a run, an exported ``.onnx`` or ``.xml`` file, or an
             ONNX face network, which is compared by cosine and gives no verdicts, since what its scores mean is not known.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu``, ``cuda``, ``tensorrt``, ``coreml`` or ``openvino``. The last three compute exported models and
+            ONNX networks; ``auto`` is a CUDA device where there is one, else the processor.
         detector: YuNet ONNX file that aligns faces for an ONNX face network; the shipped one where it is left out. The
             others bring their own.
 

@@ -83,7 +83,10 @@ def test_a_process_answers_and_ends_well_when_told_to(run_folder, tmp_path):
     finally:
         process.kill()
     assert process.returncode in (0, -signal.SIGTERM)
-    assert said.splitlines()[0] == f"{run_folder.name} at http://127.0.0.1:{port}; gallery: {tmp_path / 'g.db'}"
+    assert (
+        said.splitlines()[0]
+        == f"{run_folder.name} at http://127.0.0.1:{port}; gallery: {tmp_path / 'g.db'}; device: PyTorch on CPU"
+    )
     assert "Traceback" not in said
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -137,8 +138,9 @@ def test_an_exported_file_becomes_other_formats(tiny_embedder, faces, tmp_path):
 def test_other_calls_are_refused(tiny_embedder, tiny_exported, faces, tmp_path):
     with pytest.raises(ConfigError, match=r"expected a name that ends in \.xml for the format openvino"):
         convert(tiny_embedder, "openvino", tmp_path / "a.onnx", *faces, "")
-    with pytest.raises(ConfigError, match="runs on the processor"):
-        load_embedder(str(tiny_exported), device="cuda")
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(ConfigError, match=r"tensorrt was asked for.* pip install onnxruntime-gpu tensorrt"):
+            load_embedder(str(tiny_exported), device="tensorrt")
 
 
 def test_halves_share_no_person_and_too_few_faces_are_refused(tiny_embedder, faces, plain_tree):
@@ -183,3 +185,12 @@ def test_quantising_leaves_the_graph_as_it_was(tiny_exported, faces):
     small = int8_onnx(graph, faces[0].feeds())
     assert graph.SerializeToString() == before
     assert sum(node.op_type == "QuantizeLinear" for node in small.graph.node) > 3
+
+
+def test_openvino_computes_an_onnx_file(tiny_exported, faces):
+    pytest.importorskip("openvino")
+    ours, openvino = (load_embedder(str(tiny_exported), device=device) for device in ("cpu", "openvino"))
+    assert (ours.network.runtime, openvino.network.runtime) == ("ONNX Runtime on CPU", "OpenVINO on CPU")
+    assert ours.fingerprint == openvino.fingerprint
+    images = faces[0].images
+    np.testing.assert_allclose(openvino.network(images).identity, ours.network(images).identity, atol=1e-5)

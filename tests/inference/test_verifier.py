@@ -209,7 +209,7 @@ def test_embeddings_that_do_not_fit_are_refused(verifier, ann, bob):
 
 
 def test_devices_and_detectors_that_are_not_there_are_refused():
-    with pytest.raises(ConfigError, match="'tpu': expected auto, cpu or cuda"):
+    with pytest.raises(ConfigError, match="'tpu': expected auto, cpu, cuda, tensorrt, coreml or openvino"):
         bonaface.load(device="tpu")
     with pytest.raises(ModelError, match=r"nowhere\.onnx: no such file; expected a YuNet"):
         bonaface.load(detector="nowhere.onnx")

@@ -37,6 +37,10 @@ class Network(Protocol):
         """Length of an identity vector."""
 
     @property
+    def runtime(self) -> str:
+        """The library that computes, and its device: ``ONNX Runtime on CPU``."""
+
+    @property
     def fingerprint(self) -> str:
         """Changes whenever its answers would."""
 

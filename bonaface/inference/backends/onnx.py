@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bonaface.errors import ConfigError, ModelError
 from bonaface.images.crops import InputSpec
 from bonaface.inference.backends.base import Images, content_of, digest_of, in_parts, usable_cores
 from bonaface.inference.metadata import MARK, Description, input_of
+from bonaface.models.device import available_providers, runs_openvino
 from bonaface.models.input_format import input_format
 from bonaface.verification.embeddings import Embeddings
 
@@ -23,7 +24,9 @@ __all__ = ["ExportedNetwork", "OnnxFaceNetwork", "OnnxNetwork"]
 _LOCATION = rb"\x0a\x08location\x12(.)"
 """A StringStringEntryProto of the key ``location``, up to its value's length."""
 _BATCH = 8
-"""Photos that a model is given at once: with five crops and mirror images 80 images, whose activations stay small."""
+"""Photos that a model is given at once on a processor: more are no faster, and their activations take memory."""
+_LARGE_BATCH = 64
+"""The same on an accelerator."""
 
 
 class ExportedNetwork:
@@ -34,12 +37,19 @@ class ExportedNetwork:
         description: of the file.
         fingerprint: of the file's content, or of the model that it is with another calibration.
         infer: arrays by input to arrays by output.
+        runtime: what computes, and on what.
     """
 
     def __init__(
-        self, file: Path, description: Description, fingerprint: str, infer: Callable[[Images], Mapping[str, Any]]
+        self,
+        file: Path,
+        description: Description,
+        fingerprint: str,
+        infer: Callable[[Images], Mapping[str, Any]],
+        runtime: str,
     ) -> None:
         self.file = file
+        self.runtime = runtime
         self.description = description
         self.name = description.name
         self.views = description.views
@@ -49,7 +59,8 @@ class ExportedNetwork:
 
     def __call__(self, images: Images) -> Embeddings:
         """See :class:`Network`."""
-        return in_parts(self._some, {name: images[name] for name in self.views}, _BATCH)
+        most = _BATCH if self.runtime.endswith("CPU") else _LARGE_BATCH
+        return in_parts(self._some, {name: images[name] for name in self.views}, most)
 
     def _some(self, images: Images) -> Embeddings:
         said = self._infer({input_of(name): np.ascontiguousarray(stack) for name, stack in images.items()})
@@ -57,30 +68,41 @@ class ExportedNetwork:
 
 
 class OnnxNetwork(ExportedNetwork):
-    """An exported model in ONNX, computed by ONNX Runtime on the processor."""
+    """An exported model in ONNX, computed by ONNX Runtime, or by OpenVINO where that is asked for."""
 
     @classmethod
-    def of(cls, file: Path) -> OnnxNetwork | None:
+    def of(cls, file: Path, device: str = "auto") -> OnnxNetwork | None:
         """The model of a file as ``bonaface export`` writes it; None where the file is another ONNX network.
+
+        Args:
+            file: the ``.onnx``.
+            device: one of :data:`bonaface.models.device.DEVICES`.
 
         Raises:
             ModelError: if it can't be read, is damaged, or ONNX Runtime can't compute it.
+            ConfigError: if the device is not there.
         """
         content = content_of(file)
         if MARK.encode() not in content:  # spares other networks a session
             return None
-        session = _onnx_session(content, file)
+        openvino = runs_openvino(device)
+        session = _onnx_session(content, file, "cpu" if openvino else device)
         metadata = session.get_modelmeta().custom_metadata_map
         if MARK not in metadata:
             return None
         description = Description.from_metadata(metadata, str(file))
         _check_graph(session, description, file)
         names = [each.name for each in session.get_outputs()]
+        known = description.fingerprint or digest_of(content)
+        if openvino:
+            from bonaface.inference.backends.openvino import openvino_inference
+
+            return cls(file, description, known, openvino_inference(file), "OpenVINO on CPU")
 
         def infer(images: Images) -> Mapping[str, Any]:
             return dict(zip(names, session.run(names, dict(images)), strict=True))
 
-        return cls(file, description, description.fingerprint or digest_of(content), infer)
+        return cls(file, description, known, infer, _told(session))
 
 
 def _check_graph(session: Any, description: Description, file: Path) -> None:
@@ -102,7 +124,7 @@ class OnnxFaceNetwork:
 
     Args:
         file: the ``.onnx``.
-        device: auto, cpu, or cuda, which needs onnxruntime-gpu.
+        device: one of :data:`bonaface.models.device.DEVICES`.
 
     Raises:
         ModelError: if it can't be read, its images' format is not known, or it gives no vectors.
@@ -118,7 +140,10 @@ class OnnxFaceNetwork:
         self.views = {"identity": InputSpec("aligned", self.format.size)}
         content = content_of(file)
         self.fingerprint = digest_of(content + repr(self.format).encode() + _weights_beside(content, file))
-        self._session = _onnx_session(str(file), file, _providers(device))
+        openvino = runs_openvino(device)
+        self._session = _onnx_session(str(file), file, "cpu" if openvino else device)
+        self.runtime = "OpenVINO on CPU" if openvino else _told(self._session)
+        self._run = self._by_openvino() if openvino else self._by_onnx_runtime
         self._input, self._batch = self._checked_input()
         self._type = np.float16 if self._input.type == "tensor(float16)" else np.float32
         self._mean, self._std = (np.asarray(each, np.float32) for each in (self.format.mean, self.format.std))
@@ -139,9 +164,19 @@ class OnnxFaceNetwork:
         x = ((pixels - self._mean) / self._std).transpose(0, 3, 1, 2)  # (n, 3, size, size)
         given = np.zeros((self._batch, *x.shape[1:]), self._type) if self._is_fixed else np.empty(x.shape, self._type)
         given[: len(x)] = x
-        (said,) = self._session.run(None, {self._input.name: given})
+        (said,) = self._run(given)
         vectors: NDArray[np.float32] = np.asarray(said)[: len(x)].astype(np.float32, copy=False)
         return vectors
+
+    def _by_onnx_runtime(self, given: NDArray[Any]) -> Sequence[Any]:
+        said: Sequence[Any] = self._session.run(None, {self._input.name: given})
+        return said
+
+    def _by_openvino(self) -> Callable[[NDArray[Any]], Sequence[Any]]:
+        from bonaface.inference.backends.openvino import openvino_inference
+
+        infer = openvino_inference(self.file)
+        return lambda given: list(infer({self._input.name: given}).values())
 
     @property
     def _is_fixed(self) -> bool:
@@ -162,7 +197,7 @@ class OnnxFaceNetwork:
         """The length of a vector, as one image of zeros gives it."""
         side = self.format.size
         try:
-            said = self._session.run(None, {self._input.name: np.zeros(self._probe_shape(side), self._type)})
+            said = self._run(np.zeros(self._probe_shape(side), self._type))
         except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
             raise ModelError(f"{self.file}: can't be used as a network: {_first_line(error)}") from error
         if len(said) != 1 or np.ndim(said[0]) != 2:
@@ -181,29 +216,34 @@ def _weights_beside(content: bytes, file: Path) -> bytes:
     return "".join(digest_of(content_of(each)) for each in beside if each.is_file()).encode()
 
 
-def _providers(device: str) -> list[str]:
-    """Providers that ONNX Runtime computes on, the first choice first."""
+def _onnx_session(model: bytes | str, file: Path, device: str) -> Any:
     import onnxruntime
 
-    there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if device == "cuda" and not there:
-        raise ConfigError("device: cuda was asked for, and this ONNX Runtime has none: pip install onnxruntime-gpu")
-    return ["CUDAExecutionProvider"] * (there and device != "cpu") + ["CPUExecutionProvider"]
-
-
-def _onnx_session(model: bytes | str, file: Path, providers: list[str] | None = None) -> Any:
-    import onnxruntime
-
+    providers = available_providers(device)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores to decoding meanwhile
     options.log_severity_level = 4
+    if "CUDAExecutionProvider" in providers:
+        onnxruntime.set_default_logger_severity(4)  # else a missing driver is told beside what is said of it here
+        onnxruntime.preload_dlls()  # CUDA's libraries as pip installs them
     try:
-        return onnxruntime.InferenceSession(model, options, providers=providers or ["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
         raise ModelError(
             f"{file}: ONNX Runtime {onnxruntime.__version__} can't compute it ({_first_line(error)})"
         ) from error
+    if device != "auto" and session.get_providers()[0] != providers[0]:
+        raise ConfigError(
+            f"device: {device} was asked for, and ONNX Runtime could not start {providers[0]} here; "
+            "expected its driver and libraries, or --device cpu"
+        )
+    return session
+
+
+def _told(session: Any) -> str:
+    """Name what computes a session, for people: ``ONNX Runtime on CPU``."""
+    return f"ONNX Runtime on {session.get_providers()[0].removesuffix('ExecutionProvider')}"
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from bonaface.inference.backends.base import Images, content_of, digest_of, usab
 from bonaface.inference.backends.onnx import ExportedNetwork
 from bonaface.inference.metadata import KEYS, MARK, PRECISION, WEIGHTS, Description, input_of
 
-__all__ = ["OpenVinoNetwork"]
+__all__ = ["OpenVinoNetwork", "openvino_inference"]
 
 
 class OpenVinoNetwork(ExportedNetwork):
@@ -43,22 +43,38 @@ class OpenVinoNetwork(ExportedNetwork):
                 f"{file}: its inputs and outputs are not those that its metadata tells of; export the model again"
             )
         self.precision = _precision(model, file)
-        settings = {
-            "INFERENCE_NUM_THREADS": usable_cores(),
-            "PERFORMANCE_HINT": "LATENCY",
-            # Else it depends on the processor whether 16 bits compute what was measured in 32. One that lacks bf16 takes f32.
-            "INFERENCE_PRECISION_HINT": self.precision,
-        }
-        compiled = core.compile_model(model, "CPU", settings)
-        requests = threading.local()
+        infer = _compiled(core, model, self.precision)
+        super().__init__(file, description, fingerprint, infer, "OpenVINO on CPU")
 
-        def infer(images: Images) -> Mapping[str, Any]:
-            if not hasattr(requests, "own"):
-                requests.own = compiled.create_infer_request()  # one can't be used by two threads at once
-            found = requests.own.infer(dict(images))
-            return {name: found[name].copy() for name in description.views}
 
-        super().__init__(file, description, fingerprint, infer)
+def openvino_inference(file: Path) -> Callable[[Images], Mapping[str, Any]]:
+    """Arrays by input to arrays by output, of an ONNX file, computed by OpenVINO in float32.
+
+    Raises:
+        ModelError: if OpenVINO can't read it.
+        MissingExtraError: if OpenVINO is not installed.
+    """
+    return _compiled(*_openvino_model(file), "f32")
+
+
+def _compiled(core: Any, model: Any, precision: str) -> Callable[[Images], Mapping[str, Any]]:
+    settings = {
+        "INFERENCE_NUM_THREADS": usable_cores(),
+        "PERFORMANCE_HINT": "LATENCY",
+        # Else it depends on the processor whether 16 bits compute what was measured in 32. One that lacks bf16 takes f32.
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    compiled = core.compile_model(model, "CPU", settings)
+    names = [each.any_name for each in compiled.outputs]
+    requests = threading.local()
+
+    def infer(images: Images) -> Mapping[str, Any]:
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()  # one can't be used by two threads at once
+        found = requests.own.infer(dict(images))
+        return {name: found[name].copy() for name in names}
+
+    return infer
 
 
 def _precision(model: Any, file: Path) -> str:

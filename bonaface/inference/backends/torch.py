@@ -41,6 +41,7 @@ class TorchNetwork:
         self.name = name
         self.device = available_device(device)
         self.model = model.to(self.device)
+        self.runtime = f"PyTorch on {self.device.upper()}"
 
     @property
     def views(self) -> Mapping[str, InputSpec]:
