@@ -179,7 +179,8 @@ def test_it_works_by_keyboard_alone(open_page, url, photos):
 
 
 def test_photos_to_enrol_can_be_dropped(open_page, url, photos):
-    page = open_page(url + "#enrol")
+    page = open_page(url)
+    page.click("nav a[href='#enrol']")
     page.fill("#person", "ann")
     for name in ("ann", "ann2"):
         page.evaluate(
