@@ -92,7 +92,8 @@ def read(where: Path, model: str | None, val_fraction: float, most: int, seed: i
     frame = table.frame.iloc[rows[good]]
     person = np.unique(frame["person"], return_inverse=True)[1]
     traces = np.stack([traces_of(table.path(int(row))) for row in rows[good]])
-    return Held(where.name, traces, frame["is_fake"].to_numpy(bool), person, odds[embedded.place[good]].astype(float))
+    name = where.parent.name if where.name in ("train", "val") else where.name
+    return Held(name, traces, frame["is_fake"].to_numpy(bool), person, odds[embedded.place[good]].astype(float))
 
 
 def probed(traces: Floats, is_fake: NDArray[np.bool_], person: NDArray[np.int64]) -> Floats:
