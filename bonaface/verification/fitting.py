@@ -1,4 +1,4 @@
-"""Calibrations fitted on labelled pairs, by logistic regression that sees through wrong labels, and moved to other cameras."""
+"""Calibrations fitted on labelled pairs, by logistic regression that sees through wrong labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from bonaface.verification.calibration import ODDS_RANGE, Calibration, Logistic, OwnFakeRatio
 from bonaface.verification.embeddings import Embeddings, cosine
 
-__all__ = ["DOUBT", "FALSE_ALARMS", "PRIOR", "TRUST", "adapted", "calibrate", "fit_logistic", "fit_own_fake"]
+__all__ = ["DOUBT", "FALSE_ALARMS", "PRIOR", "TRUST", "calibrate", "fit_logistic", "fit_own_fake"]
 
 Floats = NDArray[np.float64]
 
@@ -28,9 +28,6 @@ leaving sources out, by the worst regret; see docs/lab/fusion.md."""
 
 FALSE_ALARMS = 0.01
 """Share of the genuine validation photos that are called deepfakes (BPCER of ISO/IEC 30107-3): what the threshold is set by."""
-
-_BELIEVED = 0.95
-"""Share of a user's own genuine photos that an adapted calibration believes, and the probability at which it does."""
 
 
 def calibrate(
@@ -142,32 +139,6 @@ def fit_own_fake(
     found = minimize(loss, found, jac=True, bounds=[*kept, (None, None)], method="L-BFGS-B").x
     slopes = found[:2] / scale
     return OwnFakeRatio(float(slopes[0]), float(slopes[1]), float(found[2] - slopes @ centre), *odds_range)
-
-
-def adapted(calibration: Calibration, log_odds: NDArray[Any]) -> Calibration:
-    """A calibration for cameras that the model does not know, from genuine photos of theirs.
-
-    A network that judges authenticity takes another camera's photos for deepfakes. Calibrated log-odds are moved up until 19 of 20
-    of these photos have P(genuine) >= 0.95, so that identity decides between them; never down.
-
-    Args:
-        calibration: of a model that judges authenticity.
-        log_odds: raw ones of genuine photos, finite, shape ``(n,)``, n >= 1.
-
-    Raises:
-        ValueError: if the calibration has nothing on authenticity.
-
-    Example:
-        >>> strange = np.linspace(-2.0, 4.0, 100)
-        >>> moved = adapted(Calibration(Logistic(10.0, 0.0), Logistic(1.0, 0.0)), strange).genuine
-        >>> round(float(np.mean(1 / (1 + np.exp(-moved.log_odds(strange))) >= 0.95)), 2)
-        0.95
-    """
-    if calibration.genuine is None:
-        raise ValueError("only a calibration of authenticity can be adapted")
-    lowest = float(np.quantile(calibration.genuine.log_odds(log_odds), 1 - _BELIEVED))
-    shift = max(0.0, float(np.log(_BELIEVED / (1 - _BELIEVED))) - lowest)
-    return replace(calibration, genuine=replace(calibration.genuine, bias=calibration.genuine.bias + shift))
 
 
 def fit_logistic(

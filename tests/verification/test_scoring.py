@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bonaface.verification.calibration import Calibration, Logistic, OwnFakeRatio
 from bonaface.verification.embeddings import Embeddings
-from bonaface.verification.fitting import adapted, calibrate, fit_own_fake
+from bonaface.verification.fitting import calibrate, fit_own_fake
 from bonaface.verification.scoring import similarity
 
 finite = st.floats(-1e4, 1e4)
@@ -321,22 +321,3 @@ def test_one_in_a_hundred_genuine_photos_is_called_a_deepfake(rng):
 
 def test_a_plain_model_calls_nothing_a_deepfake():
     assert not Calibration(Logistic(1.0, 0.0)).called_fake(np.float32([-99.0, 0.0])).any()
-
-
-@given(
-    st.lists(st.floats(-20, 20), min_size=1, max_size=60),
-    st.floats(0.1, 3),
-    st.floats(-5, 5),
-)
-def test_adapting_believes_nineteen_of_twenty_and_never_doubts_more(odds, slope, bias):
-    before = Calibration(Logistic(9.0, 0.0), Logistic(slope, bias))
-    after = adapted(before, np.array(odds))
-    assert (after.same, after.genuine.slope) == (before.same, slope)
-    assert after.genuine.bias >= bias
-    believed = after.genuine.log_odds(np.array(odds)) >= np.log(19) - 1e-9
-    assert believed.sum() >= np.floor(0.95 * (len(odds) - 1))
-
-
-def test_a_plain_model_has_nothing_to_adapt():
-    with pytest.raises(ValueError, match="only a calibration of authenticity"):
-        adapted(Calibration(Logistic(1.0, 0.0)), np.zeros(3))
