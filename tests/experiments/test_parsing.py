@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bonaface.config_io import settings_by_name
 from bonaface.errors import ConfigError
 from bonaface.experiments.parsing import read_plan
 from bonaface.experiments.settings import flatten, merged
@@ -76,6 +77,42 @@ def test_a_row_may_show_the_runs_of_another(tmp_path):
 def test_reported_rows_are_not_run(tmp_path):
     rows = [{"name": "a"}, {"name": "b", "run": "reported", "reported": {"test": 0.382}}]
     assert [trial.row.name for trial in read_plan(written(tmp_path, {"rows": rows})).trials()] == ["a"]
+
+
+BUDGET = (
+    "resources",
+    "steps",
+    "val_every",
+    "precision",
+    "faces.workers",
+    "frozen_layers",
+    "frozen_statistics",
+    "out",
+    "tracking.experiment",
+    "name",
+)
+
+
+def test_the_rows_on_neural_deepfakes_are_the_reports_with_two_budgets(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    report, small, large = (
+        read_plan(Path(f"experiments/{name}.yaml")) for name in ("report", "report_dfdc", "report_dfdc_gpu")
+    )
+    reported = [
+        sorted(tuple(row.reported.items()) for row in plan.rows if row.reported) for plan in (report, small, large)
+    ]
+    assert reported[0] == reported[1] == reported[2]
+    assert [row.name for row in small.rows] == [row.name for row in large.rows]
+    for name, config in small.configs.items():
+        others = settings_by_name(large.configs[name])
+        differing = {key for key, value in settings_by_name(config).items() if value != others[key]}
+        assert all(key.endswith(BUDGET) for key in differing), (name, differing)
+    images = [
+        config.steps * config.batch.n_labels * config.batch.n_instances
+        for config in small.configs.values()
+        if config.steps and config.batch.sampler == "balanced"
+    ]
+    assert max(images) - min(images) < 0.01 * max(images) + 25
 
 
 @pytest.mark.parametrize("name", ["report", "report_quick"])

