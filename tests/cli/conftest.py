@@ -29,6 +29,7 @@ class Said:
     code: int
     out: str
     err: str
+    device: str = ""
 
     @property
     def lines(self) -> list[str]:
@@ -87,7 +88,9 @@ def say(capfd: pytest.CaptureFixture[str]) -> Say:
         capfd.readouterr()
         code = main([str(word) for word in words])
         said = capfd.readouterr()
-        return Said(code, said.out, said.err)
+        lines = said.err.splitlines(keepends=True)
+        device = [line for line in lines if line.startswith("device: ")]  # differs by what is installed
+        return Said(code, said.out, "".join(line for line in lines if line not in device), "".join(device))
 
     return run
 

@@ -69,7 +69,7 @@ def test_against_a_test_set(say, make_people, make_pairs, tmp_path):
     ("more", "said"),
     [
         (["--model", "none.onnx"], "none.onnx: can't be read (no such file"),
-        (["--detector", "none.onnx"], "none.onnx: no such file, expected a YuNet"),
+        (["--detector", "none.onnx"], "none.onnx: no such file; expected a YuNet"),
         (["--against", "none"], "none: no such folder; expected a test set"),
     ],
 )

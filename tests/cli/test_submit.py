@@ -46,6 +46,7 @@ def test_every_pair_once_in_the_order_of_the_folders(submit, make_pairs, tmp_pat
     (pairs / "images" / "00000003").rename(pairs / "images" / "00000077")
     said = submit(pairs)
     assert (said.code, said.out, said.err) == (0, "", f"{tmp_path / 'out.csv'}: 12 pairs scored\n")
+    assert said.device == "device: PyTorch on CPU\n"  # once, at the start
     table = pd.read_csv(tmp_path / "out.csv", dtype={"pair_id": str})
     assert table.columns.tolist() == ["pair_id", "similarity"]
     assert table["pair_id"].tolist() == sorted(folder.name for folder in (pairs / "images").iterdir())
