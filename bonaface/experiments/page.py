@@ -40,7 +40,8 @@ def write_tables(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _page(title: str, tables: Sequence[TableResult]) -> str:
-    records = [record for table in tables for result in table.rows for record in result.records]
+    own = [result for table in tables for result in table.rows if not result.row.same]
+    records = [record for result in own for record in result.records]
     return page_template(Path(__file__).with_name("page.html.j2")).render(
         title=title,
         runs=len(records),
