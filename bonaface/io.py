@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: written under a temporary name beside the target, then renamed over it."""
 
 import errno
+import json
 import os
 import secrets
 import shutil
@@ -10,10 +11,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bonaface.errors import DataError
 
-__all__ = ["STDOUT", "atomic_write", "check_names", "check_new_file", "spreadsheet_text"]
+__all__ = ["STDOUT", "atomic_write", "check_names", "check_new_file", "parse_json", "spreadsheet_text"]
 
 STDOUT = "-"
 """The path that means standard output."""
@@ -198,3 +200,22 @@ def _unwritable(path: Path, error: OSError) -> DataError:
         return _full(path)
     reason = (error.strerror or str(error)).lower()
     return DataError(f"{path}: can't be written ({reason}); choose a file name in a folder that can be written to")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The content of a JSON text that anybody may have written.
+
+    Args:
+        text: the whole of it, bytes in UTF-8.
+
+    Raises:
+        ValueError: if it is no JSON, or nested too deeply.
+
+    Example:
+        >>> parse_json('{"a": 1}')
+        {'a': 1}
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import bonaface
 from bonaface.errors import DataError
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, parse_json
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
@@ -208,3 +209,19 @@ def test_standard_output(tmp_path: Path, name: str, redirected: bool) -> None:
     else:
         assert subprocess.run(command, check=True, capture_output=True, cwd=tmp_path).stdout == b"before\nwritten\n"
     assert list(tmp_path.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, b"[" * 100_000, "{", b"\xff"], ids=["deep", "deep bytes", "cut", "no UTF-8"]
+)
+def test_json_that_can_not_be_read_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_json(text)
+
+
+def test_no_file_is_parsed_past_the_helper() -> None:
+    sources = Path(bonaface.__file__).parent.rglob("*.py")
+    handled = {"calibration_file.py", "metadata.py", "input_format.py", "layouts.py", "io.py"}  # catch RecursionError
+    own = {"train.py", "runner.py"}  # read what was written a moment ago
+    raw = {file.name for file in sources if "json.loads(" in file.read_text(encoding="utf-8")}
+    assert raw <= handled | own

@@ -10,15 +10,18 @@ An interrupted command resumes: photos that are there are kept, and each appears
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import subprocess
 import sys
 import tarfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import cv2
 import numpy as np
@@ -43,6 +46,18 @@ _LFW_PHOTOS, _ORL_PHOTOS = 13_233, 400
 _LFW_NAME = re.compile(r"(?P<person>[^/\\]+)/(?P=person)_\d{4}\.jpg")
 _ORL_NAME = re.compile(r"(?P<person>s\d{1,2})/(?P<photo>\d{1,2})\.pgm")
 _QUALITY = 95
+_MAX_BYTES = 16_000_000  # of a photo: theirs have some ten thousand
+
+_BROKEN_ARCHIVE = (  # a cut, changed, encrypted or oddly packed one
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 Photos = Iterator[tuple[str, bytes]]
 
@@ -170,9 +185,9 @@ def _cropped(name: str, data: bytes, side: int) -> bytes:
 def _as_png(name: str, data: bytes) -> bytes:
     written = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(data), formats=("PPM",)) as image:
-            image.convert("L").save(written, "PNG")
-    except (OSError, ValueError) as error:
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            Image.open(io.BytesIO(data), formats=("PPM",)).convert("L").save(written, "PNG")
+    except (OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(f"{name}: is no whole PGM image") from error
     return written.getvalue()
 
@@ -184,7 +199,8 @@ def _of_folder(folder: Path, pattern: re.Pattern[str]) -> Photos:
     for path in sorted(folder.rglob("*")):
         name = "/".join(path.parts[-2:])
         if pattern.fullmatch(name) and _is_safe(name) and path.is_file():
-            yield name, path.read_bytes()
+            with path.open("rb") as stream:
+                yield name, _photo_in(stream, f"{folder}: {name}")
 
 
 def _of_archive(file: Path, pattern: re.Pattern[str]) -> Photos:
@@ -195,18 +211,27 @@ def _of_archive(file: Path, pattern: re.Pattern[str]) -> Photos:
                 for entry in archive.namelist():
                     name = "/".join(PurePosixPath(entry).parts[-2:])
                     if pattern.fullmatch(name) and _is_safe(name):
-                        yield name, archive.read(entry)
+                        with archive.open(entry) as stream:
+                            yield name, _photo_in(stream, f"{file}: {name}")
             return
         with tarfile.open(file) as archive:
             for member in archive:
                 name = "/".join(PurePosixPath(member.name).parts[-2:])
-                stream = archive.extractfile(member) if member.isfile() else None
-                if stream is not None and pattern.fullmatch(name) and _is_safe(name):
-                    yield name, stream.read()
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is not None and pattern.fullmatch(name) and _is_safe(name):
+                    yield name, _photo_in(content, f"{file}: {name}")
+    except _BROKEN_ARCHIVE as error:
         raise DataError(
             f"{file}: is damaged, cut short or no archive ({error}); expected the data set's archive"
         ) from error
+
+
+def _photo_in(stream: IO[bytes], where: str) -> bytes:
+    """The content of a file, read no further than a photo goes."""
+    data = stream.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{where} is larger than {_MAX_BYTES / 1e6:g} MB; expected a photo of the data set")
+    return data
 
 
 def _is_safe(name: str) -> bool:

@@ -13,7 +13,7 @@ from bonaface.config import TrainConfig
 from bonaface.config_io import read_run_config, settings_by_name
 from bonaface.errors import ConfigError
 from bonaface.experiments.spec import Plan, Row, Table, Trial
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, parse_json
 
 __all__ = [
     "FIGURES",
@@ -81,7 +81,7 @@ def write_record(trial: Trial, record: Record) -> None:
 def read_record(trial: Trial) -> Record | None:
     """Record of a trial; None where it has not been run, or was stopped."""
     try:
-        record = json.loads(trial.record.read_text(encoding="utf-8"))
+        record = parse_json(trial.record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and record.get("status") in {"done", "failed"} else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from bonaface.errors import DataError, ModelError
 from bonaface.inference.backends.onnx import ExportedNetwork
 from bonaface.inference.embedder import Embedder
+from bonaface.io import parse_json
 
 __all__ = ["card_of", "model_card"]
 
@@ -65,7 +65,7 @@ def model_card(model: Path) -> str:
 
 def _figures(file: Path) -> list[str]:
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        kept = parse_json(file.read_text(encoding="utf-8"))
         errors = {name: float(value) for name, value in kept["val"].items()}
         pairs = int(kept["val_pairs"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:

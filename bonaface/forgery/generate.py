@@ -39,7 +39,7 @@ from bonaface.forgery.methods import NEEDS_DONOR, forge
 from bonaface.forgery.recipe import Order, Recipe, check_folders, check_recipe, commonest_side, plan
 from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, parse_json
 
 __all__ = ["Forged", "Recipe", "forge_tree"]
 
@@ -269,7 +269,7 @@ def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int, landmarks: Ma
 
 def _read_note(note: Path) -> dict[str, object]:
     try:
-        begun = json.loads(note.read_text(encoding="utf-8"))
+        begun = parse_json(note.read_text(encoding="utf-8"))
     except ValueError:
         begun = None
     if not isinstance(begun, dict):

@@ -7,7 +7,6 @@ iBUG 300-W), and 468 or 478 (MediaPipe's face mesh without and with irises). Fro
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.table import FaceTable
 from bonaface.errors import DataError
+from bonaface.io import parse_json
 
 __all__ = ["Landmarks", "digest_of", "face_points", "read_landmarks"]
 
@@ -209,7 +209,7 @@ def _read_table(file: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 
 def _read_json(file: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = parse_json(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise DataError(f"{file}: expected {{path: [[x, y], ...]}}, got a {type(content).__name__}")
     return ((path, _points(file, path, value)) for path, value in content.items())

@@ -7,13 +7,13 @@ the older one does not name. So it only gets to open what is whole.
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from bonaface.errors import GalleryDamagedError, GalleryError, GalleryUnavailableError
 from bonaface.gallery.collection_name import CollectionName
+from bonaface.io import parse_json
 
 __all__ = ["prepare_folder"]
 
@@ -109,7 +109,7 @@ def _refuse_cut(folder: Path, file: Path) -> None:
 def _object(folder: Path, file: Path) -> dict[str, Any]:
     """The content of a JSON file."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise _damaged(folder, file) from error
     if not isinstance(content, dict):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from bonaface.errors import GalleryError, GalleryFullError
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, parse_json
 
 __all__ = ["PhotoStore"]
 
@@ -184,7 +184,7 @@ class PhotoStore:
 def _owner(marker: Path) -> str:
     """The id of the gallery that a marker names."""
     try:
-        owner = json.loads(marker.read_text(encoding="utf-8"))["gallery"]
+        owner = parse_json(marker.read_text(encoding="utf-8"))["gallery"]
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryError(
             f"{marker}: is damaged, so whose photos these are is unknown; restore it from a backup"

@@ -22,6 +22,7 @@ from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError,
 from bonaface.gallery.collection_name import VERSION, CollectionName, ModelMark
 from bonaface.gallery.people import Row
 from bonaface.gallery.vectors import Vectors
+from bonaface.io import parse_json
 
 __all__ = ["SqliteDatabase"]
 
@@ -177,7 +178,10 @@ class SqliteDatabase:
             f"SELECT {', '.join(columns)} FROM {self._state()[0]} WHERE {where} ORDER BY id{limited}{rest}",  # noqa: S608 - ours
             values,
         )
-        return [_unpacked(dict(zip(columns, row, strict=True))) for row in found]
+        try:
+            return [_unpacked(dict(zip(columns, row, strict=True))) for row in found]
+        except (AttributeError, TypeError, ValueError) as error:
+            raise GalleryDamagedError(f"{self.uri}: has a damaged row ({error}); restore it from a backup") from error
 
     def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
         """Id, person and authenticity of the ``k`` rows of highest inner product, each with it as ``cosine``, best first."""
@@ -296,5 +300,5 @@ def _unpacked(row: Row) -> Row:
     if "vector" in row:
         row["vector"] = np.frombuffer(row["vector"], "<f4")
     if "details" in row:
-        row["details"] = json.loads(row["details"])
+        row["details"] = parse_json(row["details"])
     return row

@@ -31,6 +31,7 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.images.decoding import decode_bytes
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.shards import ImageList, write_list
+from bonaface.io import parse_json
 from bonaface.storage import Place
 
 __all__ = ["BulkJob", "ShardEmbedder", "Summary", "begin", "embed_shards", "finished_shards"]
@@ -118,7 +119,11 @@ def begin(job: BulkJob, source: str, shard: int = 2048) -> ImageList:
     images = job.images()
     if images.source != source:
         raise DataError(f"{job.out}: holds embeddings of {images.source}, not of {source}: choose another --out")
-    if json.loads(kept.read())["fingerprint"] != fingerprint:
+    try:
+        begun = parse_json(kept.read())["fingerprint"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{job.out}: its {_MODEL} is damaged; choose another --out") from error
+    if begun != fingerprint:
         raise DataError(f"{job.out}: holds embeddings by another model, which can't be compared: choose another --out")
     return images
 

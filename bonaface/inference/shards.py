@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from bonaface.data.layouts import is_image
 from bonaface.errors import DataError
+from bonaface.io import parse_json
 from bonaface.storage import Place
 
 __all__ = ["ImageList", "write_list"]
@@ -36,7 +37,7 @@ class ImageList:
     def __init__(self, place: Place) -> None:
         try:
             self._file = pq.ParquetFile(place.opened())
-            about = json.loads(self._file.schema_arrow.metadata[_KEY])
+            about = parse_json(self._file.schema_arrow.metadata[_KEY])
             self.source, self.base = str(about["source"]), str(about["base"])
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{place.address}: is no list of images as bonaface embed writes it; remove it") from error

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,9 @@ class Verifier:
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Verifier holds a network and can't be pickled: call bonaface.load() in each process")
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bonaface.errors import DataError
+from bonaface.io import parse_json
 
 __all__ = ["AuditLog", "first_broken_line"]
 
@@ -165,7 +166,7 @@ def first_broken_line(path: Path | str) -> int | None:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             digest = _digest(line)
-            if digest is None or json.loads(line)["previous"] != last:
+            if digest is None or parse_json(line)["previous"] != last:
                 return number
             last = digest
             if head is not None and number == head.lines and digest != head.digest:
@@ -189,7 +190,7 @@ def _continued(path: Path) -> _Head:
             digest = _digest(line)
             if not line.endswith(b"\n"):
                 break  # cut by a kill: it was never answered
-            if digest is None or json.loads(line)["previous"] != head.digest:
+            if digest is None or parse_json(line)["previous"] != head.digest:
                 raise DataError(f"{path}:{head.lines + 1}: was changed; keep it as it is and name another --audit")
             head = _Head(head.lines + 1, head.bytes + len(line), digest)
     return head
@@ -201,7 +202,7 @@ def _adopted(path: Path) -> _Head:
     with path.open("rb") as file:
         for line in file:
             digest = _digest(line)
-            if digest is not None and "line" in json.loads(line):
+            if digest is not None and "line" in parse_json(line):
                 raise DataError(
                     f"{path}: its head {_head_path(path).name} is missing; keep it as it is and name another --audit"
                 )
@@ -217,10 +218,11 @@ def _head_path(path: Path) -> Path:
 
 def _read_head(path: Path) -> _Head | None:
     try:
-        return _Head(**json.loads(_head_path(path).read_text(encoding="utf-8")))
+        head = _Head(**parse_json(_head_path(path).read_text(encoding="utf-8")))
+        return _Head(int(head.lines), int(head.bytes), str(head.digest))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{_head_path(path)}: is damaged; keep it as it is and name another --audit") from error
 
 
@@ -242,9 +244,9 @@ def _line(entry: Mapping[str, Any], number: int, previous: str) -> tuple[bytes, 
 def _digest(line: bytes) -> str | None:
     """A line's own digest, where it fits the line."""
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         said: str = entry.pop("digest")
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     text = json.dumps(entry, sort_keys=True)
     fits = line.endswith(b"\n") and "previous" in entry

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _RENDER_SIZE = 192
 # features of the face, the rest light and colour.
 _COARSE, _MIDDLE = 4, 10
 _MEAN_DRAWS = 4096
+_MAX_BYTES = 1_000_000_000
 
 
 def find_networks(where: Path | None, cache: Path) -> Path:
@@ -67,9 +69,12 @@ def _unpack(wheel: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for name in _FILES:
+                member = archive.getinfo(f"random_face/data/{name}")
+                if member.file_size > _MAX_BYTES:
+                    raise zipfile.BadZipFile(f"{name} is larger than {_MAX_BYTES / 1e6:g} MB")
                 with atomic_write(target / name) as temporary:
-                    temporary.write_bytes(archive.read(f"random_face/data/{name}"))
-    except (zipfile.BadZipFile, KeyError) as error:
+                    temporary.write_bytes(archive.read(member))
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"{wheel}: not random-face's wheel, expected random_face/data/{_FILES[0]} and more") from error
 
 

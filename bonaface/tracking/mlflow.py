@@ -16,9 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bonaface.errors import ConfigError
+from bonaface.errors import ConfigError, DataError
 from bonaface.extras import require
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, parse_json
 from bonaface.tracking.provenance import installed_packages, machine, source_commit
 
 if TYPE_CHECKING:
@@ -248,8 +248,11 @@ class MlflowEntry:
 
     def _read(self) -> dict[str, Any]:
         file = self.run / _ENTRY
-        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        return kept if kept.get("store") == self.uri else {}
+        try:
+            kept = parse_json(file.read_text(encoding="utf-8")) if file.exists() else {}
+        except ValueError as error:
+            raise DataError(f"{file}: is damaged; delete it to begin a new entry") from error
+        return kept if isinstance(kept, dict) and kept.get("store") == self.uri else {}
 
     def _keep(self, entry: str, sent: int) -> None:
         with atomic_write(self.run / _ENTRY) as temporary:

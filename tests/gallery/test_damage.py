@@ -26,7 +26,7 @@ def _cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "remove", "not an object", "no partitions"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "remove", "not an object", "deep", "no partitions"])
 @pytest.mark.parametrize(
     "pattern",
     ["manifest.json", "schema.json", "partitions/_default/data/*_000003_000003.parquet", "../../aliases.json"],
@@ -40,7 +40,9 @@ def test_a_damaged_file_is_permanent_and_nothing_is_touched(uri, tmp_path, patte
         content = json.loads(file.read_text()) if file.suffix == ".json" else {}
         file.write_text(json.dumps({name: each for name, each in content.items() if name not in ("partitions",)}))
     else:
-        _cut(file) if damage == "cut" else file.write_text({"empty": "", "not an object": "[1]"}[damage])
+        _cut(file) if damage == "cut" else file.write_text(
+            {"empty": "", "not an object": "[1]", "deep": "[" * 100_000}[damage]
+        )
     if file.name in ("schema.json", "aliases.json") and damage == "no partitions":
         return  # nothing was taken away
     if file.name == "aliases.json" and damage == "remove":

@@ -39,9 +39,10 @@ def test_the_folder_of_another_gallery_is_refused(tmp_path):
     assert store(tmp_path, {A}).read(A) == b"a"
 
 
-def test_a_damaged_marker_is_nobodys(tmp_path):
+@pytest.mark.parametrize("text", ["{", "[" * 100_000], ids=["cut", "deep"])
+def test_a_damaged_marker_is_nobodys(tmp_path, text):
     store(tmp_path)
-    (tmp_path / "bonaface-photos.json").write_text("{")
+    (tmp_path / "bonaface-photos.json").write_text(text)
     with pytest.raises(GalleryError, match="is damaged"):
         store(tmp_path)
 

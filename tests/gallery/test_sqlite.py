@@ -198,3 +198,12 @@ def test_of_two_first_openings_the_earlier_counts(file):
     assert first.name() == second.name() == mine
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize(("column", "value"), [("details", "{"), ("details", "[" * 100_000), ("vector", b"123")])
+def test_a_damaged_row_is_permanent_damage(gallery, file, column, value):
+    gallery.enrol("ann", [photo(1)])
+    with sqlite3.connect(file) as other:
+        other.execute(f"UPDATE {gallery.database.name()} SET {column} = ?", (value,))  # noqa: S608 - ours
+    with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
+        list(gallery.database.scan(fields=["details", "vector"]))

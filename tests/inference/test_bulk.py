@@ -112,6 +112,10 @@ def test_what_does_not_belong_together_is_refused(photos, tmp_path):
         begin(BulkJob(str(photos / "0.png"), "7"), str(photos))
     with pytest.raises(DataError, match="no such file or folder"):
         begin(BulkJob(str(tmp_path / "new"), "7"), str(tmp_path / "gone"))
+    for damaged in ("{", "[1]", "{}", "[" * 100_000):
+        (tmp_path / "a" / bulk_embedding._MODEL).write_text(damaged)
+        with pytest.raises(DataError, match="is damaged; choose another --out"):
+            begin(job, str(photos))
 
 
 def test_a_list_whose_model_was_not_noted_is_made_anew(photos, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import math
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -213,3 +214,14 @@ def test_devices_and_detectors_that_are_not_there_are_refused():
         bonaface.load(device="tpu")
     with pytest.raises(ModelError, match=r"nowhere\.onnx: no such file; expected a YuNet"):
         bonaface.load(detector="nowhere.onnx")
+
+
+def test_a_verifier_says_that_it_is_not_pickled(verifier):
+    with pytest.raises(TypeError, match=r"call bonaface.load\(\) in each process"):
+        pickle.dumps(verifier)
+
+
+@pytest.mark.parametrize("fmr", ["0.001", None, [0.001]])
+def test_a_rate_that_is_no_number_is_a_type_error(verifier, fmr):
+    with pytest.raises(TypeError, match="fmr: expected a number such as"):
+        verifier.threshold(fmr)

@@ -186,3 +186,17 @@ def test_a_file_changed_while_it_is_written_is_refused(five, change):
 def test_devices_are_no_logs(path):
     with pytest.raises(DataError, match="no regular file"):
         AuditLog(Path(path))
+
+
+@pytest.mark.parametrize("head", ["[" * 100_000, '{"lines": "a"}', '{"bytes": null}', '{"lines": 1e999}'])
+def test_a_head_of_another_form_is_refused(five, head):
+    five.with_name(f"{five.name}.head").write_text(head)
+    with pytest.raises(DataError, match="is damaged"):
+        AuditLog(five)
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "[1]", "1", '{"digest": 1}'], ids=["deep", "list", "number", "digest"])
+def test_a_line_of_another_form_is_the_broken_one(five, line):
+    with five.open("a") as file:
+        file.write(line + "\n")
+    assert first_broken_line(five) == 6

@@ -44,7 +44,7 @@ def test_a_choice_is_noted_told_and_read_back(branches, tmp_path):
     assert choose_precision(branches, "auto", "cpu", note, Console(file=told)) == other
 
 
-@pytest.mark.parametrize("text", ["{", '{"precision": "32-true", "speed": 3}', "3"])
+@pytest.mark.parametrize("text", ["{", '{"precision": "32-true", "speed": 3}', "3", "[" * 100_000])
 def test_a_broken_note_is_refused(branches, tmp_path, text):
     note = tmp_path / "precision.json"
     note.write_text(text)
