@@ -140,6 +140,13 @@ def test_error_rates_have_a_line_of_dots_for_each_row(ended):
     assert ">baseline</text>" in svg
 
 
+def test_a_run_that_two_rows_show_is_counted_once(plan, tmp_path):
+    made = plan([{"name": "a"}, {"name": "b", "same": "a"}])
+    leave(made.trials()[0], record(0.1, 0.2))
+    write_tables(made, tmp_path / "out")
+    assert "1 of 1 runs ended" in " ".join((tmp_path / "out" / "report.html").read_text().split())
+
+
 def test_error_rates_need_a_rate(plan):
     (table,) = collect(plan([{"name": "a"}, {"name": "b"}]))
     assert rates_chart(table.rows, "rates") is None
