@@ -183,7 +183,10 @@ def check_embedding(sizes: Sizes, device: str, folder: Path) -> None:
         network(images)  # warms up: kernels are chosen by the size of a batch
         started = time.perf_counter()
         network(images)
-        row = {"embedding": network.runtime, "images/s": round(sizes.photos / (time.perf_counter() - started), 1)}
+        row: dict[str, float | str | int] = {
+            "embedding": network.runtime,
+            "images/s": round(sizes.photos / (time.perf_counter() - started), 1),
+        }
         if device == "cuda" and name == "torch":
             row["peak MB"] = round(torch.cuda.max_memory_allocated() / 1e6)
         say({**row, "lowest cosine to the processor": round(cosine, 6)})

@@ -54,17 +54,22 @@ def open_store(
         DataError: if an image can't be decoded or the disk is full.
     """
     folder = cache / _key(table, prepare)
-    if not (folder / "done.json").exists():
+    if not _is_whole(folder, prepare):
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / f"{folder.name}.lock"):  # another process may be at it already
-                if not (folder / "done.json").exists():
+                if not _is_whole(folder, prepare):
                     _build(table, prepare, folder, threads, progress)
         except OSError as error:
             raise DataError(
                 f"{cache}: decoded images can't be kept there ({error.strerror}): set faces.cache elsewhere"
             ) from error
     return FaceStore({kind: np.load(folder / f"{kind}.npy", mmap_mode="r") for kind in prepare.kinds})
+
+
+def _is_whole(folder: Path, prepare: Preprocessor) -> bool:
+    """Whether a store is finished and has the file of each kind; 0.1 gave face crops another name."""
+    return all((folder / name).exists() for name in ("done.json", *(f"{kind}.npy" for kind in prepare.kinds)))
 
 
 def _key(table: FaceTable, prepare: Preprocessor) -> str:

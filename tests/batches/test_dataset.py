@@ -144,6 +144,13 @@ def test_what_a_kill_left_is_not_taken(table, prepare, store, tmp_path):
     assert again.arrays["face_crop"].shape == (9, 32, 32, 3)
 
 
+def test_a_store_that_lacks_a_kind_is_made_anew(table, prepare, store, tmp_path):
+    (crops,) = (tmp_path / "cache").glob("*/face_crop.npy")
+    crops.rename(crops.with_name("frame.npy"))  # what 0.1 called it
+    again = open_store(table, prepare, tmp_path / "cache")
+    np.testing.assert_array_equal(again.arrays["face_crop"], store.arrays["face_crop"])
+
+
 def test_an_unreadable_image_is_named(table, prepare, tmp_path):
     table.path(3).write_bytes(b"<html>")
     with pytest.raises(DataError, match=table.path(3).name):
