@@ -178,10 +178,7 @@ class SqliteDatabase:
             f"SELECT {', '.join(columns)} FROM {self._state()[0]} WHERE {where} ORDER BY id{limited}{rest}",  # noqa: S608 - ours
             values,
         )
-        try:
-            return [_unpacked(dict(zip(columns, row, strict=True))) for row in found]
-        except (AttributeError, TypeError, ValueError) as error:
-            raise GalleryDamagedError(f"{self.uri}: has a damaged row ({error}); restore it from a backup") from error
+        return [_unpacked(dict(zip(columns, row, strict=True))) for row in found]
 
     def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
         """Id, person and authenticity of the ``k`` rows of highest inner product, each with it as ``cosine``, best first."""
@@ -198,10 +195,10 @@ class SqliteDatabase:
                 list(best),
             )
             known = {seq: (key, odds) for seq, key, odds in found}
-        return [
-            _unpacked({"id": known[seq][0], "authenticity": known[seq][1], "cosine": cosine})
-            for seq, cosine in best.items()
-        ]
+            return [
+                _unpacked({"id": known[seq][0], "authenticity": known[seq][1], "cosine": cosine})
+                for seq, cosine in best.items()
+            ]
 
     def count(self) -> int:
         """Number of rows; also a sign of life."""
@@ -233,9 +230,14 @@ class SqliteDatabase:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """One state of the file, whatever others write meanwhile."""
-        with self._transaction("BEGIN"):
-            yield
+        """One state of the file, whatever others write meanwhile; content that nobody here wrote is damage."""
+        try:
+            with self._transaction("BEGIN"):
+                yield
+        except GalleryError:
+            raise
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise GalleryDamagedError(f"{self.uri}: has a damaged row ({error}); restore it from a backup") from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -296,6 +298,8 @@ def _packed(row: Row) -> tuple[object, ...]:
 
 
 def _unpacked(row: Row) -> Row:
+    if "authenticity" in row:
+        row["authenticity"] = float(row["authenticity"])
     row["person"] = row["id"].partition(":")[0]
     if "vector" in row:
         row["vector"] = np.frombuffer(row["vector"], "<f4")

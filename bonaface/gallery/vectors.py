@@ -12,6 +12,9 @@ __all__ = ["Vectors"]
 _BLOCK = 4096
 """Rows that are read and kept together: a gallery grows without a copy of all that is there."""
 
+_TOLERANCE = 0.01
+"""How far a vector's length may be from 1."""
+
 
 class Vectors:
     """Vectors of a table in blocks, brought up to date before each search.
@@ -31,7 +34,10 @@ class Vectors:
             connection: in a transaction.
             table: with the columns seq and vector.
             deletions: how many there were in the database so far.
-            dim: length of a vector.
+            dim: number of its values.
+
+        Raises:
+            ValueError: if a row holds anything else than a unit vector.
         """
         if (table, deletions) != (self._table, self._deletions):
             self._blocks, self._numbers = [], []
@@ -41,6 +47,10 @@ class Vectors:
         while rows := found.fetchmany(_BLOCK):
             numbers = np.array([row[0] for row in rows], np.int64)
             block = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, dim).astype(np.float32)
+            with np.errstate(all="ignore"):
+                lengths = np.linalg.norm(block, axis=1)
+            if not np.all(np.abs(lengths - 1) < _TOLERANCE):
+                raise ValueError("a vector is not of length 1")
             if self._blocks and len(self._blocks[-1]) + len(block) <= _BLOCK:  # new ones by ones and twos
                 block = np.concatenate([self._blocks.pop(), block])
                 numbers = np.concatenate([self._numbers.pop(), numbers])

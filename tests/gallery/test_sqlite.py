@@ -200,10 +200,33 @@ def test_of_two_first_openings_the_earlier_counts(file):
     second.close()
 
 
-@pytest.mark.parametrize(("column", "value"), [("details", "{"), ("details", "[" * 100_000), ("vector", b"123")])
-def test_a_damaged_row_is_permanent_damage(gallery, file, column, value):
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("details", "{"),
+        ("details", "[" * 100_000),
+        ("authenticity", "x"),
+        ("vector", b"123"),
+        ("vector", "text"),
+        ("vector", bytes(4 * DIM)),
+        ("vector", np.full(DIM, np.nan, "<f4").tobytes()),
+        ("vector", np.full(DIM, 1e30, "<f4").tobytes()),
+    ],
+    ids=["cut", "deep", "odds", "short", "text", "zeros", "nan", "huge"],
+)
+def test_a_damaged_row_is_permanent_damage_and_nobody(gallery, file, column, value):
     gallery.enrol("ann", [photo(1)])
     with sqlite3.connect(file) as other:
         other.execute(f"UPDATE {gallery.database.name()} SET {column} = ?", (value,))  # noqa: S608 - ours
     with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
-        list(gallery.database.scan(fields=["details", "vector"]))
+        list(gallery.database.scan(fields=["details"])) if column == "details" else gallery.database.nearest(
+            [1.0] * DIM, 1
+        )
+
+
+def test_a_damaged_count_of_deletions_is_permanent_damage(gallery, file):
+    gallery.enrol("ann", [photo(1)])
+    with sqlite3.connect(file) as other:
+        other.execute("UPDATE gallery SET deletions = 'x'")
+    with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
+        gallery.database.count()
