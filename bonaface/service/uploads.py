@@ -129,6 +129,9 @@ def fields(*single: str, several: Sequence[str] = ()) -> Callable[[Request], Awa
                 raise Problem("request", _unknown(name, (*single, *several)))
             if count > 1 and name in single:
                 raise Problem("request", f"{name}: comes {count} times; expected it once")
+        if form is not None and request.query_params:
+            name = next(iter(request.query_params))
+            raise Problem("request", f"{name}: stands in the address; expected it in the form")
 
     return refuse
 

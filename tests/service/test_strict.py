@@ -109,3 +109,10 @@ def test_without_keys_a_service_that_asks_for_them_does_not_start(embedder, tmp_
 def test_nonsense_is_refused_before_anything_is_loaded(words, why):
     with pytest.raises(ConfigError, match=why):
         main(["--model", "is never loaded", "--gallery", "none", *words])
+
+
+def test_a_form_field_in_the_address_is_refused_and_not_passed_over(client):
+    images = files(first=random_image(1), second=random_image(1, 1))
+    answer = client.post("/v1/verify?fmr=0.000001", files=images)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "fmr: stands in the address; expected it in the form"
