@@ -92,6 +92,9 @@ class SqliteDatabase:
         """
         with self._reading():
             live = self._state()[0]
+            held = [] if live is not None else [each for each in self._collections() if self._rows_of(each)]
+        if held:
+            raise GalleryDamagedError(f"{self.uri}: holds people whom no gallery names; restore it from a backup")
         if live is None:
             return None
         name = CollectionName.parse(live)
@@ -108,15 +111,22 @@ class SqliteDatabase:
         live = self.name()
         name = CollectionName.new(mark, "" if live is None else live.gallery)
         with self._writing():
-            found = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            for (table,) in found:
-                if CollectionName.parse(table) and table != str(live):
+            for table in self._collections():
+                if table != str(live):
                     self._connection.execute(f"DROP TABLE {table}")
             self._connection.execute(
                 f"CREATE TABLE {name} (seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, authenticity REAL NOT NULL, "
                 "enrolled INTEGER NOT NULL, details TEXT NOT NULL, vector BLOB NOT NULL)"
             )
         return name
+
+    def _collections(self) -> list[str]:
+        """The tables of people, live or not."""
+        found = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return [table for (table,) in found if CollectionName.parse(table)]
+
+    def _rows_of(self, table: str) -> int:
+        return int(self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - a parsed name
 
     def swap(self, new: CollectionName) -> None:
         """Let another collection count, in one step, and drop the one that did; of two first ones the earlier counts."""

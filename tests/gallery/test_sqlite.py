@@ -230,3 +230,19 @@ def test_a_damaged_count_of_deletions_is_permanent_damage(gallery, file):
         other.execute("UPDATE gallery SET deletions = 'x'")
     with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
         gallery.database.count()
+
+
+@pytest.mark.parametrize("lost", ["DELETE FROM gallery", "UPDATE gallery SET live = NULL"])
+def test_people_whom_no_gallery_names_are_kept(gallery, file, lost):
+    gallery.enrol("ann", [photo(1)])
+    people = str(gallery.database.name())
+    gallery.database.close()
+    with sqlite3.connect(file) as other:
+        other.execute(lost)
+    again = SqliteDatabase(file)
+    with pytest.raises(GalleryDamagedError, match="people whom no gallery names; restore it from a backup"):
+        again.name()
+    with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
+        again.create(MARK)
+    with sqlite3.connect(file) as other:
+        assert other.execute(f"SELECT count(*) FROM {people}").fetchone() == (1,)  # noqa: S608 - ours
