@@ -29,7 +29,7 @@ def freeze_first_layers(net: Any, count: int) -> tuple[nn.Module, ...]:
         >>> import timm
         >>> net = timm.create_model("resnet10t", num_classes=0)
         >>> len(freeze_first_layers(net, 1)), net.layer1[0].conv1.weight.requires_grad
-        (5, True)
+        (6, True)
     """
     if not hasattr(net, "group_matcher"):
         raise ConfigError("frozen_layers: expected 0, since only the layers of timm's networks are known")
