@@ -11,8 +11,8 @@ from bonaface.calibrating.labelled_pairs import LabelledPairs
 from bonaface.errors import ConfigError, DataError
 from bonaface.metrics import FMRS
 from bonaface.verification.calibration import Calibration
-from bonaface.verification.embeddings import Embeddings, cosine
-from bonaface.verification.fitting import FALSE_ALARMS, calibrate, fit_own_fake
+from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.fitting import authenticity_threshold, calibrate, with_own_fake
 from bonaface.verification.scoring import similarity
 from bonaface.verification.threshold_fitting import fit_llr, impostor_count, thresholds_of_pairs, val_thresholds
 from bonaface.verification.thresholds import Validation
@@ -108,13 +108,9 @@ class EmbeddedPairs:
         if pairs.is_fake is not None and pairs.is_fake.any():
             return self._fitted(a, b)
         who = self._fitted(replace(a, authenticity=None), replace(b, authenticity=None))
-        kept = replace(known, same=who.same, mislabelled=who.mislabelled)
-        kept = _trusting(kept, self._genuine_log_odds())
-        own = pairs.kind == "own_fake"
-        if not own.any():
-            return kept
-        evidence = np.column_stack([cosine(a, b), kept.neither_fake(a.authenticity, b.authenticity)])  # (n, 2)
-        return replace(kept, own_fake=fit_own_fake(evidence[pairs.kind == "same"], evidence[own]))
+        lowest = authenticity_threshold(genuine, self._genuine_log_odds())
+        kept = replace(known, same=who.same, mislabelled=who.mislabelled, forged_below=lowest)
+        return with_own_fake(kept, a, b, pairs.kind, np.zeros(len(pairs), np.int64))
 
     def _fitted(self, a: Embeddings, b: Embeddings) -> Calibration:
         is_fake = self.pairs.is_fake
@@ -145,11 +141,3 @@ class EmbeddedPairs:
             first, second = pairs.person[:, impostor]
             thresholds = thresholds_of_pairs(scores[impostor], first, second, rng, rates)
         return Validation(thresholds, fit_llr(scores, pairs.kind == "same"), thresholds[0].impostor_pairs)
-
-
-def _trusting(calibration: Calibration, genuine: NDArray[np.float32]) -> Calibration:
-    """A calibration whose threshold of authenticity calls 1 % of some genuine photos deepfakes (BPCER), at most even odds."""
-    if calibration.genuine is None:
-        return calibration
-    lowest = float(np.quantile(calibration.genuine.log_odds(genuine), FALSE_ALARMS, method="inverted_cdf"))
-    return replace(calibration, forged_below=min(0.0, lowest))

@@ -11,7 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 from bonaface.verification.calibration import ODDS_RANGE, Calibration, Logistic, OwnFakeRatio
 from bonaface.verification.embeddings import Embeddings, cosine
 
-__all__ = ["DOUBT", "FALSE_ALARMS", "PRIOR", "TRUST", "calibrate", "fit_logistic", "fit_own_fake"]
+__all__ = [
+    "DOUBT",
+    "FALSE_ALARMS",
+    "PRIOR",
+    "TRUST",
+    "authenticity_threshold",
+    "calibrate",
+    "fit_logistic",
+    "fit_own_fake",
+    "with_own_fake",
+]
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +61,7 @@ def calibrate(
     Raises:
         ValueError: if there is no same pair, or no other pair to set against it.
     """
-    same, impostor, own = (kind == name for name in ("same", "impostor", "own_fake"))
+    same, impostor = kind == "same", kind == "impostor"
     source = np.zeros(len(kind), np.int64) if source is None else np.unique(source, return_inverse=True)[1]
     cosines = cosine(a, b)
     against = impostor if impostor.any() else ~same
@@ -67,11 +77,38 @@ def calibrate(
     genuine = Logistic(1.0, 0.0)
     if forged.any():
         genuine, _ = fit_logistic(odds[~forged], odds[forged], noise=False, weights=weights)
-    lowest = _quantile(genuine.log_odds(odds[~forged]), FALSE_ALARMS, weights[0])
-    calibration = Calibration(who, genuine, mislabelled, min(0.0, lowest), PRIOR, DOUBT)
-    if not own.any():
+    lowest = authenticity_threshold(genuine, odds[~forged], weights[0])
+    return with_own_fake(Calibration(who, genuine, mislabelled, lowest, PRIOR, DOUBT), a, b, kind, source)
+
+
+def authenticity_threshold(genuine: Logistic, log_odds: NDArray[Any], weights: Floats | None = None) -> float:
+    """Calibrated log-odds below which a photo is called a deepfake: 1 % of genuine ones are (BPCER), and none above even odds.
+
+    Args:
+        genuine: raw log-odds to calibrated ones.
+        log_odds: raw ones of genuine photos, shape ``(n,)``, n >= 1.
+        weights: of the photos, shape ``(n,)``; the same for all where they are left out.
+    """
+    each = np.ones(len(log_odds)) if weights is None else weights
+    return min(0.0, _quantile(genuine.log_odds(log_odds), FALSE_ALARMS, each))
+
+
+def with_own_fake(
+    calibration: Calibration, a: Embeddings, b: Embeddings, kind: NDArray[np.str_], source: NDArray[np.int64]
+) -> Calibration:
+    """A calibration with its evidence against deepfakes of the same person, fitted on those pairs; the same without any.
+
+    Args:
+        calibration: of a model that judges authenticity.
+        a: first photos of the pairs, ``n`` of them.
+        b: second photos.
+        kind: one of ``KINDS`` for each pair, shape ``(n,)``.
+        source: number of each pair's source, shape ``(n,)``; each weighs the same.
+    """
+    same, own = kind == "same", kind == "own_fake"
+    if not own.any() or a.authenticity is None or b.authenticity is None:
         return calibration
-    evidence = np.column_stack([cosines, calibration.neither_fake(a.authenticity, b.authenticity)])  # (n, 2)
+    evidence = np.column_stack([cosine(a, b), calibration.neither_fake(a.authenticity, b.authenticity)])  # (n, 2)
     weights = _by_source(source[same]), _by_source(source[own])
     return replace(calibration, own_fake=fit_own_fake(evidence[same], evidence[own], weights))
 
