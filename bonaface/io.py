@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written under a temporary name beside the target, then renamed over it."""
 
+import csv
 import errno
 import json
 import os
@@ -8,14 +9,14 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bonaface.errors import DataError
 
-__all__ = ["STDOUT", "atomic_write", "check_names", "check_new_file", "parse_json", "spreadsheet_text"]
+__all__ = ["STDOUT", "atomic_write", "check_names", "check_new_file", "parse_json", "private_table", "spreadsheet_text"]
 
 STDOUT = "-"
 """The path that means standard output."""
@@ -127,6 +128,20 @@ def _keep_owner_and_mode(file: Path, before: os.stat_result) -> None:
             file.chmod(stat.S_IMODE(before.st_mode) & ~0o070)
             return
     file.chmod(stat.S_IMODE(before.st_mode))
+
+
+@contextmanager
+def private_table(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """A CSV of what is nobody else's business, such as verdicts on faces, with its head written; see :func:`atomic_write`.
+
+    Args:
+        path: of the file.
+        columns: their names.
+    """
+    with atomic_write(path, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        yield writer
 
 
 def spreadsheet_text(text: str, mark: str = "'") -> str:

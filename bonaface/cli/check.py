@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from rich.progress import Progress
 
 from bonaface.cli.options import ProgressConsole, add_model, say_device
 from bonaface.errors import DataError
-from bonaface.io import atomic_write, spreadsheet_text
+from bonaface.io import private_table, spreadsheet_text
 
 if TYPE_CHECKING:
     from bonaface.inference.verifier import PhotoCheck, Verifier
@@ -50,18 +49,16 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Judges photos; returns 1 where some could not be judged."""
     options = _parser().parse_args(arguments)
-    from bonaface.data.layouts import images_below
+    from bonaface.data.layouts import listed_images
     from bonaface.inference.verifier import load
 
-    files = [file for each in options.photos for file in (images_below(each) if each.is_dir() else [each])]
-    if not files:
-        raise DataError(f"{options.photos[0]}: holds no images; expected photos in it or in the folders below")
+    files = listed_images(options.photos)
     verifier = load(options.model, options.device, options.detector)
     unjudged = 0
     console, progress_console = Console(), ProgressConsole()
     say_device(progress_console, verifier.embedder.network.runtime)
     with (
-        _table(options.out) as table,
+        nullcontext() if options.out is None else private_table(options.out, _COLUMNS) as table,
         Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress,
     ):
         for file in progress.track(files, description="checking"):
@@ -110,15 +107,3 @@ def _row(check: PhotoCheck) -> list[Any]:
     genuine = "" if check.genuine is None else f"{check.genuine:.4f}"
     name, problem = (spreadsheet_text(text, "./") for text in (check.name, check.problem or ""))
     return [name, len(check.faces), *measures, genuine, int(check.called_fake), problem]
-
-
-@contextmanager
-def _table(out: Path | None) -> Iterator[Any]:
-    """A CSV writer, or None without ``--out``."""
-    if out is None:
-        yield None
-        return
-    with atomic_write(out, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(_COLUMNS)
-        yield writer

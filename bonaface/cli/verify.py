@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 from collections import Counter
@@ -17,7 +16,7 @@ from rich.progress import Progress
 
 from bonaface.cli.options import ProgressConsole, add_model, say_device
 from bonaface.errors import ConfigError, DataError
-from bonaface.io import atomic_write, spreadsheet_text
+from bonaface.io import private_table, spreadsheet_text
 
 if TYPE_CHECKING:
     from bonaface.images.photo import Photo
@@ -110,12 +109,7 @@ def _many(options: argparse.Namespace) -> int:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         listed = ((pairs.root / a, pairs.root / b) for a, b in zip(pairs.path_0, pairs.path_1, strict=True))
         verdicts = verifier.verify_many(listed, options.fmr, progress)
-    with (
-        atomic_write(options.out, private=True) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow(_COLUMNS)
+    with private_table(options.out, _COLUMNS) as writer:
         for pair_id, a, b, verdict in zip(pairs.pair_id, pairs.path_0, pairs.path_1, verdicts, strict=True):
             names = (spreadsheet_text(a, "./"), spreadsheet_text(b, "./"))
             writer.writerow([spreadsheet_text(pair_id), *names, *_row(verdict)])

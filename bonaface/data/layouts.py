@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ __all__ = [
     "images_by_folder",
     "is_image",
     "is_pair",
+    "listed_images",
     "looks_like_pairs",
     "read_challenge",
     "read_plain",
@@ -79,6 +80,19 @@ def images_below(folder: Path) -> list[Path]:
     """
     found = sorted(file for file in folder.rglob("*") if is_image(file.name) and file.is_file())
     check_names(folder, map(str, found))
+    return found
+
+
+def listed_images(photos: Sequence[Path]) -> list[Path]:
+    """Files as they are listed, and of folders all images with those below.
+
+    Raises:
+        DataError: if there are none.
+    """
+    found = [file for each in photos for file in (images_below(each) if each.is_dir() else [each])]
+    if not found:
+        named = photos[0] if photos else "photos"
+        raise DataError(f"{named}: holds no images; expected photos in it or in the folders below")
     return found
 
 

@@ -10,6 +10,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bonaface.errors import GalleryError
+
 if TYPE_CHECKING:
     from bonaface.inference.embedder import Embedder
 
@@ -72,6 +74,21 @@ class CollectionName:
         if not gallery:
             return cls(VERSION, mark, secrets.token_hex(_ID_DIGITS // 2), "")
         return cls(VERSION, mark, gallery, secrets.token_hex(4))
+
+    def check_version(self, uri: str) -> CollectionName:
+        """The name itself.
+
+        Args:
+            uri: of its gallery, for the message.
+
+        Raises:
+            GalleryError: if it is of another version.
+        """
+        if self.version != VERSION:
+            raise GalleryError(
+                f"{uri}: is a gallery of version {self.version}, expected {VERSION}: use the bonaface that made it"
+            )
+        return self
 
     @classmethod
     def parse(cls, name: str) -> CollectionName | None:

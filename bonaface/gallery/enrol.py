@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 import os
@@ -20,12 +19,12 @@ from bonaface.data.people_list import PeopleList, read_people_list
 from bonaface.errors import DataError, ModelError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.database import refuse_uri, sqlite_file
-from bonaface.gallery.enrolment import EmbeddedPhoto, new_photo, refused_photos
+from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read, new_photo, refused_photos
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
-from bonaface.io import atomic_write, spreadsheet_text
+from bonaface.io import private_table, spreadsheet_text
 from bonaface.verification.calibration import Calibration
 
 __all__ = ["EnrolledPhoto", "enrol"]
@@ -165,10 +164,10 @@ class _Enrolment:
         asked = [(person, path) for person in people for path in self._people.photos[person]]
         known = {(person, each.photo) for person in people for each in there[person]}
         read = list(pool.map(lambda each: self._read(each[0], each[1], known), asked))
-        embedded = iter(self._embed([photo for _, photo in read if isinstance(photo, Photo)]))
+        embedded = embed_read(self._verifier, [photo for _, photo in read])
         looked: dict[str, list[tuple[str, bytes, EmbeddedPhoto | DataError | None]]] = defaultdict(list)
-        for (person, path), (data, photo) in zip(asked, read, strict=True):
-            looked[person].append((path, data, next(embedded) if isinstance(photo, Photo) else photo))
+        for (person, path), (data, _), photo in zip(asked, read, embedded, strict=True):
+            looked[person].append((path, data, photo))
         return [
             each
             for person in people
@@ -193,15 +192,6 @@ class _Enrolment:
             return b"", DataError(f"{path}: can't be read ({(error.strerror or str(error)).lower()})")
         except DataError as error:
             return b"", error
-
-    def _embed(self, photos: Sequence[Photo]) -> list[EmbeddedPhoto]:
-        good = [photo for photo in photos if photo.problem is None]
-        embeddings = self._verifier.embed_photos(good) if good else None
-        rows = iter(range(len(good)))
-        return [
-            EmbeddedPhoto(photo, embeddings.row(next(rows)) if embeddings and photo.problem is None else None)
-            for photo in photos
-        ]
 
     def _enrol_person(
         self,
@@ -277,9 +267,7 @@ def _with_two_people(people: PeopleList) -> Mapping[str, str]:
 
 
 def _write(report: Path, photos: Sequence[EnrolledPhoto]) -> None:
-    with atomic_write(report, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([field.name for field in fields(EnrolledPhoto)])
+    with private_table(report, [field.name for field in fields(EnrolledPhoto)]) as writer:
         for photo in photos:
             path, reason = (spreadsheet_text(text, "./") for text in (photo.path, photo.reason))
             writer.writerow([photo.person, path, photo.status, reason])

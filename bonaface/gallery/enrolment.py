@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,12 @@ from bonaface.images.quality import ENROLMENT, unfit
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["EmbeddedPhoto", "new_photo", "refusals", "refused_photos"]
+if TYPE_CHECKING:
+    from bonaface.inference.verifier import Verifier
+
+__all__ = ["EmbeddedPhoto", "embed_read", "new_photo", "refusals", "refused_photos"]
+
+Unread = TypeVar("Unread")
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,24 @@ class EmbeddedPhoto:
 
     photo: Photo
     embedding: Embeddings | None
+
+
+def embed_read(verifier: Verifier, read: Sequence[Photo | Unread]) -> list[EmbeddedPhoto | Unread]:
+    """Embed photos together, in their order; what is no photo, such as an error in the place of one, stays as it is.
+
+    Args:
+        verifier: the model that read them.
+        read: photos, and what came instead of others.
+    """
+    good = [each for each in read if isinstance(each, Photo) and each.problem is None]
+    embeddings = verifier.embed_photos(good) if good else None
+    rows = iter(range(len(good)))
+    return [
+        EmbeddedPhoto(each, embeddings.row(next(rows)) if embeddings is not None and each.problem is None else None)
+        if isinstance(each, Photo)
+        else each
+        for each in read
+    ]
 
 
 def refused_photos(

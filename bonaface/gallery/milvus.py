@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bonaface.errors import ConfigError, GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
-from bonaface.gallery.collection_name import PREFIX, VERSION, CollectionName, ModelMark
+from bonaface.gallery.collection_name import PREFIX, CollectionName, ModelMark
 from bonaface.gallery.lite_folder import prepare_folder
 from bonaface.gallery.people import Row
 
@@ -92,11 +92,7 @@ class MilvusDatabase:
         name = CollectionName.parse(live)
         if name is None:
             raise GalleryError(f"{self.uri}: holds {live}, which is no gallery of bonaface; name another --gallery")
-        if name.version != VERSION:
-            raise GalleryError(
-                f"{self.uri}: is a gallery of version {name.version}, expected {VERSION}: use the bonaface that made it"
-            )
-        return name
+        return name.check_version(self.uri)
 
     def _live(self) -> str | None:
         """The collection that counts, and away with all others: a process was killed while it wrote them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from bonaface.data.layouts import images_below
+from bonaface.data.layouts import listed_images
 from bonaface.errors import ConfigError, DataError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.database import refuse_absent, refuse_uri
+from bonaface.gallery.enrolment import embed_read
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import Hit
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
-from bonaface.io import atomic_write, spreadsheet_text
+from bonaface.io import private_table, spreadsheet_text
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["SearchHit", "judge_hits", "search"]
+__all__ = ["SearchHit", "best_first", "judge_hits", "search"]
 
 PathLike = str | os.PathLike[str]
 
@@ -105,7 +105,8 @@ def search(
         raise ConfigError(f"--k {k}: expected 1 to {_MOST}")
     refuse_uri(gallery)
     refuse_absent(gallery)
-    files = _files([photos] if isinstance(photos, str | os.PathLike) else photos)
+    named = [photos] if isinstance(photos, str | os.PathLike) else photos
+    files = listed_images([Path(each) for each in named])
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     threshold = verifier.threshold(fmr)
     opened = Gallery(gallery, ModelMark.of(verifier.embedder), token=os.environ.get("MILVUS_TOKEN", ""))
@@ -149,16 +150,13 @@ def judge_hits(verifier: Verifier, photo: Embeddings, hits: Sequence[Hit], fmr: 
     return verifier.compare(Embeddings.joined([query] * len(rows)), Embeddings.joined(rows), fmr)
 
 
+def best_first(hits: Sequence[Hit], verdicts: Sequence[Verdict]) -> list[tuple[Hit, Verdict]]:
+    """People found with the verdicts on them, by falling similarity."""
+    return sorted(zip(hits, verdicts, strict=True), key=lambda pair: -pair[1].similarity)
+
+
 def _row(authenticity: float | None) -> NDArray[np.float32] | None:
     return None if authenticity is None else np.array([authenticity], np.float32)
-
-
-def _files(photos: Sequence[PathLike]) -> list[Path]:
-    found = [file for each in map(Path, photos) for file in (images_below(each) if each.is_dir() else [each])]
-    if not found:
-        named = photos[0] if photos else "photos"
-        raise DataError(f"{named}: holds no images; expected photos in it or in the folders below")
-    return found
 
 
 def _embedded(verifier: Verifier, files: Sequence[Path]) -> Iterator[tuple[Path, Embeddings | str]]:
@@ -167,22 +165,20 @@ def _embedded(verifier: Verifier, files: Sequence[Path]) -> Iterator[tuple[Path,
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
             read = list(pool.map(lambda file: _read(verifier, file), chunk))
-            good = [each for each in read if isinstance(each, Photo)]
-            embeddings = verifier.embed_photos(good) if good else None
-            rows = iter(range(len(good)))
-            for file, each in zip(chunk, read, strict=True):
-                if isinstance(each, str):
-                    yield file, each
-                elif embeddings is not None:
-                    yield file, embeddings.row(next(rows))
+            for file, each in zip(chunk, embed_read(verifier, read), strict=True):
+                if isinstance(each, DataError):
+                    yield file, str(each)
+                elif each.embedding is None:
+                    yield file, str(each.photo.problem)
+                else:
+                    yield file, each.embedding
 
 
-def _read(verifier: Verifier, file: Path) -> Photo | str:
+def _read(verifier: Verifier, file: Path) -> Photo | DataError:
     try:
-        photo = verifier.read(file)
+        return verifier.read(file)
     except DataError as error:
-        return str(error)
-    return photo if photo.problem is None else photo.problem
+        return error
 
 
 def _hits(
@@ -190,7 +186,6 @@ def _hits(
 ) -> list[SearchHit]:
     found = gallery.search(embedding.identity[0], k)
     verdicts = judge_hits(verifier, embedding, found, fmr)
-    best_first = sorted(zip(found, verdicts, strict=True), key=lambda pair: -pair[1].similarity)
     return [
         SearchHit(
             str(file),
@@ -204,14 +199,12 @@ def _hits(
             verdict.fmr,
             verdict.reason,
         )
-        for rank, (hit, verdict) in enumerate(best_first, 1)
+        for rank, (hit, verdict) in enumerate(best_first(found, verdicts), 1)
     ]
 
 
 def _write(out: Path, hits: Sequence[SearchHit]) -> None:
-    with atomic_write(out, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([field.name for field in fields(SearchHit)])
+    with private_table(out, [field.name for field in fields(SearchHit)]) as writer:
         for hit in hits:
             texts = (spreadsheet_text(hit.path, "./"), spreadsheet_text(hit.reason, "./"))
             cells = astuple(replace(hit, path=texts[0], reason=texts[1]))

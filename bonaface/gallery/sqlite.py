@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
-from bonaface.gallery.collection_name import VERSION, CollectionName, ModelMark
+from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.people import Row
 from bonaface.gallery.vectors import Vectors
 from bonaface.io import parse_json
@@ -100,11 +100,7 @@ class SqliteDatabase:
         name = CollectionName.parse(live)
         if name is None:
             raise GalleryDamagedError(f"{self.uri}: names no collection; restore it from a backup")
-        if name.version != VERSION:
-            raise GalleryError(
-                f"{self.uri}: is a gallery of version {name.version}, expected {VERSION}: use the bonaface that made it"
-            )
-        return name
+        return name.check_version(self.uri)
 
     def create(self, mark: ModelMark) -> CollectionName:
         """A new, empty collection that does not count yet, in the place of those that never came to count."""

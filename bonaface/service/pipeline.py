@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bonaface.errors import ConfigError, DataError
-from bonaface.gallery.enrolment import EmbeddedPhoto
+from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import Enrolled, stacked
 from bonaface.images.photo import Photo
@@ -107,17 +107,7 @@ class Pipeline:
     def _embed_batch(self, uploads: list[Upload]) -> list[EmbeddedPhoto | DataError]:
         """One batch: photos are read by several threads and embedded together."""
         read = list(self._readers.map(self._read, uploads))
-        good = [each for each in read if isinstance(each, Photo) and each.problem is None]
-        embeddings = self.verifier.embed_photos(good) if good else None
-        rows = iter(range(len(good)))
-        return [
-            each
-            if isinstance(each, DataError)
-            else EmbeddedPhoto(
-                each, embeddings.row(next(rows)) if embeddings is not None and each.problem is None else None
-            )
-            for each in read
-        ]
+        return embed_read(self.verifier, read)
 
     def _read(self, upload: Upload) -> Photo | DataError:
         try:

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import EmbeddedPhoto
 from bonaface.gallery.people import Hit, plain
+from bonaface.gallery.search import best_first
 from bonaface.inference.verifier import Verifier
 from bonaface.verification.decision import Verdict
 
@@ -47,6 +48,10 @@ __all__ = [
 
 Decision = Literal["same person", "different people", "not genuine", "cannot tell"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FalseMatches = Annotated[
+    float,
+    Field(description="how many enrolled photos a stranger is expected to match: fmr times their number"),
+]
 
 _BOX: JsonDict = {
     "box": [42.1, 30.5, 71.9, 95.0],
@@ -230,9 +235,7 @@ class SearchResponse(_Response):
     candidates: list[CandidateResponse]
     threshold: float
     fmr: float
-    false_matches: float = Field(
-        description="how many enrolled photos a stranger is expected to match: fmr times their number"
-    )
+    false_matches: FalseMatches
     image: ImageResponse
     model: str
 
@@ -251,9 +254,7 @@ class SearchesResponse(_Response):
     results: list[FoundResponse]
     threshold: float
     fmr: float
-    false_matches: float = Field(
-        description="how many enrolled photos a stranger is expected to match: fmr times their number"
-    )
+    false_matches: FalseMatches
     model: str
 
 
@@ -346,7 +347,6 @@ def image_response(look: EmbeddedPhoto) -> ImageResponse:
 
 def candidate_responses(hits: Sequence[Hit], verdicts: Sequence[Verdict]) -> list[CandidateResponse]:
     """People found and the verdicts on them, best first."""
-    best_first = sorted(zip(hits, verdicts, strict=True), key=lambda pair: -pair[1].similarity)
     return [
         CandidateResponse(
             person=hit.person,
@@ -356,7 +356,7 @@ def candidate_responses(hits: Sequence[Hit], verdicts: Sequence[Verdict]) -> lis
             similarity=verdict.similarity,
             probability=verdict.probability,
         )
-        for hit, verdict in best_first
+        for hit, verdict in best_first(hits, verdicts)
     ]
 
 

@@ -173,8 +173,7 @@ def test_another_model_is_refused_with_the_command_that_helps(gallery, uri):
 
 def test_a_gallery_of_another_version_is_refused(gallery, uri, monkeypatch):
     gallery.close()
-    for module in ("milvus", "sqlite"):
-        monkeypatch.setattr(f"bonaface.gallery.{module}.VERSION", 2)
+    monkeypatch.setattr("bonaface.gallery.collection_name.VERSION", 2)
     with pytest.raises(DataError, match="gallery of version 1, expected 2"):
         Gallery(uri, MARK)
 
