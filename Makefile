@@ -30,12 +30,13 @@ demo: $(STAMP)
 	$(BIN)/bonaface submit --model demo/runs/demo --pairs demo/test --out demo/submission.csv
 	@echo "run: demo/runs/demo   figures: demo/evaluation/metrics.json   submission: demo/submission.csv"
 
+# One process a core, with one thread each.
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	test ! -x $(BIN)/hadolint || $(BIN)/hadolint docker/Dockerfile docker/Dockerfile.gpu
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
 
 # The site has an environment of its own, without torch: the references are written from parsers and docstrings.
 DOCS_VENV := .venv-docs

@@ -7,10 +7,12 @@ imported where it is needed: the command line turns the ImportError of a package
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
+from typing import Any
 
 from bonaface.errors import MissingExtraError
 
-__all__ = ["EXTRAS", "missing_extra", "require"]
+__all__ = ["EXTRAS", "missing_extra", "openvino_core", "require"]
 
 _EVALUATE = ("jinja2", "pandas", "yaml", "sklearn", "scipy")
 _PARQUET = (*_EVALUATE, "pyarrow")
@@ -119,3 +121,19 @@ def _sentence(missing: list[str], extra: str, what: str = "", instead: str = "")
     verb = "is" if len(names) == 1 else "are"
     said = f"needs {shown}, which {verb} not installed: pip install 'bonaface[{extra}]'"
     return (f"{what}: " if what else "") + said + (f", or {instead}" if instead else "")
+
+
+@cache
+def openvino_core() -> Any:
+    """The one ``openvino.Core`` of this process, which is never closed.
+
+    Each Core puts an alternate signal stack of its own under the thread that compiles with it and frees it when it is closed. Of
+    two that are closed in the order of their making the first one's freed stack is put back: the next signal, be it Ctrl-C or
+    a worker's end, then crashes the process or writes into memory that something else has by now.
+
+    Raises:
+        ImportError: if OpenVINO is not installed; see :func:`require`.
+    """
+    import openvino
+
+    return openvino.Core()

@@ -15,7 +15,7 @@ from bonaface.exporting.calibration_faces import Faces
 from bonaface.exporting.parity import Parity, compare, refusal
 from bonaface.exporting.quantization import half_weights, int8_onnx, int8_openvino
 from bonaface.exporting.simplification import simplified
-from bonaface.extras import require
+from bonaface.extras import openvino_core, require
 from bonaface.inference.backends.base import Network, digest_of
 from bonaface.inference.backends.onnx import ExportedNetwork, OnnxNetwork
 from bonaface.inference.backends.openvino import OpenVinoNetwork
@@ -208,11 +208,9 @@ def _onnx(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OnnxFile:
 
 
 def _openvino(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OpenVinoFiles:
-    import openvino
-
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "graph.onnx"
         onnx.save(graph, file)
-        model = openvino.Core().read_model(file)
+        model = openvino_core().read_model(file)
         model = int8_openvino(model, fitted.feeds()) if form == "openvino-int8" else model
         return _OpenVinoFiles(model, "bf16" if form == "openvino-bf16" else "f32")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bonaface.data.download import pip_download
 from bonaface.errors import ModelError
-from bonaface.extras import require
+from bonaface.extras import openvino_core, require
 from bonaface.images.alignment import shrink
 from bonaface.io import atomic_write
 
@@ -92,9 +92,7 @@ class FaceGenerator:
 
     def __init__(self, folder: Path, seed: int = 0) -> None:
         require("synthetic", "openvino", what="people who do not exist")
-        import openvino
-
-        core = openvino.Core()
+        core = openvino_core()
         try:
             self._mapping_model = core.read_model(folder / f"{_MAPPING}.xml")
             synthesis = core.read_model(folder / f"{_SYNTHESIS}.xml")

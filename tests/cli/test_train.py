@@ -90,7 +90,8 @@ def test_the_config_alone_repeats_the_run(say, run_folder, tmp_path):
     pd.testing.assert_frame_equal(first.drop(columns="images_per_second"), again.drop(columns="images_per_second"))
 
 
-def test_the_help_fits_three_screens(say):
+def test_the_help_fits_three_screens(say, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     said = say("train", "--help")
     assert said.code == 0
     lines = said.out.splitlines()

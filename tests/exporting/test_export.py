@@ -1,6 +1,8 @@
 """Exported files say what the original says, in every format; what doesn't is not written."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -194,3 +196,18 @@ def test_openvino_computes_an_onnx_file(tiny_exported, faces):
     assert ours.fingerprint == openvino.fingerprint
     images = faces[0].images
     np.testing.assert_allclose(openvino.network(images).identity, ours.network(images).identity, atol=1e-5)
+
+
+def test_signals_reach_a_process_whose_openvino_models_are_gone(tiny_embedder, faces, tmp_path):
+    """Two of OpenVINO's cores, closed in the order of their making, leave a freed stack to the signals that follow."""
+    pytest.importorskip("openvino")
+    file = tmp_path / "model.xml"
+    convert(tiny_embedder, "openvino", file, *faces, "")
+    code = (
+        "import gc, os, signal; from bonaface.inference.embedder import load_embedder\n"
+        f"models = [load_embedder({str(file)!r}) for _ in range(2)]\n"
+        "del models[0]; gc.collect(); models.clear(); gc.collect()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard')); os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (made.returncode, made.stdout) == (0, "heard\n"), made.stderr

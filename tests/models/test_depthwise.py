@@ -47,13 +47,17 @@ def trained(case: dict, own: list[torch.Tensor]) -> list[torch.Tensor]:
 @settings(max_examples=150, deadline=None)
 @given(convolutions())
 def test_values_and_gradients_are_torchs(case):
-    """Beside float64 on the same numbers: bfloat16 rounds by 1 in 256, of what is summed as well as of the sum."""
+    """Beside float64 on the same numbers: bfloat16 rounds by 1 in 256, of what is summed as well as of the sum.
+
+    Where padding is as wide as the kernel the convolution is torch's, whose own error may be larger.
+    """
     with FastDepthwise():
         got = trained(case, tensors(case))
-    expected = trained(case, tensors(case, torch.float64))
-    for ours, exact in zip(got, expected, strict=True):
+    torchs, expected = trained(case, tensors(case)), trained(case, tensors(case, torch.float64))
+    for ours, theirs, exact in zip(got, torchs, expected, strict=True):
         assert ours.dtype is torch.bfloat16
-        torch.testing.assert_close(ours.double(), exact, rtol=2**-7, atol=2**-7 * float(exact.detach().abs().max()))
+        rounding = 2**-7 * (exact.abs().max() + exact.abs())
+        assert ((ours.double() - exact).abs() <= torch.maximum(rounding, (theirs.double() - exact).abs())).all()
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bonaface.errors import ModelError
-from bonaface.extras import require
+from bonaface.extras import openvino_core, require
 from bonaface.inference.backends.base import Images, content_of, digest_of, usable_cores
 from bonaface.inference.backends.onnx import ExportedNetwork
 from bonaface.inference.metadata import KEYS, MARK, PRECISION, WEIGHTS, Description, input_of
@@ -89,7 +89,7 @@ def _openvino_model(file: Path) -> tuple[Any, Any]:
     require("export", "openvino", what=str(file))
     import openvino
 
-    core = openvino.Core()
+    core = openvino_core()
     try:
         return core, core.read_model(file)
     except RuntimeError as error:
