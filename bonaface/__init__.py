@@ -11,11 +11,12 @@ takes milliseconds.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from bonaface.errors import BonafaceError, ConfigError, DataError, MissingExtraError, ModelError
 from bonaface.extras import missing_extra
 from bonaface.telemetry import switch_off_telemetry
+
+TYPE_CHECKING = False  # as type checkers read it; typing itself takes longer to import than all of this
 
 if TYPE_CHECKING:
     from bonaface.calibrating.calibrate import calibrate

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
-from typing import Any
 
 from bonaface.errors import MissingExtraError
+
+TYPE_CHECKING = False  # as in the package's door
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["EXTRAS", "missing_extra", "openvino_core", "require"]
 
