@@ -15,6 +15,7 @@ from importlib import import_module
 from bonaface.errors import BonafaceError, ConfigError, DataError, MissingExtraError, ModelError
 from bonaface.extras import missing_extra
 from bonaface.telemetry import switch_off_telemetry
+from bonaface.version import __version__
 
 TYPE_CHECKING = False  # as type checkers read it; typing itself takes longer to import than all of this
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from bonaface.training.train import train
     from bonaface.verification.decision import Verdict
     from bonaface.verification.embeddings import Embeddings
-
-__version__ = "0.2.0"
 
 __all__ = [
     "BonafaceError",

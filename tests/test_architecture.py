@@ -1,6 +1,7 @@
 """Imports point up: a package imports itself, the root's leaves and packages above it, and nothing below."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "bonaface"
 DOOR = "__init__"
 """The package's face, which names what lies in the rooms and imports it on first use."""
-LEAVES = {"errors", "extras", "telemetry", "io", "storage", "config", "config_io"}
+LEAVES = {"errors", "extras", "telemetry", "version", "io", "storage", "config", "config_io"}
 """Of the root. Among themselves they import one another; ``test_leaves_import_leaves_alone`` says so."""
 ORDER = [
     "assets",
@@ -39,18 +40,21 @@ ORDER = [
 NETWORKS = {"torch", "lightning", "timm"}
 
 
-def imported(file: Path) -> set[str]:
-    """Modules of bonaface that a file imports anywhere in it, in functions too: their first name below the root."""
+def imported_names(file: Path) -> set[str]:
+    """Modules and names of bonaface that a file imports anywhere in it, in functions too, dotted."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno}: expected an absolute import"
-            module = node.module or ""
-            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "bonaface" else {module}
-    parts = [name.split(".") for name in names if name.split(".")[0] == "bonaface"]
-    return {part[1] for part in parts if len(part) > 1} - {"__version__"}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.startswith("bonaface.")}
+
+
+def imported(file: Path) -> set[str]:
+    """What a file imports of bonaface: the first name below the root."""
+    return {name.split(".")[1] for name in imported_names(file)}
 
 
 def package_of(file: Path) -> str:
@@ -73,6 +77,16 @@ def test_imports_point_up(file):
     allowed = LEAVES if own in LEAVES else LEAVES | set(ORDER[: ORDER.index(own) + 1])
     below = imported(file) - allowed
     assert not below, f"{file.relative_to(ROOT)} imports {', '.join(sorted(below))}, which stand below it"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    files = {".".join(file.relative_to(ROOT.parent).with_suffix("").parts): file for file in FILES if file.stem != DOOR}
+    graph = {
+        module: {part for name in imported_names(file) for part in (name, name.rpartition(".")[0]) if part in files}
+        for module, file in files.items()
+    }
+    assert sum(map(len, graph.values())) > len(files)
+    TopologicalSorter(graph).prepare()  # a CycleError names the files
 
 
 @pytest.mark.parametrize("package", ["metrics", "verification", "images"])

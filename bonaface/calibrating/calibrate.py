@@ -20,7 +20,8 @@ from bonaface.exporting.calibration_faces import calibration_faces
 from bonaface.exporting.conversion import check_request, convert, recalibrate
 from bonaface.exporting.model_card import card_of
 from bonaface.extras import require
-from bonaface.inference.backends.onnx import ExportedNetwork, OnnxNetwork
+from bonaface.inference.backends.exported import ExportedNetwork
+from bonaface.inference.backends.onnx import OnnxNetwork
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.io import check_new_file
 from bonaface.metrics import FMRS

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from bonaface import __version__
 from bonaface.errors import BonafaceError, UnalignedWarning
 from bonaface.extras import EXTRAS, missing_extra, require
+from bonaface.version import __version__
 
 __all__ = ["COMMANDS", "main"]
 

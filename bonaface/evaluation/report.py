@@ -16,7 +16,6 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from bonaface import __version__
 from bonaface.charts.curves import (
     KIND_NAMES,
     Curve,
@@ -44,6 +43,7 @@ from bonaface.evaluation.wording import (
 from bonaface.images.thumbnails import thumbnail
 from bonaface.io import atomic_write
 from bonaface.metrics.scores import NEGATIVES
+from bonaface.version import __version__
 
 __all__ = ["ReportInput", "versions", "worst_rows", "write_report"]
 

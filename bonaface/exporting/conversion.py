@@ -9,7 +9,6 @@ from typing import Any
 
 import onnx
 
-from bonaface import __version__
 from bonaface.errors import ConfigError, ModelError
 from bonaface.exporting.calibration_faces import Faces
 from bonaface.exporting.parity import Parity, compare, refusal
@@ -17,12 +16,14 @@ from bonaface.exporting.quantization import half_weights, int8_onnx, int8_openvi
 from bonaface.exporting.simplification import simplified
 from bonaface.extras import openvino_core, require
 from bonaface.inference.backends.base import Network, digest_of
-from bonaface.inference.backends.onnx import ExportedNetwork, OnnxNetwork
+from bonaface.inference.backends.exported import ExportedNetwork
+from bonaface.inference.backends.onnx import OnnxNetwork
 from bonaface.inference.backends.openvino import OpenVinoNetwork
 from bonaface.inference.backends.torch import as_torch
 from bonaface.inference.embedder import Embedder
 from bonaface.inference.metadata import MARK, PRECISION, WEIGHTS, Description
 from bonaface.io import atomic_write
+from bonaface.version import __version__
 
 __all__ = ["FORMATS", "check_request", "convert", "recalibrate"]
 

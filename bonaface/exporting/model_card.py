@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bonaface.errors import DataError, ModelError
-from bonaface.inference.backends.onnx import ExportedNetwork
+from bonaface.inference.backends.exported import ExportedNetwork
 from bonaface.inference.embedder import Embedder
 from bonaface.io import parse_json
 

@@ -20,7 +20,8 @@ from bonaface.extras import require
 from bonaface.images.decoding import decode_bytes
 from bonaface.images.preprocessing import Preprocessor, test_images
 from bonaface.inference.backends.base import Network
-from bonaface.inference.backends.onnx import ExportedNetwork, OnnxFaceNetwork, OnnxNetwork
+from bonaface.inference.backends.exported import ExportedNetwork
+from bonaface.inference.backends.onnx import OnnxFaceNetwork, OnnxNetwork
 from bonaface.models.device import refuse_unknown
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings

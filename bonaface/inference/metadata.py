@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bonaface import __version__
 from bonaface.errors import ModelError
 from bonaface.images.crops import InputSpec, kinds_of
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.thresholds import Validation
+from bonaface.version import __version__
 
 __all__ = ["KEYS", "MARK", "PRECISION", "WEIGHTS", "Description", "input_of"]
 

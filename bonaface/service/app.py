@@ -13,7 +13,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.cors import CORSMiddleware
 
-from bonaface import __version__
 from bonaface.gallery.gallery import Gallery
 from bonaface.inference.verifier import Verifier
 from bonaface.service.audit import AuditLog
@@ -28,6 +27,7 @@ from bonaface.service.routes import verify as verifying
 from bonaface.service.schemas import HistogramResponse, ProblemResponse
 from bonaface.service.settings import ServiceSettings
 from bonaface.service.state import Service
+from bonaface.version import __version__
 
 __all__ = ["create_app"]
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
-from bonaface import __version__
+from bonaface.version import __version__
 
 __all__ = ["installed_packages", "machine", "source_commit"]
 

@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface import __version__
 from bonaface.config import TrainConfig
 from bonaface.config_io import settings_by_name
 from bonaface.losses import build_loss
@@ -30,6 +29,7 @@ from bonaface.training.run import RunFolder, check_file_names
 from bonaface.training.sources import clean, read_sources
 from bonaface.training.trainer import Compute, fit
 from bonaface.verification.calibration_file import write_calibration
+from bonaface.version import __version__
 
 __all__ = ["train"]
 

@@ -15,10 +15,12 @@ from bonaface.errors import ModelError
 from bonaface.images.crops import InputSpec
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["Images", "Network", "content_of", "digest_of", "in_parts", "usable_cores"]
+__all__ = ["CPU_BATCH", "Images", "Network", "content_of", "digest_of", "in_parts", "usable_cores"]
 
 Images = Mapping[str, NDArray[np.uint8]]
 """By branch, RGB, shape ``(n, h, w, 3)``: what the branch's view shows of each photo."""
+CPU_BATCH = 8
+"""Photos that a model in ONNX or OpenVINO is given at once on a processor: more are no faster, and take memory."""
 
 
 class Network(Protocol):

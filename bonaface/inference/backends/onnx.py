@@ -13,58 +13,17 @@ from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError, ModelError
 from bonaface.images.crops import InputSpec
-from bonaface.inference.backends.base import Images, content_of, digest_of, in_parts, usable_cores
+from bonaface.inference.backends.base import CPU_BATCH, Images, content_of, digest_of, in_parts, usable_cores
+from bonaface.inference.backends.exported import ExportedNetwork
 from bonaface.inference.metadata import MARK, Description, input_of
 from bonaface.models.device import available_providers, runs_openvino
 from bonaface.models.input_format import input_format
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["ExportedNetwork", "OnnxFaceNetwork", "OnnxNetwork"]
+__all__ = ["OnnxFaceNetwork", "OnnxNetwork"]
 
 _LOCATION = rb"\x0a\x08location\x12(.)"
 """A StringStringEntryProto of the key ``location``, up to its value's length."""
-_BATCH = 8
-"""Photos that a model is given at once on a processor: more are no faster, and their activations take memory."""
-_LARGE_BATCH = 64
-"""The same on an accelerator."""
-
-
-class ExportedNetwork:
-    """Parts that both kinds of exported models share.
-
-    Args:
-        file: where it was read from.
-        description: of the file.
-        fingerprint: of the file's content, or of the model that it is with another calibration.
-        infer: arrays by input to arrays by output.
-        runtime: what computes, and on what.
-    """
-
-    def __init__(
-        self,
-        file: Path,
-        description: Description,
-        fingerprint: str,
-        infer: Callable[[Images], Mapping[str, Any]],
-        runtime: str,
-    ) -> None:
-        self.file = file
-        self.runtime = runtime
-        self.description = description
-        self.name = description.name
-        self.views = description.views
-        self.fingerprint = fingerprint
-        self.dim = description.dim
-        self._infer = infer
-
-    def __call__(self, images: Images) -> Embeddings:
-        """See :class:`Network`."""
-        most = _BATCH if self.runtime.endswith("CPU") else _LARGE_BATCH
-        return in_parts(self._some, {name: images[name] for name in self.views}, most)
-
-    def _some(self, images: Images) -> Embeddings:
-        said = self._infer({input_of(name): np.ascontiguousarray(stack) for name, stack in images.items()})
-        return Embeddings(said["identity"], said.get("authenticity"))
 
 
 class OnnxNetwork(ExportedNetwork):
@@ -191,7 +150,7 @@ class OnnxFaceNetwork:
         if not good or any(isinstance(n, int) and n != m for n, m in zip(shapes[0][1:], (3, side, side), strict=True)):
             told = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
             raise ModelError(f"{self.file}: expected one input of float numbers (n, 3, {side}, {side}), got {told}")
-        return inputs[0], shapes[0][0] if isinstance(shapes[0][0], int) else _BATCH
+        return inputs[0], shapes[0][0] if isinstance(shapes[0][0], int) else CPU_BATCH
 
     def _probed(self) -> int:
         """The length of a vector, as one image of zeros gives it."""

@@ -10,7 +10,7 @@ from typing import Any
 from bonaface.errors import ModelError
 from bonaface.extras import openvino_core, require
 from bonaface.inference.backends.base import Images, content_of, digest_of, usable_cores
-from bonaface.inference.backends.onnx import ExportedNetwork
+from bonaface.inference.backends.exported import ExportedNetwork
 from bonaface.inference.metadata import KEYS, MARK, PRECISION, WEIGHTS, Description, input_of
 
 __all__ = ["OpenVinoNetwork", "openvino_inference"]

@@ -7,10 +7,10 @@ from importlib import resources
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from bonaface import __version__
 from bonaface.service.errors import documented
 from bonaface.service.schemas import HealthResponse, ModelResponse, ReadyResponse, ThresholdResponse
 from bonaface.service.state import service_of
+from bonaface.version import __version__
 
 __all__ = ["WEB", "router"]
 

@@ -1,0 +1,55 @@
+"""What exported models of every format share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bonaface.inference.backends.base import CPU_BATCH, Images, in_parts
+from bonaface.inference.metadata import Description, input_of
+from bonaface.verification.embeddings import Embeddings
+
+__all__ = ["ExportedNetwork"]
+
+_ACCELERATOR_BATCH = 64
+
+
+class ExportedNetwork:
+    """Parts that both kinds of exported models share.
+
+    Args:
+        file: where it was read from.
+        description: of the file.
+        fingerprint: of the file's content, or of the model that it is with another calibration.
+        infer: arrays by input to arrays by output.
+        runtime: what computes, and on what.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        description: Description,
+        fingerprint: str,
+        infer: Callable[[Images], Mapping[str, Any]],
+        runtime: str,
+    ) -> None:
+        self.file = file
+        self.runtime = runtime
+        self.description = description
+        self.name = description.name
+        self.views = description.views
+        self.fingerprint = fingerprint
+        self.dim = description.dim
+        self._infer = infer
+
+    def __call__(self, images: Images) -> Embeddings:
+        """See :class:`Network`."""
+        most = CPU_BATCH if self.runtime.endswith("CPU") else _ACCELERATOR_BATCH
+        return in_parts(self._some, {name: images[name] for name in self.views}, most)
+
+    def _some(self, images: Images) -> Embeddings:
+        said = self._infer({input_of(name): np.ascontiguousarray(stack) for name, stack in images.items()})
+        return Embeddings(said["identity"], said.get("authenticity"))
