@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model
+from bonaface.cli.options import ProgressConsole, add_model, say_device
 from bonaface.gallery.database import URIS
 
 __all__ = ["main"]
@@ -43,8 +43,11 @@ def main(arguments: Sequence[str]) -> int:
     """Enrols people; returns 1 where some photos were refused."""
     options = _parser().parse_args(arguments)
     from bonaface.gallery.enrol import REFUSED, enrol
+    from bonaface.inference.verifier import load
 
     console = ProgressConsole()
+    verifier = load(options.model, options.device, options.detector)
+    say_device(console, verifier.embedder.network.runtime)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         done = enrol(
             options.source,
@@ -52,9 +55,7 @@ def main(arguments: Sequence[str]) -> int:
             strict=options.strict,
             report=options.report,
             keep_photos=options.keep_photos,
-            model=options.model,
-            detector=options.detector,
-            device=options.device,
+            model=verifier,
             progress=progress,
         )
     refused = [each for each in done if each.status == REFUSED]

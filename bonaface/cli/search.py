@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model
+from bonaface.cli.options import ProgressConsole, add_model, say_device
 from bonaface.gallery.database import URIS
 
 __all__ = ["main"]
@@ -49,8 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     """Searches by photos; returns 1 where some could not be judged."""
     options = _parser().parse_args(arguments)
     from bonaface.gallery.search import search
+    from bonaface.inference.verifier import load
 
     progress_console = ProgressConsole()
+    verifier = load(options.model, options.device, options.detector)
+    say_device(progress_console, verifier.embedder.network.runtime)
     with Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress:
         hits = search(
             options.photos,
@@ -58,9 +61,7 @@ def main(arguments: Sequence[str]) -> int:
             k=options.k,
             fmr=options.fmr,
             out=options.out,
-            model=options.model,
-            detector=options.detector,
-            device=options.device,
+            model=verifier,
             progress=progress,
         )
     unjudged = sum(hit.rank == 0 for hit in hits)

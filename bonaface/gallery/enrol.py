@@ -212,7 +212,7 @@ class _Enrolment:
         ]
         if taken:
             self._gallery.enrol(person, taken)
-        said = {new[place][0]: (REFUSED, why) for place, why in refused.items()}
+        said = {new[place][0]: (REFUSED, why.removeprefix(f"{new[place][0]}: ")) for place, why in refused.items()}
         said |= {new[place][0]: (ENROLLED, alike) for place in good}
         return [EnrolledPhoto(person, path, *said.get(path, (BEFORE, ""))) for path, *_ in photos]
 

@@ -68,7 +68,7 @@ def test_good_photos_are_enrolled_and_the_others_named(staff, uri, verifier, tmp
     assert what["ann", "ann/0.png"] == ("enrolled", "")
     assert what["ann", "ann/2.png"] == ("refused", "looks forged: genuine photos of a person's face are expected")
     assert what["bob", "bob/2.png"] == ("refused", "is unlike 2 of the 2 other photos")
-    assert what["bob", "bob/3.png"][1].startswith("bob/3.png: is a web page")
+    assert what["bob", "bob/3.png"][1].startswith("is a web page")
     assert count(uri, verifier) == {"ann": 2, "bob": 2, "cyd": 1}
     with (tmp_path / "report.csv").open(newline="") as file:
         rows = [EnrolledPhoto(**row) for row in csv.DictReader(file)]
