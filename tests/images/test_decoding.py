@@ -211,7 +211,9 @@ def test_damage_gives_pixels_or_a_sentence(kind: str, data: st.DataObject) -> No
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/lfw-deepfakes, real photos, isn't there")
 def test_real_photos_equal_pil() -> None:
-    for path in sorted((SHARED / "train" / "images").glob("0000000*/*.jpg")):
+    photos = sorted((SHARED / "train" / "images").glob("0000000*/*.jpg"))
+    assert photos
+    for path in photos:
         np.testing.assert_array_equal(decode(path), np.asarray(Image.open(path).convert("RGB")))
 
 
