@@ -16,7 +16,16 @@ from typing import Any
 
 from bonaface.errors import DataError
 
-__all__ = ["STDOUT", "atomic_write", "check_names", "check_new_file", "parse_json", "private_table", "spreadsheet_text"]
+__all__ = [
+    "STDOUT",
+    "atomic_write",
+    "check_names",
+    "check_new_file",
+    "parse_json",
+    "private_table",
+    "refuse_other_file",
+    "spreadsheet_text",
+]
 
 STDOUT = "-"
 """The path that means standard output."""
@@ -137,11 +146,32 @@ def private_table(path: Path, columns: Sequence[str]) -> Iterator[Any]:
     Args:
         path: of the file.
         columns: their names.
+
+    Raises:
+        DataError: if it can't be written, or there is a file that is no such table.
     """
-    with atomic_write(path, private=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    refuse_other_file(path, columns)
+    with (
+        atomic_write(path, private=True) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,  # names of any bytes
+    ):
         writer = csv.writer(stream)
         writer.writerow(columns)
         yield writer
+
+
+def refuse_other_file(path: Path, columns: Sequence[str]) -> None:
+    """Raise an error where a file is there that is no table of these columns: a photo, a gallery, or what is read.
+
+    Raises:
+        DataError: if there is one.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        first = file.readline(10_000).strip()
+    if first and first != ",".join(columns).encode():
+        raise DataError(f"{path}: is there and is another kind of file, so it isn't replaced; choose another name")
 
 
 def spreadsheet_text(text: str, mark: str = "'") -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bonaface.cli.options import ProgressConsole, add_model, refuse_renamed, say_device
+from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.data.issues import write_issues
     from bonaface.data.table import read_faces
 
+    if options.review is not None and options.review.resolve() == options.out.resolve():
+        raise ConfigError(f"--review {options.review}: is --out too; choose another name")
     started = time.monotonic()
     console = ProgressConsole()
     table = read_faces(options.faces)

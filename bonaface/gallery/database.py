@@ -130,7 +130,8 @@ def refuse_absent(uri: str) -> None:
         DataError: if it is not.
     """
     place = sqlite_file(uri) or Path(uri.removeprefix("milvus:"))
-    if not _SERVER.match(uri) and not uri.startswith("milvus://") and not place.exists():
+    there = place.stat().st_size > 0 if place.is_file() else place.exists()
+    if not _SERVER.match(uri) and not uri.startswith("milvus://") and not there:
         raise DataError(f"{uri}: no such gallery; enrol people first by bonaface enrol")
 
 

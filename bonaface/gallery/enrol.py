@@ -24,7 +24,7 @@ from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
-from bonaface.io import private_table, spreadsheet_text
+from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 from bonaface.verification.calibration import Calibration
 
 __all__ = ["EnrolledPhoto", "enrol"]
@@ -100,6 +100,8 @@ def enrol(
     people = read_people_list(Path(source))
     _refuse_names(Path(source), people)
     refuse_uri(gallery)
+    if report is not None:
+        refuse_other_file(Path(report), _columns())
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     calibration = verifier.embedder.calibration
     if calibration is None:
@@ -125,7 +127,7 @@ def enrol(
         opened.close()
     if report is not None:
         _write(Path(report), done)
-    if nobody and fresh and file is not None:
+    if nobody and fresh and file is not None and not file.with_name(f"{file.name}-wal").exists():  # else others use it
         file.unlink()
     if all(each.status == REFUSED for each in done):
         first = next(each for each in done if each.path)
@@ -266,8 +268,12 @@ def _with_two_people(people: PeopleList) -> Mapping[str, str]:
     return found
 
 
+def _columns() -> list[str]:
+    return [field.name for field in fields(EnrolledPhoto)]
+
+
 def _write(report: Path, photos: Sequence[EnrolledPhoto]) -> None:
-    with private_table(report, [field.name for field in fields(EnrolledPhoto)]) as writer:
+    with private_table(report, _columns()) as writer:
         for photo in photos:
             path, reason = (spreadsheet_text(text, "./") for text in (photo.path, photo.reason))
             writer.writerow([photo.person, path, photo.status, reason])

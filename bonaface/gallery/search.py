@@ -21,7 +21,7 @@ from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import Hit
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
-from bonaface.io import private_table, spreadsheet_text
+from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
 
@@ -107,6 +107,8 @@ def search(
     refuse_absent(gallery)
     named = [photos] if isinstance(photos, str | os.PathLike) else photos
     files = listed_images([Path(each) for each in named])
+    if out is not None:
+        refuse_other_file(Path(out), _columns())
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     threshold = verifier.threshold(fmr)
     opened = Gallery(gallery, ModelMark.of(verifier.embedder), token=os.environ.get("MILVUS_TOKEN", ""))
@@ -203,8 +205,12 @@ def _hits(
     ]
 
 
+def _columns() -> list[str]:
+    return [field.name for field in fields(SearchHit)]
+
+
 def _write(out: Path, hits: Sequence[SearchHit]) -> None:
-    with private_table(out, [field.name for field in fields(SearchHit)]) as writer:
+    with private_table(out, _columns()) as writer:
         for hit in hits:
             texts = (spreadsheet_text(hit.path, "./"), spreadsheet_text(hit.reason, "./"))
             cells = astuple(replace(hit, path=texts[0], reason=texts[1]))

@@ -65,18 +65,17 @@ class SqliteDatabase:
             raise
 
     def _prepare(self) -> None:
-        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and self._connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+        pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
+        if pages and self._connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
             raise GalleryError(f"{self.uri}: is an SQLite file, but no gallery of bonaface; name another --gallery")
         for setting in (
             f"page_size={_PAGE}",
+            f"application_id={_APPLICATION}",
             "journal_mode=WAL",
             "synchronous=FULL",
             "secure_delete=ON",
         ):
             self._connection.execute(f"PRAGMA {setting}")
-        if not tables:
-            self._connection.execute(f"PRAGMA application_id={_APPLICATION}")
         with self._writing():  # also shows whether it can be written to
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS gallery (one INTEGER PRIMARY KEY CHECK (one = 1), live TEXT, deletions INTEGER)"

@@ -206,10 +206,20 @@ def _adopted(path: Path) -> _Head:
                 raise DataError(
                     f"{path}: its head {_head_path(path).name} is missing; keep it as it is and name another --audit"
                 )
-            if not line.endswith(b"\n"):
-                break
+            if not line.endswith(b"\n") and head.lines:
+                break  # cut by a kill
+            if not _is_entry(line):
+                raise DataError(f"{path}:{head.lines + 1}: is no line of an audit; name another --audit")
             head = _Head(head.lines + 1, head.bytes + len(line), digest or head.digest)
     return head
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        entry = parse_json(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and not {"time", "digest"}.isdisjoint(entry) and line.endswith(b"\n")
 
 
 def _head_path(path: Path) -> Path:
@@ -219,6 +229,8 @@ def _head_path(path: Path) -> Path:
 def _read_head(path: Path) -> _Head | None:
     try:
         head = _Head(**parse_json(_head_path(path).read_text(encoding="utf-8")))
+        if not (0 <= int(head.lines) <= int(head.bytes) < 2**63):
+            raise ValueError("lines and bytes that no file has")
         return _Head(int(head.lines), int(head.bytes), str(head.digest))
     except FileNotFoundError:
         return None

@@ -1,7 +1,10 @@
 """bonaface enrol and bonaface search, as a user gives them: the demo's people with the model of the package."""
 
 import csv
+import os
 import shutil
+import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +89,47 @@ def test_an_empty_folder_enrols_nobody(uri, tmp_path, say):
     assert said.code == 2
     assert said.err.startswith(f"bonaface enrol: {tmp_path / 'none'}")
     assert not (tmp_path / "people.sqlite").exists()
+
+
+def test_a_table_replaces_nothing_but_such_a_table(demo, staff, uri, tmp_path, say):
+    """Neither a gallery nor a photo nor the list of people becomes a CSV of answers."""
+    assert say("enrol", staff, "--gallery", uri).code == 1
+    photo = shutil.copy(demo / "0000" / "2.jpg", tmp_path / "p.jpg")
+    people = tmp_path / "people.csv"
+    people.write_text(f"person,path\n0000,{photo}\n")
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text(f"path_0,path_1\n{photo},{photo}\n")
+    before = {name: (tmp_path / name).read_bytes() for name in ("people.sqlite", "p.jpg", "people.csv", "pairs.csv")}
+    for words in (
+        ("search", photo, "--gallery", uri, "--out", uri),
+        ("search", photo, "--gallery", uri, "--out", photo),
+        ("check", photo, "--out", photo),
+        ("enrol", people, "--gallery", uri, "--report", people),
+        ("verify", "--pairs", pairs, "--out", pairs),
+    ):
+        said = say(*words)
+        assert said.code == 2, words
+        assert said.lines[-1].endswith("so it isn't replaced; choose another name"), said.err
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_a_name_that_is_no_text_is_written(demo, staff, uri, tmp_path, say):
+    assert say("enrol", staff, "--gallery", uri).code == 1
+    photo = tmp_path / os.fsdecode(b"a\xff.jpg")
+    shutil.copy(demo / "0000" / "2.jpg", photo)
+    assert say("search", photo, "--gallery", uri, "--out", tmp_path / "hits.csv").code == 0
+    assert "a\\udcff.jpg" in (tmp_path / "hits.csv").read_text()
+
+
+@pytest.mark.parametrize("content", ["", "other"])
+def test_search_makes_no_gallery_of_another_file(content, demo, uri, say):
+    """An empty file, and an SQLite file of another program that has no tables yet."""
+    if content:
+        with sqlite3.connect(uri) as other:
+            other.execute("PRAGMA user_version = 7")
+        other.close()
+    else:
+        Path(uri).touch()
+    before = Path(uri).read_bytes()
+    assert say("search", demo / "0000" / "0.jpg", "--gallery", uri).code == 2
+    assert Path(uri).read_bytes() == before

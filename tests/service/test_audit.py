@@ -200,3 +200,21 @@ def test_a_line_of_another_form_is_the_broken_one(five, line):
     with five.open("a") as file:
         file.write(line + "\n")
     assert first_broken_line(five) == 6
+
+
+@pytest.mark.parametrize(
+    "content", [b"my notes", b"two\nlines\n", b"\xff\xd8\xff\xe0\x00\x10JFIF", b'{"a": 1}\n', b'{"a": 1}']
+)
+def test_a_file_of_others_is_no_log_and_stays_whole(tmp_path, content):
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="notes:1: is no line of an audit"):
+        AuditLog(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("head", [{"lines": 5, "bytes": 10**30}, {"lines": 5, "bytes": -5}, {"lines": -7, "bytes": 9}])
+def test_a_head_of_impossible_numbers_is_damaged(five, head):
+    five.with_name("audit.jsonl.head").write_text(json.dumps(head | {"digest": "0" * 32}))
+    with pytest.raises(DataError, match="is damaged"):
+        AuditLog(five)
