@@ -54,6 +54,9 @@ class EnrolledPhoto:
     reason: str
 
 
+_COLUMNS = [field.name for field in fields(EnrolledPhoto)]
+
+
 def enrol(
     source: PathLike,
     gallery: str,
@@ -101,7 +104,7 @@ def enrol(
     _refuse_names(Path(source), people)
     refuse_uri(gallery)
     if report is not None:
-        refuse_other_file(Path(report), _columns())
+        refuse_other_file(Path(report), _COLUMNS)
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     calibration = verifier.embedder.calibration
     if calibration is None:
@@ -268,12 +271,8 @@ def _with_two_people(people: PeopleList) -> Mapping[str, str]:
     return found
 
 
-def _columns() -> list[str]:
-    return [field.name for field in fields(EnrolledPhoto)]
-
-
 def _write(report: Path, photos: Sequence[EnrolledPhoto]) -> None:
-    with private_table(report, _columns()) as writer:
+    with private_table(report, _COLUMNS) as writer:
         for photo in photos:
             path, reason = (spreadsheet_text(text, "./") for text in (photo.path, photo.reason))
             writer.writerow([photo.person, path, photo.status, reason])

@@ -63,6 +63,9 @@ class SearchHit:
     reason: str
 
 
+_COLUMNS = [field.name for field in fields(SearchHit)]
+
+
 def search(
     photos: PathLike | Sequence[PathLike],
     gallery: str,
@@ -108,7 +111,7 @@ def search(
     named = [photos] if isinstance(photos, str | os.PathLike) else photos
     files = listed_images([Path(each) for each in named])
     if out is not None:
-        refuse_other_file(Path(out), _columns())
+        refuse_other_file(Path(out), _COLUMNS)
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     threshold = verifier.threshold(fmr)
     opened = Gallery(gallery, ModelMark.of(verifier.embedder), token=os.environ.get("MILVUS_TOKEN", ""))
@@ -205,12 +208,8 @@ def _hits(
     ]
 
 
-def _columns() -> list[str]:
-    return [field.name for field in fields(SearchHit)]
-
-
 def _write(out: Path, hits: Sequence[SearchHit]) -> None:
-    with private_table(out, _columns()) as writer:
+    with private_table(out, _COLUMNS) as writer:
         for hit in hits:
             texts = (spreadsheet_text(hit.path, "./"), spreadsheet_text(hit.reason, "./"))
             cells = astuple(replace(hit, path=texts[0], reason=texts[1]))
