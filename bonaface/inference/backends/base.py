@@ -19,7 +19,7 @@ __all__ = ["CPU_BATCH", "Images", "Network", "content_of", "digest_of", "in_part
 
 Images = Mapping[str, NDArray[np.uint8]]
 """By branch, RGB, shape ``(n, h, w, 3)``: what the branch's view shows of each photo."""
-CPU_BATCH = 8
+CPU_BATCH = 2
 """Photos that a model in ONNX or OpenVINO is given at once on a processor: more are no faster, and take memory."""
 
 
