@@ -13,13 +13,14 @@ from pathlib import Path
 
 from bonaface.errors import DataError, ModelError
 
-__all__ = ["ASSETS", "FACE_CHECK", "SHIPPED_MODEL", "shipped_detector", "unpack_demo"]
+__all__ = ["ASSETS", "FACE_CHECK", "FACE_DETECTOR", "SHIPPED_MODEL", "shipped_detector", "unpack_demo"]
 
 ASSETS = Path(__file__).parent
 """The folder of what comes with the package."""
 
 SHIPPED_MODEL = ASSETS / "bonaface.onnx"
 FACE_CHECK = ASSETS / "face_check.onnx"
+FACE_DETECTOR = ASSETS / "face_detector.onnx"
 
 _ARCHIVE = "demo.tar.xz"
 

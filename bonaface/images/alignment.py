@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, ModelError
 from bonaface.images.decoding import refuse_no_image
+from bonaface.images.yunet import YuNet
 
 __all__ = ["ARCFACE_TEMPLATE", "AlignedFace", "Aligner", "prominence", "shrink", "similarity_transform"]
 
@@ -41,6 +42,8 @@ _SCORE_THRESHOLD = 0.6
 _NMS_THRESHOLD = 0.3
 _TOP_K = 100
 _LOG_LEVEL = threading.Lock()
+
+Detector = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -201,27 +204,27 @@ class Aligner:
         return faces, padded.shape[:2], border, scale
 
     def _detect(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        detector = self._detector()
-        detector.setInputSize((image.shape[1], image.shape[0]))
-        faces = detector.detect(np.ascontiguousarray(image[:, :, ::-1]))[1]  # YuNet reads BGR
-        if faces is None:
-            return np.empty((0, 15), np.float32)
+        faces = self._detector()(image)
         found: NDArray[np.float32] = faces[np.isfinite(faces).all(axis=1)]
         return found  # (n, 15)
 
-    def _detector(self) -> Any:
+    def _detector(self) -> Detector:
         """This thread's detector; a forked process doesn't use its parent's."""
         if getattr(self._local, "process", None) != os.getpid():
             self._local.detector = _load_detector(self.detector)
             self._local.process = os.getpid()
-        return self._local.detector
+        detector: Detector = self._local.detector
+        return detector
 
 
-def _load_detector(source: Path | bytes | None) -> Any:
+def _load_detector(source: Path | bytes | None) -> Detector:
+    """From an image ``(h, w, 3)`` to its faces ``(n, 15)``."""
     if source is None or (isinstance(source, Path) and not source.is_file()):
         raise ModelError(f"{source}: no such file, expected a YuNet face detector as ONNX")
-    name = "the model's own face detector" if isinstance(source, bytes) else str(source)
     content = source if isinstance(source, bytes) else source.read_bytes()
+    if YuNet.knows(content):
+        return YuNet(_SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
+    name = "the model's own face detector" if isinstance(source, bytes) else str(source)
     buffers = np.frombuffer(content, np.uint8), np.empty(0, np.uint8)
     with _quiet_opencv():
         try:
@@ -231,7 +234,13 @@ def _load_detector(source: Path | bytes | None) -> Any:
             raise ModelError(
                 f"{name}: not a YuNet face detector as ONNX that OpenCV {cv2.__version__} can read"
             ) from error
-    return detector
+
+    def detect(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        detector.setInputSize((image.shape[1], image.shape[0]))
+        faces = detector.detect(np.ascontiguousarray(image[:, :, ::-1]))[1]  # YuNet reads BGR
+        return np.empty((0, 15), np.float32) if faces is None else np.asarray(faces, np.float32)
+
+    return detect
 
 
 @contextmanager
