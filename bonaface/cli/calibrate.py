@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bonaface.cli.options import add_model
+from bonaface.cli.options import add_model, add_pair_draw
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder of people as train reads it, a CSV of two paths and a label, a folder of <pair_id>/0.jpg and 1.jpg, or "
         "LFW's folder; people whom no figure rests on",
     )
-    parser.add_argument("--labels", type=Path, metavar="L", help="CSV of pair_id,label,kind,...; or LFW's pairs.txt")
+    add_pair_draw(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx to write")
     parser.add_argument(
         "--fmr",
@@ -41,10 +41,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RATE",
         help="false match rates that the pairs must resolve, such as 0.005 (default: those that they do)",
     )
-    parser.add_argument(
-        "--draw", type=int, default=2000, metavar="N", help="pairs drawn from a folder of people (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw and the bootstrap (%(default)s)")
     return parser
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bonaface.cli.options import MODELS, add_device
+from bonaface.cli.options import MODELS, add_device, add_pair_draw
 from bonaface.errors import ConfigError
 
 __all__ = ["main"]
@@ -41,10 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RATE",
         help="further false match rates, such as 0.005; the first is what the headline is about (default: 0.01)",
     )
-    parser.add_argument(
-        "--draw", type=int, default=2000, metavar="N", help="pairs drawn from a folder of faces (%(default)s)"
-    )
-    parser.add_argument("--labels", type=Path, metavar="L", help="CSV of pair_id,label,kind,...; or LFW's pairs.txt")
+    add_pair_draw(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and the figures")
     parser.add_argument(
         "--detector", type=Path, metavar="ONNX", help="YuNet file that aligns faces for an ONNX network"
@@ -67,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--replicates", type=int, default=1000, metavar="N", help="draws of the bootstrap (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap and the draw (%(default)s)")
     parser.add_argument(
         "--worst", type=int, default=24, metavar="N", help="worst pairs shown of each kind (%(default)s)"
     )

@@ -13,7 +13,7 @@ from rich.console import Console
 from bonaface.errors import ConfigError
 from bonaface.models.device import DEVICES
 
-__all__ = ["MODELS", "ProgressConsole", "add_device", "add_model", "refuse_renamed", "say_device"]
+__all__ = ["MODELS", "ProgressConsole", "add_device", "add_model", "add_pair_draw", "refuse_renamed", "say_device"]
 
 MODELS = "folder of a run, an exported model, or an ONNX face network"
 """What ``--model`` takes."""
@@ -43,6 +43,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="YuNet file that aligns faces for an ONNX face network; the others bring their own",
     )
     add_device(parser)
+
+
+def add_pair_draw(parser: argparse.ArgumentParser) -> None:
+    """``--labels``, ``--draw`` and ``--seed``: how ``--pairs`` become labelled pairs."""
+    parser.add_argument("--labels", type=Path, metavar="L", help="CSV of pair_id,label,kind,...; or LFW's pairs.txt")
+    parser.add_argument(
+        "--draw", type=int, default=2000, metavar="N", help="pairs drawn from a folder of people (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw and the bootstrap (%(default)s)")
 
 
 def refuse_renamed(parser: argparse.ArgumentParser, renamed: Mapping[str, str]) -> None:

@@ -23,11 +23,11 @@ options:
 """
 _OPTIONS = {
     "-h, --help": "show this help and exit",
-    "--config FILE": "YAML file of settings, as in configs/; options win over it",
+    "--config FILE": "YAML file of settings, as in configs/; options win over it, and it over the defaults in parentheses",
     "--resume": "resume the run of this name where it was stopped",
 }
 _KINDS: dict[Any, str] = {str: "TEXT", int: "N", float: "X", bool: "BOOL"}
-_WIDEST, _COLUMN = 120, 36
+_WIDEST, _COLUMN = 120, 32
 
 
 def settings_help() -> str:
@@ -40,13 +40,9 @@ def settings_help() -> str:
 
 
 def _entry(option: str, said: str, width: int) -> list[str]:
-    """One option: its text stands beside it, or below it where it is long."""
-    indent = " " * _COLUMN
-    head = f"  {option}"
-    text = textwrap.wrap(said, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-    if len(head) < _COLUMN - 1:
-        return [head.ljust(_COLUMN) + text[0][_COLUMN:], *text[1:]]
-    return [head, *text]
+    """One option and its text beside it, from the column on or, where the option is longer, behind it."""
+    indent, head = " " * _COLUMN, f"  {option}  ".ljust(_COLUMN)
+    return textwrap.wrap(said, width, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _groups() -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -100,4 +96,4 @@ def _default(each: Any) -> str:
     if value is None or value in ("", ()):
         return ""
     said = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
-    return f" (default: {said})"
+    return f" ({said})"
