@@ -21,6 +21,7 @@ import yaml
 
 from bonaface.config import TrainConfig
 from bonaface.errors import ConfigError
+from bonaface.reading import read_regular_text
 
 __all__ = [
     "RENAMED",
@@ -250,7 +251,7 @@ def _config_files(words: Sequence[str]) -> list[Path]:
 def _content(file: Path) -> dict[str, Any]:
     """A YAML file of settings; the parser's own messages would not name it."""
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content: Any = yaml.safe_load(read_regular_text(file))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(f"{file}: can't be read ({reason}); {_EXPECTED}") from error

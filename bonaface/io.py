@@ -9,6 +9,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ STDOUT = "-"
 """The path that means standard output."""
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PIPE_SECONDS = 10.0
 _OWN_STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
 """Names of open files: they are written to, whatever they lead to, and never replaced."""
 
@@ -93,10 +95,27 @@ def _copied_into(path: Path) -> Iterator[Path]:
                     sys.stdout.buffer.flush()
                 else:
                     # Opening to append leaves what a redirected stream holds already.
-                    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as stream:
+                    with os.fdopen(_opened_stream(path), "wb") as stream:
                         shutil.copyfileobj(written, stream)
         except OSError as error:
             raise _unwritable(path, error) from error
+
+
+def _opened_stream(path: Path) -> int:
+    """A device or a pipe opened for writing; a pipe that nobody reads is not waited for without end."""
+    until = time.monotonic() + _PIPE_SECONDS
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > until:
+                raise OSError(errno.ENXIO, "nobody reads this pipe") from error
+            time.sleep(0.05)
+        else:
+            os.set_blocking(descriptor, True)
+            return descriptor
 
 
 @contextmanager

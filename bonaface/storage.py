@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from bonaface.errors import ConfigError, DataError
 from bonaface.io import atomic_write, check_names
+from bonaface.reading import open_regular, read_regular
 
 __all__ = ["Place"]
 
@@ -75,6 +76,8 @@ class Place:
         Raises:
             DataError: if it can't be read.
         """
+        if self.is_local:
+            return bytes(self._asked(read_regular))
         content: bytes = self._asked(self.files.cat_file)
         return content
 
@@ -84,7 +87,7 @@ class Place:
         Raises:
             DataError: if it can't be read.
         """
-        return self._asked(self.files.open)
+        return self._asked(open_regular if self.is_local else self.files.open)
 
     def names(self) -> set[str]:
         """List the names of what lies directly in the folder; none where there is no folder.

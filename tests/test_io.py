@@ -225,3 +225,11 @@ def test_no_file_is_parsed_past_the_helper() -> None:
     own = {"train.py", "runner.py"}  # read what was written a moment ago
     raw = {file.name for file in sources if "json.loads(" in file.read_text(encoding="utf-8")}
     assert raw <= handled | own
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="of Unix")
+def test_a_pipe_that_nobody_reads_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("bonaface.io._PIPE_SECONDS", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="nobody reads this pipe"), atomic_write(tmp_path / "pipe") as temporary:
+        temporary.write_text("a")

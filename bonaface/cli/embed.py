@@ -90,17 +90,19 @@ def _into_parquet(options: argparse.Namespace) -> int:
 
     console = ProgressConsole()
     job = BulkJob(options.out, options.model, options.detector, options.device)
-    with connected(options.ray_address):
-        images = begin(job, options.source)
-        before = finished_shards(job, images)
-        left = [shard for shard in range(images.shards) if shard not in before]
-        faults = sum(before.values())
-        unusable = f"; {faults:,} of their images can't be used" if faults else ""
-        console.log(f"{len(images):,} images; shards: {images.shards:,}, done before: {len(before):,}{unusable}")
-        if not left:
-            return 1 if faults else 0
-        with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
-            done = embed_shards(job, left, options.workers, progress, images.count(left))
+    images = begin(job, options.source)
+    before = finished_shards(job, images)
+    left = [shard for shard in range(images.shards) if shard not in before]
+    faults = sum(before.values())
+    unusable = f"; {faults:,} of their images can't be used" if faults else ""
+    console.log(f"{len(images):,} images; shards: {images.shards:,}, done before: {len(before):,}{unusable}")
+    if not left:
+        return 1 if faults else 0
+    with (
+        connected(options.ray_address),
+        Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        done = embed_shards(job, left, options.workers, progress, images.count(left))
     speeds = f"{done.images / done.seconds:.1f} a second, {done.images / done.core_seconds:.1f} a second and core"
     said = f"{options.out}: {done.images:,} images embedded in {done.seconds:.0f} s: {speeds}"
     if done.faults:

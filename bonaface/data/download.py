@@ -32,6 +32,7 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.images.crops import centre_crop
 from bonaface.images.decoding import decode_bytes
 from bonaface.io import atomic_write
+from bonaface.reading import open_regular
 
 __all__ = ["DEFAULT_CACHE", "LFW_CROP", "Fetched", "get_lfw", "get_orl", "pip_download"]
 
@@ -199,7 +200,7 @@ def _of_folder(folder: Path, pattern: re.Pattern[str]) -> Photos:
     for path in sorted(folder.rglob("*")):
         name = "/".join(path.parts[-2:])
         if pattern.fullmatch(name) and _is_safe(name) and path.is_file():
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 yield name, _photo_in(stream, f"{folder}: {name}")
 
 

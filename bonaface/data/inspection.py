@@ -17,6 +17,7 @@ from bonaface.errors import DataError
 from bonaface.images.alignment import Aligner
 from bonaface.images.copies import perceptual_hash
 from bonaface.images.decoding import decode_bytes
+from bonaface.reading import read_regular
 
 __all__ = ["FaceCounter", "Inspection", "inspect"]
 
@@ -95,7 +96,7 @@ def inspect(
 
 def _inspect(path: Path, look: bool, counter: FaceCounter | None) -> tuple[bytes, str | None, int, int]:
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         return b"", f"can't be read ({(error.strerror or str(error)).lower()})", 0, -1
     try:

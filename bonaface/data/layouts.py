@@ -13,6 +13,7 @@ from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
 from bonaface.extras import require
 from bonaface.io import check_names
+from bonaface.reading import open_regular, read_regular
 
 if TYPE_CHECKING:
     import pandas as pd  # for tables: folders are read without it
@@ -169,7 +170,7 @@ def read_challenge(root: Path) -> Rows:
 def _meta_items(meta: Path) -> list[tuple[str, object]]:
     """Read the pairs of key and value as they stand in the file, keys that occur twice included."""
     try:
-        text = meta.read_text(encoding="utf-8-sig")
+        text = read_regular(meta).decode("utf-8-sig")
         items = json.loads(text, object_pairs_hook=list)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f'{meta}: isn\'t JSON ({error}); expected {{"person/image": 0 or 1, ...}}') from error
@@ -283,7 +284,8 @@ def _parquet(file: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_parquet(file)
+        with open_regular(file) as opened:
+            return pd.read_parquet(opened)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{file}: isn't a parquet table ({reason})") from error

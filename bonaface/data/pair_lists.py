@@ -12,6 +12,7 @@ import pandas as pd
 from bonaface.data.pairs import PairTable, labels_of
 from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import DataError
+from bonaface.reading import read_regular
 
 __all__ = ["read_lfw_pairs", "read_pair_list"]
 
@@ -95,7 +96,7 @@ def read_lfw_pairs(root: Path, pairs_txt: Path) -> tuple[PairTable, pd.DataFrame
     """
     root, pairs_txt = Path(root), Path(pairs_txt)
     try:
-        lines = [line.split() for line in pairs_txt.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.split() for line in read_regular(pairs_txt).decode("utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{pairs_txt}: can't be read ({error}); {_LFW_EXPECTED}") from error
     half = _lfw_half(lines, pairs_txt)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonaface.errors import DataError
+from bonaface.reading import read_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,9 +103,7 @@ def read_cells(
 
 def _text(file: Path, what: str, expected: str) -> str:
     try:
-        if stat.S_ISCHR(file.stat().st_mode):  # it may have no end
-            raise DataError(f"{file}: is a device; {expected}")
-        data = file.read_bytes()
+        data = read_regular(file)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{file}: isn't {what} that can be read ({reason}); {expected}") from error

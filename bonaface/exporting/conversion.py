@@ -23,6 +23,7 @@ from bonaface.inference.backends.torch import as_torch
 from bonaface.inference.embedder import Embedder
 from bonaface.inference.metadata import MARK, PRECISION, WEIGHTS, Description
 from bonaface.io import atomic_write
+from bonaface.reading import read_regular
 from bonaface.version import __version__
 
 __all__ = ["FORMATS", "check_request", "convert", "recalibrate"]
@@ -90,7 +91,7 @@ def convert(embedder: Embedder, form: str, out: Path, fitted: Faces, judged: Fac
         embedder.calibration,
         embedder.validation,
         card,
-        prepare.detector.read_bytes() if isinstance(prepare.detector, Path) else prepare.detector,
+        read_regular(prepare.detector) if isinstance(prepare.detector, Path) else prepare.detector,
     )
     graph = _graph_of(network, description)
     save = _openvino(graph, form, fitted) if suffix == ".xml" else _onnx(graph, form, fitted)

@@ -8,6 +8,7 @@ from bonaface.errors import DataError, ModelError
 from bonaface.inference.backends.exported import ExportedNetwork
 from bonaface.inference.embedder import Embedder
 from bonaface.io import parse_json
+from bonaface.reading import read_regular_text
 
 __all__ = ["card_of", "model_card"]
 
@@ -47,7 +48,7 @@ def model_card(model: Path) -> str:
     written = model / "card.md"
     if written.is_file():
         try:
-            return written.read_text(encoding="utf-8")
+            return read_regular_text(written)
         except UnicodeDecodeError as error:
             raise DataError(f"{written}: expected a text in UTF-8") from error
     lines = [
@@ -58,14 +59,14 @@ def model_card(model: Path) -> str:
     if (model / "metrics.json").is_file():
         lines += ["", *_figures(model / "metrics.json")]
     if (model / "config.yaml").is_file():
-        settings = (model / "config.yaml").read_text(encoding="utf-8").rstrip()
+        settings = read_regular_text(model / "config.yaml").rstrip()
         lines += ["", "## Settings", "", "```yaml", settings, "```"]
     return "\n".join(lines) + "\n"
 
 
 def _figures(file: Path) -> list[str]:
     try:
-        kept = parse_json(file.read_text(encoding="utf-8"))
+        kept = parse_json(read_regular_text(file))
         errors = {name: float(value) for name, value in kept["val"].items()}
         pairs = int(kept["val_pairs"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -40,6 +40,7 @@ from bonaface.forgery.recipe import Order, Recipe, check_folders, check_recipe, 
 from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
 from bonaface.io import atomic_write, parse_json
+from bonaface.reading import read_regular_text
 
 __all__ = ["Forged", "Recipe", "forge_tree"]
 
@@ -269,7 +270,7 @@ def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int, landmarks: Ma
 
 def _read_note(note: Path) -> dict[str, object]:
     try:
-        begun = parse_json(note.read_text(encoding="utf-8"))
+        begun = parse_json(read_regular_text(note))
     except ValueError:
         begun = None
     if not isinstance(begun, dict):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bonaface.data.table import FaceTable
 from bonaface.errors import DataError
 from bonaface.io import parse_json
+from bonaface.reading import open_regular, read_regular
 
 __all__ = ["Landmarks", "digest_of", "face_points", "read_landmarks"]
 
@@ -195,9 +196,12 @@ def _rows(file: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 def _read_table(file: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
     is_csv = file.suffix.lower() == ".csv"
     text = {"path": str}  # a name of digits stays one
-    frame = (
-        pd.read_csv(file, encoding="utf-8-sig", skipinitialspace=True, dtype=text) if is_csv else pd.read_parquet(file)
-    )
+    with open_regular(file) as opened:
+        frame = (
+            pd.read_csv(opened, encoding="utf-8-sig", skipinitialspace=True, dtype=text)
+            if is_csv
+            else pd.read_parquet(opened)
+        )
     places = {(found[1], int(found[2])): name for name in frame if (found := _COORDINATE.fullmatch(str(name)))}
     count = len(places) // 2
     if "path" not in frame or set(places) != {(axis, number) for axis in "xy" for number in range(count)}:
@@ -209,7 +213,7 @@ def _read_table(file: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 
 def _read_json(file: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    content = parse_json(file.read_text(encoding="utf-8"))
+    content = parse_json(read_regular(file).decode())
     if not isinstance(content, dict):
         raise DataError(f"{file}: expected {{path: [[x, y], ...]}}, got a {type(content).__name__}")
     return ((path, _points(file, path, value)) for path, value in content.items())

@@ -17,6 +17,7 @@ from bonaface.data.table import FaceTable
 from bonaface.errors import ConfigError, DataError
 from bonaface.forgery.donors import Donors, Sight
 from bonaface.forgery.methods import METHODS, NEEDS_DONOR
+from bonaface.reading import read_regular
 
 __all__ = ["Order", "Recipe", "check_apart", "check_folders", "check_recipe", "commonest_side", "plan", "seed_of"]
 
@@ -50,7 +51,7 @@ class Recipe:
         """A text that changes with the detector; empty without one."""
         if self.detector is None:
             return ""
-        content = self.detector if isinstance(self.detector, bytes) else self.detector.read_bytes()
+        content = self.detector if isinstance(self.detector, bytes) else read_regular(self.detector)
         return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 

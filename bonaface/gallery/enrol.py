@@ -22,6 +22,7 @@ from bonaface.gallery.database import refuse_uri, sqlite_file
 from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read, new_photo, refused_photos
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
+from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
 from bonaface.io import private_table, refuse_other_file, spreadsheet_text
@@ -187,14 +188,12 @@ class _Enrolment:
         """A photo and its file's bytes; None for one that is enrolled, and what is wrong with one that can't be read."""
         file = self._people.root / path
         try:
-            data = file.read_bytes()
+            data = read_file(file, path)
             if (person, photo_id(person, data)) in known:
                 return data, None
             if path in self._elsewhere:
                 return data, DataError(f"is the same file as {self._elsewhere[path]}; expected each under one person")
             return data, self._verifier.read(data, path)
-        except OSError as error:
-            return b"", DataError(f"{path}: can't be read ({(error.strerror or str(error)).lower()})")
         except DataError as error:
             return b"", error
 

@@ -14,6 +14,7 @@ from typing import Any
 from bonaface.errors import GalleryDamagedError, GalleryError, GalleryUnavailableError
 from bonaface.gallery.collection_name import CollectionName
 from bonaface.io import parse_json
+from bonaface.reading import open_regular, read_regular_text
 
 __all__ = ["prepare_folder"]
 
@@ -96,7 +97,7 @@ def _partitions(folder: Path, manifest: Path) -> dict[str, dict[str, list[str]]]
 def _refuse_cut(folder: Path, file: Path) -> None:
     """Refuse a table whose first or last bytes are not there."""
     try:
-        with file.open("rb") as content:
+        with open_regular(file) as content:
             start = content.read(len(_PARQUET))
             content.seek(-min(_SHORTEST_PARQUET, file.stat().st_size), 2)
             end = content.read()
@@ -109,7 +110,7 @@ def _refuse_cut(folder: Path, file: Path) -> None:
 def _object(folder: Path, file: Path) -> dict[str, Any]:
     """The content of a JSON file."""
     try:
-        content = parse_json(file.read_text(encoding="utf-8"))
+        content = parse_json(read_regular_text(file))
     except (FileNotFoundError, ValueError) as error:
         raise _damaged(folder, file) from error
     if not isinstance(content, dict):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bonaface.errors import GalleryError, GalleryFullError
 from bonaface.io import atomic_write, parse_json
+from bonaface.reading import read_regular_text
 
 __all__ = ["PhotoStore"]
 
@@ -184,7 +185,7 @@ class PhotoStore:
 def _owner(marker: Path) -> str:
     """The id of the gallery that a marker names."""
     try:
-        owner = parse_json(marker.read_text(encoding="utf-8"))["gallery"]
+        owner = parse_json(read_regular_text(marker))["gallery"]
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryError(
             f"{marker}: is damaged, so whose photos these are is unknown; restore it from a backup"

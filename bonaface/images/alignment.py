@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bonaface.errors import DataError, ModelError
 from bonaface.images.decoding import refuse_no_image
 from bonaface.images.yunet import YuNet
+from bonaface.reading import read_regular
 
 __all__ = ["ARCFACE_TEMPLATE", "AlignedFace", "Aligner", "prominence", "shrink", "similarity_transform"]
 
@@ -221,7 +222,7 @@ def _load_detector(source: Path | bytes | None) -> Detector:
     """From an image ``(h, w, 3)`` to its faces ``(n, 15)``."""
     if source is None or (isinstance(source, Path) and not source.is_file()):
         raise ModelError(f"{source}: no such file, expected a YuNet face detector as ONNX")
-    content = source if isinstance(source, bytes) else source.read_bytes()
+    content = source if isinstance(source, bytes) else read_regular(source)
     if YuNet.knows(content):
         return YuNet(_SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
     name = "the model's own face detector" if isinstance(source, bytes) else str(source)

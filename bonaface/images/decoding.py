@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import cv2
@@ -19,6 +17,7 @@ from PIL import Image
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
 from bonaface.images.jpeg import decode_plain_jpeg, is_cut, is_progressive
+from bonaface.reading import open_regular
 
 __all__ = [
     "MAX_PIXELS",
@@ -155,17 +154,13 @@ def read_file(source: str | os.PathLike[str], name: str | None = None) -> bytes:
     name = name or name_of(source)
     refuse_url(source, name)
     try:
-        with Path(source).open("rb") as stream:
-            about = os.fstat(stream.fileno())
-            data = (
-                stream.read()
-                if stat.S_ISREG(about.st_mode) and about.st_size <= _MAX_BYTES
-                else stream.read(_MAX_BYTES + 1)
-            )
+        with open_regular(source) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = stream.read() if size <= _MAX_BYTES else b""
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise DataError(f"{name}: can't be read ({reason}); expected an image") from error
-    if len(data) > _MAX_BYTES:
+    if size > _MAX_BYTES:
         raise DataError(f"{name}: is larger than {_MAX_BYTES / 1e6:g} MB; expected an image")
     return data
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bonaface.images.alignment import Aligner
 from bonaface.images.crops import InputSpec, face_crop, kinds_of
 from bonaface.images.decoding import refuse_no_image
+from bonaface.reading import read_regular
 
 __all__ = ["Preprocessor", "test_images"]
 
@@ -100,7 +101,7 @@ class Preprocessor:
 
     def fingerprint(self) -> str:
         """Changes whenever the images would."""
-        detector = self.detector.read_bytes() if isinstance(self.detector, Path) else self.detector or b""
+        detector = read_regular(self.detector) if isinstance(self.detector, Path) else self.detector or b""
         kinds = tuple(
             "frame" if kind == "face_crop" else kind for kind in self.kinds
         )  # by 0.1's name: galleries stay valid

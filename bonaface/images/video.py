@@ -17,6 +17,7 @@ from bonaface.images.decoding import name_of, refuse_url
 from bonaface.images.photo import Photo
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.quality import assess, faces_of, problem_of
+from bonaface.reading import open_regular
 
 # FFmpeg prints nothing: OpenCV reads this once, as the first video is opened.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -131,7 +132,7 @@ def _refuse_no_container(path: Path) -> None:
         if not path.is_file():
             refuse_url(path, name_of(path))
             raise DataError(f"{path}: no such file; expected a video")
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(_START)
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()

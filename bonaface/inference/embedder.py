@@ -17,7 +17,7 @@ from rich.progress import Progress
 from bonaface.assets import SHIPPED_MODEL, shipped_detector
 from bonaface.errors import ConfigError, DataError, ModelError, UnalignedWarning
 from bonaface.extras import require
-from bonaface.images.decoding import decode_bytes
+from bonaface.images.decoding import decode_bytes, read_file
 from bonaface.images.preprocessing import Preprocessor, test_images
 from bonaface.inference.backends.base import Network
 from bonaface.inference.backends.exported import ExportedNetwork
@@ -133,13 +133,11 @@ class Embedder:
 
     def _read(self, path: Path) -> _ReadPhoto:
         try:
-            data = path.read_bytes()
+            data = read_file(path, str(path))
             image = decode_bytes(data, str(path))
             faces = self.preprocess.faces(image)
             digest = hashlib.blake2b(data, digest_size=16).digest()
             return digest, self.preprocess(image, faces), faces is None or len(faces) > 0
-        except OSError as error:
-            return b"", f"{path}: can't be read ({(error.strerror or str(error)).lower()})", True
         except DataError as error:
             return b"", str(error), True
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from bonaface.errors import ModelError
 from bonaface.extras import require
+from bonaface.reading import read_regular_text
 from bonaface.verification.calibration import finite
 
 __all__ = ["InputFormat", "input_format"]
@@ -86,7 +87,7 @@ def _side(value: Any) -> int:
 
 def _read(file: Path) -> Mapping[str, Any]:
     """Content of the file; a ValueError where it is neither JSON nor YAML."""
-    text = file.read_text(encoding="utf-8")
+    text = read_regular_text(file)
     if file.suffix == ".json":
         found: Mapping[str, Any] = json.loads(text)
         return found

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bonaface.errors import ConfigError
 from bonaface.io import atomic_write
+from bonaface.reading import read_regular_text
 
 __all__ = ["Keys", "new_key"]
 
@@ -69,7 +70,7 @@ def new_key(path: Path, name: str) -> str:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: can't be read as a file of keys; make it by bonaface serve --auth {path} --new-key NAME"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bonaface.errors import ConfigError, DataError
 from bonaface.extras import require
 from bonaface.io import atomic_write, parse_json
+from bonaface.reading import read_regular_text
 from bonaface.tracking.provenance import installed_packages, machine, source_commit
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class MlflowEntry:
     def _read(self) -> dict[str, Any]:
         file = self.run / _ENTRY
         try:
-            kept = parse_json(file.read_text(encoding="utf-8")) if file.exists() else {}
+            kept = parse_json(read_regular_text(file)) if file.exists() else {}
         except ValueError as error:
             raise DataError(f"{file}: is damaged; delete it to begin a new entry") from error
         return kept if isinstance(kept, dict) and kept.get("store") == self.uri else {}

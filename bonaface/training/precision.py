@@ -17,6 +17,7 @@ from bonaface.errors import ConfigError
 from bonaface.io import atomic_write, parse_json
 from bonaface.models.depthwise import FastDepthwise
 from bonaface.models.face_model import Branch
+from bonaface.reading import read_regular_text
 
 __all__ = ["Precision", "choose_precision", "fastest", "lightning_precision"]
 
@@ -66,7 +67,7 @@ def choose_precision(
         return Precision(lightning_precision(setting, device))
     if file.exists():
         try:
-            return Precision(**parse_json(file.read_text(encoding="utf-8")))
+            return Precision(**parse_json(read_regular_text(file)))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{file}: not the note of a precision ({error}): delete it to measure again") from error
     speeds = fastest(trained)

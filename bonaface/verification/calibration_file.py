@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bonaface.errors import ModelError
 from bonaface.io import atomic_write
+from bonaface.reading import read_regular_text
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.thresholds import Validation
 
@@ -25,7 +26,7 @@ def read_calibration(run: Path) -> tuple[Calibration | None, Validation | None]:
     if not file.is_file():
         return None, None
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(read_regular_text(file))
         stored = values.get("validation")
         return Calibration.from_dict(values), None if stored is None else Validation.from_dict(stored)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -46,5 +46,5 @@ def test_files_that_are_refused(tmp_path, content, said):
 def test_a_device_is_not_read_without_end():
     from pathlib import Path
 
-    with pytest.raises(DataError, match="/dev/zero: is a device"):
+    with pytest.raises(DataError, match="is a device, and no regular file"):
         read_text_table(Path("/dev/zero"), "a table", "expected a and b")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import ModelError
 from bonaface.images.crops import InputSpec
+from bonaface.reading import read_regular
 from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["CPU_BATCH", "Images", "Network", "content_of", "digest_of", "in_parts", "usable_cores"]
@@ -83,7 +84,7 @@ def content_of(file: Path) -> bytes:
         ModelError: if it can't be read.
     """
     try:
-        return file.read_bytes()
+        return read_regular(file)
     except OSError as error:
         raise ModelError(f"{file}: can't be read ({(error.strerror or str(error)).lower()})") from error
 
