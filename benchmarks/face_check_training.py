@@ -25,7 +25,7 @@ from torch.nn import functional
 from bonaface.errors import DataError
 from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
-from bonaface.images.face_check import SIDE, head_square
+from bonaface.images.face_check import SIDE, brightened, head_square
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float32]
@@ -303,7 +303,7 @@ def look(image: Image, points: Points, artist: Artist, random: np.random.Generat
     drawn, eyes, mouth = artist.draw(np.asarray(seen, np.uint8), (points @ linear.T + matrix[:, 2]).astype(np.float32))
     drawn = worsen(drawn, random)
     turns = int(random.integers(1, 4)) if random.random() < 0.3 else 0
-    return np.ascontiguousarray(np.rot90(drawn, turns)), [float(eyes), float(mouth), float(turns)]
+    return brightened(np.ascontiguousarray(np.rot90(drawn, turns))), [float(eyes), float(mouth), float(turns)]
 
 
 def block(channels: int, out: int, stride: int) -> nn.Sequential:

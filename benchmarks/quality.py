@@ -8,6 +8,9 @@ python benchmarks/quality.py report ROWS.pkl
     quality (ISO/IEC 29794-1: error versus discard)
 python benchmarks/quality.py refusals FOLDER ...
     the share of genuine, upright and mostly uncovered photos that the gate refuses, by reason, and that are rotated by mistake
+python benchmarks/quality.py tones FOLDER ...
+    the share of the same photos that are refused for covered eyes, and of sunglasses drawn on them that are seen, by the tone of
+    the cheeks in the image
 
 The covers are drawn by other rules than those that the network was trained with.
 """
@@ -33,6 +36,7 @@ from bonaface.assets import SHIPPED_MODEL, shipped_detector
 from bonaface.errors import DataError
 from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
+from bonaface.images.face_check import check_face
 from bonaface.images.quality import VERIFICATION, FaceQuality, assess, faces_of, problem_of, unfit
 from bonaface.images.upright import find_upright
 from bonaface.verification.scoring import weighed
@@ -299,18 +303,23 @@ def curve(rows: list[Row], plain: list[Row], measure_name: str, threshold: float
             print(f"{low:8.3g} to {high:8.3g}: {own.sum():6d} {missed.mean():7.1%}  {false.mean():.2%}")
 
 
+def photos_of(folder: Path) -> Iterator[Image]:
+    """Photos of the people whom the network of face_check.py was not trained on."""
+    for path in sorted(
+        each for person in sorted(folder.iterdir())[1::2] if person.is_dir() for each in person.iterdir()
+    ):
+        try:
+            yield decode(path)
+        except DataError:
+            continue
+
+
 def refusals(folders: list[Path]) -> None:
     """Prints what the gate makes of photos as they are."""
     aligner = Aligner(shipped_detector())
     for folder in folders:
         reasons, rotated, count = Counter[str](), 0, 0
-        for path in sorted(
-            each for person in sorted(folder.iterdir())[1::2] if person.is_dir() for each in person.iterdir()
-        ):
-            try:
-                image = decode(path)
-            except DataError:
-                continue
+        for image in photos_of(folder):
             count += 1
             found = find_upright(image, aligner)
             rotated += found.rotated != 0
@@ -322,6 +331,33 @@ def refusals(folders: list[Path]) -> None:
         print(f"{folder.name}: {count} photos, {rotated} rotated ({wilson(rotated, count)})")
         for reason, number in reasons.most_common():
             print(f"  {number:4d} ({wilson(number, count)}) {reason}")
+
+
+def tones(folders: list[Path]) -> None:
+    """Prints who is refused for covered eyes, and whose sunglasses are seen, by the tone of the cheeks."""
+    aligner, seen = Aligner(shipped_detector()), list[tuple[float, bool, bool]]()
+    for image in (image for folder in folders for image in photos_of(folder)):
+        for face in faces_of(aligner.faces(image))[:1]:
+            drawn = sunglasses(image, face_place(np.array(face.points, np.float32)))
+            plain, covered = (check_face(each, face.box).eyes_covered > VERIFICATION.covered for each in (image, drawn))
+            seen.append((tone(image, np.array(face.points)), plain, covered))
+    table = np.array(seen, np.float64)
+    for low, high in pairwise((-90, -30, 10, 28, 55, 90)):
+        rows = table[(table[:, 0] >= low) & (table[:, 0] < high)]
+        shares = [wilson(int(rows[:, column].sum()), len(rows)) for column in (1, 2)]
+        print(f"{low:4d} to {high:3d}: {len(rows):5d} photos, refused {shares[0]}; drawn sunglasses seen {shares[1]}")
+
+
+def tone(image: Image, points: NDArray[np.float64]) -> float:
+    """Individual typology angle of the cheeks in degrees (Chardon 1991): light skin above 28, dark below -30; light counts too."""
+    reach = max(2, round(0.12 * float(np.hypot(*(points[1] - points[0])))))
+    patches = []
+    for eye, corner in ((0, 3), (1, 4)):
+        x, y = (0.45 * points[eye] + 0.55 * points[corner]).astype(int)
+        patches.append(image[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach].reshape(-1, 3))
+    skin = np.median(np.concatenate(patches), axis=0).astype(np.float32) / 255
+    lightness, _, yellow = cv2.cvtColor(skin[None, None], cv2.COLOR_RGB2LAB)[0, 0]
+    return float(np.degrees(np.arctan2(lightness - 50, max(yellow, 1e-6))))
 
 
 def wilson(hits: int, count: int) -> str:
@@ -340,14 +376,15 @@ def main() -> None:
     first.add_argument("--people", type=Path, required=True)
     first.add_argument("--out", type=Path, required=True)
     commands.add_parser("report").add_argument("rows", type=Path)
-    commands.add_parser("refusals").add_argument("folders", type=Path, nargs="+")
+    for name in ("refusals", "tones"):
+        commands.add_parser(name).add_argument("folders", type=Path, nargs="+")
     options = parser.parse_args()
     if options.command == "measure":
         measure(options.people, options.out)
     elif options.command == "report":
         report(pickle.loads(options.rows.read_bytes()))  # noqa: S301
     else:
-        refusals(options.folders)
+        {"refusals": refusals, "tones": tones}[options.command](options.folders)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def test_the_page_without_bonaface_gives_the_same_similarity(desk, monkeypatch):
             files.append(f"{pair}-{place}.png")
             cv2.imwrite(files[-1], cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC))
         alone = page["similarity"](*map(page["embed"], files))
-        assert np.isclose(alone, verifier.verify(*files).similarity, rtol=0, atol=1e-4), pair
+        assert np.isclose(alone, verifier.verify(*files).similarity, rtol=0, atol=1e-3), pair
 
 
 def anchors(page: Path) -> set[str]:

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from bonaface.assets import FACE_CHECK
 
-__all__ = ["SIDE", "FaceCheck", "check_face", "head_square"]
+__all__ = ["SIDE", "FaceCheck", "brightened", "check_face", "head_square"]
 
 SIDE = 64
 """Side of the network's input in px."""
 _MARGIN = 1.25
 """Side of the square around a face, as a share of the longer side of its box."""
+_WHITE, _MIDDLE, _BLACK = 0.7, 0.5, 0.02
+"""Least 98th percentile of a head square's grey, least median of the face's, and what is taken for darker than any, of 1."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def check_face(image: NDArray[np.uint8], box: Sequence[float]) -> FaceCheck:
         image: RGB, shape ``(h, w, 3)``, uint8.
         box: left, top, width and height of the face in px.
     """
-    output: NDArray[np.float32] = _session().run(None, {"faces": head_square(image, box)[None]})[0]
+    square = brightened(head_square(image, box))
+    output: NDArray[np.float32] = _session().run(None, {"faces": square[None]})[0]
     eyes, mouth, *turned = (float(value) for value in output[0])
     return FaceCheck(eyes, mouth, (turned[0], turned[1], turned[2], turned[3]))
 
@@ -67,6 +70,24 @@ def head_square(
     matrix = np.array([[scale, 0, size / 2 - scale * (x + w / 2)], [0, scale, size / 2 - scale * (y + h / 2)]])
     warped = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
+
+
+def brightened(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A head square in even light: an underexposed one scaled to white, and a dark face lifted to mid-grey by a gamma curve.
+
+    As it is, the network takes eyes in the shadow of a dark face for covered ones and overlooks sunglasses on it.
+
+    Args:
+        square: as :func:`head_square` returns it.
+    """
+    grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY) / 255.0
+    edge = len(square) // 4
+    white = max(float(np.percentile(grey, 98)), _BLACK)
+    gain = max(_WHITE / white, 1.0)
+    light = max(gain * float(np.median(grey[edge:-edge, edge:-edge])), _BLACK)
+    gamma = min(np.log(_MIDDLE) / np.log(light), 1.0) if light < 1 else 1.0
+    curve = np.minimum(np.linspace(0, gain, 256), 1) ** gamma
+    return np.asarray(np.rint(255 * curve).astype(np.uint8)[square], np.uint8)
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bonaface.io import atomic_write
 from bonaface.training.curves import learning_rates, write_curves
@@ -46,7 +46,7 @@ class TrainingProgress(Callback):
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[seen]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[left]}"),
             console=console,
             disable=not console.is_terminal,
         )
@@ -57,7 +57,7 @@ class TrainingProgress(Callback):
     def on_train_start(self, trainer: L.Trainer, training: Any) -> None:
         """Opens the bar at the step that a resumed run has reached."""
         done = trainer.current_epoch * training.length.val_every
-        self._task = self.progress.add_task("", total=training.length.steps, completed=done, seen="")
+        self._task = self.progress.add_task("", total=training.length.steps, completed=done, seen="", left="")
         self.progress.start()
 
     def on_train_epoch_start(self, trainer: L.Trainer, training: Any) -> None:
@@ -78,16 +78,22 @@ class TrainingProgress(Callback):
             loss, active = (float(x) for x in training.last_figures)
             self._loss, self._active = _smooth(self._loss, loss), _smooth(self._active, active)
             seen = f"loss {self._loss:.4f}  active {self._active:.0%}  {self._speed:.0f} images/s"
-            self.progress.update(self._task, seen=seen)
+            self.progress.update(self._task, seen=seen, left=self._time_left(len(batch.labels)))
         if not self.progress.console.is_terminal and now - self._written > _LOG_EVERY:
             self._written = now
             self._write_line()
 
+    def _time_left(self, batch: int) -> str:
+        """Time that the steps to come take at the present speed; rich's own estimate counts validations as slow steps."""
+        task = self.progress.tasks[self._task]
+        seconds = ((task.total or 0) - task.completed) * batch / self._speed
+        return f"{seconds / 60:.0f} min left" if seconds >= 60 else f"{seconds:.0f} s left"
+
     def _write_line(self) -> None:
         """The bar's figures, for a log file."""
         task = self.progress.tasks[self._task]
-        left = f"{task.time_remaining / 60:.0f} min left" if task.time_remaining is not None else ""
-        self.progress.console.log(f"step {task.completed:.0f} of {task.total:.0f}: {task.fields['seen']}  {left}")
+        shown = f"{task.fields['seen']}  {task.fields['left']}"
+        self.progress.console.log(f"step {task.completed:.0f} of {task.total:.0f}: {shown}")
 
     def on_validation_end(self, trainer: L.Trainer, training: Any) -> None:
         """One line for the reader, one row for metrics.csv, and the curves anew."""

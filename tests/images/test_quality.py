@@ -10,6 +10,7 @@ import pytest
 from bonaface.assets import unpack_demo
 from bonaface.errors import DataError
 from bonaface.images.decoding import decode
+from bonaface.images.face_check import SIDE, brightened
 from bonaface.images.photo import read_photo
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.quality import ENROLMENT, VERIFICATION, FaceQuality, unfit
@@ -122,3 +123,28 @@ def test_enrolment_is_nowhere_laxer_than_verification():
         assert getattr(ENROLMENT, name) >= getattr(VERIFICATION, name)
     for name in ("bright", "clipped", "turn", "covered"):
         assert getattr(ENROLMENT, name) <= getattr(VERIFICATION, name)
+
+
+@needs_yunet
+@pytest.mark.parametrize("light", [0.3, 0.5, 1.0])
+def test_sunglasses_are_seen_in_any_light(face, light):
+    points = np.array(read(face).faces[0].points).round().astype(int)
+    dark = face.copy()
+    for x, y in points[:2]:
+        cv2.circle(dark, (int(x), int(y)), int(0.4 * (points[1, 0] - points[0, 0])), (15, 15, 15), -1)
+    assert read((face * light).astype(np.uint8)).quality.eyes_covered < VERIFICATION.covered
+    assert read((dark * light).astype(np.uint8)).quality.eyes_covered > VERIFICATION.covered
+
+
+@pytest.mark.parametrize("light", [0.02, 0.1, 0.4, 0.8])
+def test_brightened_darkens_nothing_and_keeps_the_order(light):
+    square = (np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)) * light).astype(np.uint8)
+    brighter = brightened(square)
+    assert (brighter >= square).all()
+    assert (np.diff(brighter.ravel()[np.argsort(square.ravel(), kind="stable")].astype(int)) >= 0).all()
+    assert np.median(brighter) >= 127
+
+
+def test_a_light_face_is_left_as_it_is():
+    square = np.random.default_rng(0).integers(100, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+    assert (brightened(square) == square).all()
