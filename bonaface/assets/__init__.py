@@ -7,7 +7,6 @@ How it was made, what it may be used for and what was measured on it: docs/demo-
 from __future__ import annotations
 
 import base64
-import tarfile
 from functools import cache
 from pathlib import Path
 
@@ -54,6 +53,8 @@ def unpack_demo(out: Path) -> Path:
     Raises:
         DataError: if ``out`` is a file, or the package was installed without the pack.
     """
+    import tarfile  # with three compressions, which loading a model can do without
+
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: expected a folder to unpack the demo pack into, got a file")
     out.mkdir(parents=True, exist_ok=True)

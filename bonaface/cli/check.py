@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model, say_device
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import add_model, say_device
 from bonaface.errors import DataError
 from bonaface.io import private_table, spreadsheet_text
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     verifier = load(options.model, options.device, options.detector)
     unjudged = 0
     console, progress_console = Console(), ProgressConsole()
-    say_device(progress_console, verifier.embedder.network.runtime)
+    say_device(verifier.embedder.network.runtime)
     with (
         nullcontext() if options.out is None else private_table(options.out, _COLUMNS) as table,
         Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress,

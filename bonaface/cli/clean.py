@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model, refuse_renamed, say_device
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import add_model, refuse_renamed, say_device
 from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _checked(table: FaceTable, options: argparse.Namespace, progress: Progress) 
     if options.files_only:
         return check_faces(table, None, None, options.against, options.cache, progress)
     embedder = load_embedder(options.model, options.detector, options.device)
-    say_device(progress.console, embedder.network.runtime)
+    say_device(embedder.network.runtime)
     counter = FaceCounter(shipped_detector() if options.detector is None else options.detector)
     return check_faces(table, embedder, counter, options.against, options.cache, progress)
 

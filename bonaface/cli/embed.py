@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bonaface.cli.options import ProgressConsole, add_device, say_device
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import add_device, say_device
 from bonaface.errors import ConfigError
 from bonaface.extras import require
 
@@ -74,7 +75,7 @@ def _into_file(options: argparse.Namespace) -> int:
 
     console = ProgressConsole()
     embedder = load_embedder(options.model, options.detector, options.device)
-    say_device(console, embedder.network.runtime)
+    say_device(embedder.network.runtime)
     with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
         images, faults = embed_folder(embedder, Path(options.source), Path(options.out), progress)
     said = f"{options.out}: {images:,} images embedded" + (f"; {faults:,} can't be used" if faults else "")

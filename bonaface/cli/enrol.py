@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model, say_device
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import add_model, say_device
 from bonaface.gallery.database import URIS
 
 __all__ = ["main"]
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = ProgressConsole()
     verifier = load(options.model, options.device, options.detector)
-    say_device(console, verifier.embedder.network.runtime)
+    say_device(verifier.embedder.network.runtime)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         done = enrol(
             options.source,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bonaface.cli.options import ProgressConsole
+from bonaface.cli.console import ProgressConsole
 from bonaface.errors import ConfigError
 
 if TYPE_CHECKING:

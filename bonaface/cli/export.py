@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bonaface.cli.options import ProgressConsole, refuse_renamed
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import refuse_renamed
 
 __all__ = ["main"]
 

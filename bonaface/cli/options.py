@@ -1,36 +1,19 @@
-"""Options that several commands share, and the console of their progress."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
-import time
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
 
 from bonaface.errors import ConfigError
 from bonaface.models.device import DEVICES
 
-__all__ = ["MODELS", "ProgressConsole", "add_device", "add_model", "add_pair_draw", "refuse_renamed", "say_device"]
+__all__ = ["MODELS", "add_device", "add_model", "add_pair_draw", "refuse_renamed", "say_device"]
 
 MODELS = "folder of a run, an exported model, or an ONNX face network"
 """What ``--model`` takes."""
-
-
-class ProgressConsole(Console):
-    """Standard error. Where that is no terminal but a log file, an event is one line, however long it is."""
-
-    def __init__(self) -> None:
-        super().__init__(stderr=True, log_path=False)
-
-    def log(self, *objects: Any, **how: Any) -> None:
-        """One event with its time."""
-        if self.is_terminal:
-            super().log(*objects, **how)
-        else:
-            self.print(time.strftime("%H:%M:%S"), *objects, highlight=False, markup=False, soft_wrap=True)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +64,6 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def say_device(console: Console, runtime: str) -> None:
-    """Prints what computes, once, at the start."""
-    console.print(f"device: {runtime}", highlight=False, markup=False, soft_wrap=True)
+def say_device(runtime: str) -> None:
+    """Prints what computes, once, at the start, to standard error."""
+    print(f"device: {runtime}", file=sys.stderr)  # noqa: T201

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model, say_device
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import add_model, say_device
 from bonaface.gallery.database import URIS
 
 __all__ = ["main"]
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
     progress_console = ProgressConsole()
     verifier = load(options.model, options.device, options.detector)
-    say_device(progress_console, verifier.embedder.network.runtime)
+    say_device(verifier.embedder.network.runtime)
     with Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress:
         hits = search(
             options.photos,

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bonaface.cli.options import ProgressConsole, add_device
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import add_device
 from bonaface.errors import ConfigError
 from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, refuse_uri
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from bonaface.cli.options import ProgressConsole, add_model, say_device
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import add_model, say_device
 from bonaface.errors import DataError
 
 __all__ = ["main"]
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     console = ProgressConsole()
     pairs = read_pairs(options.pairs)
     embedder = load_embedder(options.model, options.detector, options.device)
-    say_device(console, embedder.network.runtime)
+    say_device(embedder.network.runtime)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         scored = score_pairs(embedder, pairs, progress)
     for why in scored.faults.values():

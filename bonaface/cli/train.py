@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from bonaface.cli.options import ProgressConsole
+from bonaface.cli.console import ProgressConsole
 from bonaface.cli.settings import settings_help
 from bonaface.config_io import parse_config
 

@@ -11,10 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import Progress
-
-from bonaface.cli.options import ProgressConsole, add_model, say_device
+from bonaface.cli.options import add_model, say_device
 from bonaface.errors import ConfigError, DataError
 from bonaface.io import private_table, spreadsheet_text
 
@@ -79,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.inference.verifier import load
 
     verifier = load(options.model, options.device, options.detector)
-    say_device(ProgressConsole(), verifier.embedder.network.runtime)
+    say_device(verifier.embedder.network.runtime)
     verifier.threshold(options.fmr)
     photos = [verifier.read(file) for file in (options.first, options.second)]
     problems = [photo.problem for photo in photos if photo.problem is not None]
@@ -91,12 +88,15 @@ def main(arguments: Sequence[str]) -> int:
         if options.json
         else "\n".join(_told(photos, verdict))
     )
-    Console().print(said, markup=False, highlight=False, soft_wrap=True)
+    print(said)  # noqa: T201
     return _OTHER if options.check and verdict.decision != "same person" else 0
 
 
 def _many(options: argparse.Namespace) -> int:
     """Writes the verdicts on many pairs; returns 1 where some could not be judged."""
+    from rich.progress import Progress
+
+    from bonaface.cli.console import ProgressConsole
     from bonaface.data.pairs import read_path_pairs
     from bonaface.inference.verifier import load
 
@@ -105,7 +105,7 @@ def _many(options: argparse.Namespace) -> int:
     pairs = read_path_pairs(options.pairs)
     verifier = load(options.model, options.device, options.detector)
     console = ProgressConsole()
-    say_device(console, verifier.embedder.network.runtime)
+    say_device(verifier.embedder.network.runtime)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         listed = ((pairs.root / a, pairs.root / b) for a, b in zip(pairs.path_0, pairs.path_1, strict=True))
         verdicts = verifier.verify_many(listed, options.fmr, progress)

@@ -5,18 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    Jpeg2KImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from bonaface.errors import DataError
 
@@ -29,22 +20,30 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 
 @dataclass(frozen=True)
 class _Format:
+    """A format, the bytes that its files start with, and Pillow's plugin for it, imported where there is such a file."""
+
     name: str
     starts: tuple[bytes, ...]
-    reader: Callable[[io.BytesIO], Image.Image]
+    plugin: str
+    reader: str
+
+    def load(self) -> Callable[[io.BytesIO], Image.Image]:
+        reader: Callable[[io.BytesIO], Image.Image] = getattr(import_module(f"PIL.{self.plugin}"), self.reader)
+        return reader
 
 
 # Readers parse the header only. They are called directly, and not through Image.open, which tries every format of the library and
 # warns about large images before their size can be asked for.
 _FORMATS = (
-    _Format("JPEG", (b"\xff\xd8\xff",), JpegImagePlugin.jpeg_factory),
-    _Format("PNG", (b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
-    _Format("WebP", (b"RIFF",), WebPImagePlugin.WebPImageFile),
-    _Format("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
-    _Format("JPEG 2000", (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), Jpeg2KImagePlugin.Jpeg2KImageFile),
-    _Format("BMP", (b"BM",), BmpImagePlugin.BmpImageFile),
-    _Format("GIF", (b"GIF8",), GifImagePlugin.GifImageFile),
+    _Format("JPEG", (b"\xff\xd8\xff",), "JpegImagePlugin", "jpeg_factory"),
+    _Format("PNG", (b"\x89PNG\r\n\x1a\n",), "PngImagePlugin", "PngImageFile"),
+    _Format("WebP", (b"RIFF",), "WebPImagePlugin", "WebPImageFile"),
+    _Format("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TiffImagePlugin", "TiffImageFile"),
+    _Format("JPEG 2000", (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), "Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    _Format("BMP", (b"BM",), "BmpImagePlugin", "BmpImageFile"),
+    _Format("GIF", (b"GIF8",), "GifImagePlugin", "GifImageFile"),
 )
+_AVIF = _Format("AVIF", (), "AvifImagePlugin", "AvifImageFile")
 
 
 def open_image(data: bytes, name: str) -> tuple[Image.Image, str]:
@@ -66,12 +65,12 @@ def open_image(data: bytes, name: str) -> tuple[Image.Image, str]:
 def _reader(data: bytes, name: str) -> tuple[str, Callable[[io.BytesIO], Image.Image]]:
     for each in _FORMATS:
         if data.startswith(each.starts):
-            return each.name, each.reader
+            return each.name, each.load()
     if data[4:8] == b"ftyp":
         size = min(int.from_bytes(data[:4], "big"), 256)
         brands = {data[8:12], *(data[at : at + 4] for at in range(16, size, 4))}
         if brands & _AVIF_BRANDS:
-            return "AVIF", AvifImagePlugin.AvifImageFile
+            return _AVIF.name, _AVIF.load()
         if brands & _HEIC_BRANDS:
             return "HEIC", _heic_reader(name)
     raise DataError(f"{name}: is {_what_else(data)}; expected a {READ} image")

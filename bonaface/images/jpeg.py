@@ -7,6 +7,7 @@ are put in before its end are read as the missing part, while behind a whole ima
 from __future__ import annotations
 
 import io
+import random
 import re
 from dataclasses import dataclass, field
 
@@ -30,7 +31,7 @@ _FLAGS = {
 }
 _MISSING = 128
 """Grey value of what is missing."""
-_PROBE = np.random.default_rng(0).integers(0, 255, 4096, dtype=np.uint8).tobytes()
+_PROBE = bytes(random.Random(0).choices(range(0xFF), k=4096))  # noqa: S311 - no marker among them
 
 
 @dataclass

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from bonaface.assets import SHIPPED_MODEL, shipped_detector
 from bonaface.errors import ConfigError, DataError, ModelError, UnalignedWarning
@@ -26,6 +26,9 @@ from bonaface.models.device import refuse_unknown
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.thresholds import Validation
+
+if TYPE_CHECKING:
+    from rich.progress import Progress  # costs a tenth of a verdict's time
 
 __all__ = ["Embedded", "Embedder", "load_embedder"]
 
