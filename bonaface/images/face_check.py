@@ -82,12 +82,17 @@ def brightened(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY) / 255.0
     edge = len(square) // 4
-    white = max(float(np.percentile(grey, 98)), _BLACK)
+    white = max(_quantile(grey, 0.98), _BLACK)
     gain = max(_WHITE / white, 1.0)
-    light = max(gain * float(np.median(grey[edge:-edge, edge:-edge])), _BLACK)
+    light = max(gain * _quantile(grey[edge:-edge, edge:-edge], 0.5), _BLACK)
     gamma = min(np.log(_MIDDLE) / np.log(light), 1.0) if light < 1 else 1.0
     curve = np.minimum(np.linspace(0, gain, 256), 1) ** gamma
     return np.asarray(np.rint(255 * curve).astype(np.uint8)[square], np.uint8)
+
+
+def _quantile(values: NDArray[Any], share: float) -> float:
+    """As ``np.quantile``, which imports ``numpy.ma``: 40 ms of the first verdict."""
+    return float(np.interp(share * (values.size - 1), np.arange(values.size), np.sort(values, axis=None)))
 
 
 @lru_cache(maxsize=1)

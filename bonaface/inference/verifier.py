@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from bonaface.images.photo import Photo, read_photo
 from bonaface.images.quality import Face, FaceQuality
 from bonaface.images.video import is_video, read_video
 from bonaface.inference.embedder import Embedder, load_embedder
+from bonaface.inference.looks import Looks, embed_looks, looks_at, of_one_person
 from bonaface.verification import scoring
 from bonaface.verification.decision import Verdict, judge
 from bonaface.verification.embeddings import Embeddings
@@ -29,12 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PhotoCheck", "Verifier", "load", "similarity"]
 
-Inputs = tuple[Mapping[str, NDArray[np.uint8]], ...]
-
 _CHUNK = 64
 _COPIES = "These are two copies of one photo: nothing is proved."
-_OF_ONE_PERSON = 0.75
-"""Share of a video's frames that have to show one person."""
 _READERS = 2
 
 
@@ -216,8 +213,8 @@ class Verifier:
         parts: list[Embeddings] = []
         with ThreadPoolExecutor(_READERS) as pool:
             for start in range(0, len(listed), _CHUNK):
-                inputs = list(pool.map(self._inputs, listed[start : start + _CHUNK]))
-                parts.append(self._embed_groups(inputs))
+                looks = list(pool.map(self._looks, listed[start : start + _CHUNK]))
+                parts.append(embed_looks(self.embedder, looks))
         return Embeddings.joined(parts) if parts else self.embedder.embed_images([])
 
     def read(self, image: ImageSource, name: str = "") -> Photo:
@@ -232,22 +229,8 @@ class Verifier:
         """
         if is_video(image):
             video = read_video(Path(image), self.embedder.preprocess, name)  # type: ignore[arg-type]  # is_video: a path
-            return self._of_one_person(video)
+            return of_one_person(video, self.embedder)
         return read_photo(image, self.embedder.preprocess, name)
-
-    def _of_one_person(self, video: Photo) -> Photo:
-        """A video without the frames that are unlike the others; a problem where many are: two people would pass as either."""
-        calibration = self.embedder.calibration
-        if calibration is None or len(video.inputs) < 2:
-            return video
-        identity = self.embedder.embed_inputs(video.inputs).identity
-        alike = calibration.same.log_odds(identity @ identity.T) >= 0  # (frames, frames)
-        kept = alike[alike.sum(axis=1).argmax()]
-        inputs = tuple(look for look, keep in zip(video.inputs, kept, strict=True) if keep)
-        if len(inputs) >= _OF_ONE_PERSON * len(kept):
-            return replace(video, inputs=inputs)
-        told = f"{len(kept) - len(inputs)} of {len(kept)} frames are unlike the others"
-        return replace(video, inputs=(), problem=f"{video.name}: shows more than one person ({told}); expected one")
 
     def compare_photos(self, a: Photo, b: Photo, fmr: float = 1e-3) -> Verdict:
         """The verdict on two photos that :meth:`read` returned: "cannot tell" where one can't be judged.
@@ -300,28 +283,15 @@ class Verifier:
                 raise ModelError(f"{photo.name}: was read for another model than {self.name}; read it by this one")
             if not photo.inputs:
                 raise DataError(photo.problem or f"{photo.name}: shows nothing that can be judged")
-        return self._embed_groups([photo.inputs for photo in photos])
+        return embed_looks(self.embedder, [looks_at(photo, self.fingerprint) for photo in photos])
 
-    def _inputs(self, source: ImageSource) -> Inputs:
+    def _looks(self, source: ImageSource) -> Looks:
         if is_video(source):
             photo = self.read(source)
             if not photo.inputs:
                 raise DataError(str(photo.problem))
-            return photo.inputs
+            return looks_at(photo, self.fingerprint)
         return (self.embedder.preprocess(decode(source)),)
-
-    def _embed_groups(self, groups: Sequence[Inputs]) -> Embeddings:
-        """One embedding a group of looks: the mean of their unit vectors, on the unit sphere, and of their log-odds."""
-        embeddings = self.embedder.embed_inputs([look for group in groups for look in group])
-        if all(len(group) == 1 for group in groups):
-            return embeddings
-        starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
-        counts = np.array([len(group) for group in groups])
-        identity = np.add.reduceat(embeddings.identity, starts, axis=0)  # (groups, d)
-        identity /= np.linalg.norm(identity, axis=1, keepdims=True)
-        odds = embeddings.authenticity
-        means = None if odds is None else (np.add.reduceat(odds, starts) / counts).astype(np.float32)
-        return replace(embeddings, identity=identity, authenticity=means)
 
     def compare(self, a: Embeddings, b: Embeddings, fmr: float = 1e-3) -> list[Verdict]:
         """Verdicts on embeddings, row by row.
