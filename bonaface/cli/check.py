@@ -16,7 +16,7 @@ from rich.progress import Progress
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
 from bonaface.errors import DataError
-from bonaface.io import private_table, spreadsheet_text
+from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 
 if TYPE_CHECKING:
     from bonaface.inference.verifier import PhotoCheck, Verifier
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.data.layouts import listed_images
     from bonaface.inference.verifier import load
 
+    if options.out is not None:
+        refuse_other_file(options.out, _COLUMNS)
     files = listed_images(options.photos)
     verifier = load(options.model, options.device, options.detector)
     unjudged = 0

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, refuse_renamed, say_device
 from bonaface.errors import ConfigError
+from bonaface.outputs import refuse_foreign_file, refuse_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,10 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.review is not None and options.review.resolve() == options.out.resolve():
         raise ConfigError(f"--review {options.review}: is --out too; choose another name")
+    for out in filter(None, (options.out, options.review)):
+        refuse_input(out, options.faces, options.against)
+    if options.review is not None:
+        refuse_foreign_file(options.review, b" doubtful faces</title>")
     started = time.monotonic()
     console = ProgressConsole()
     table = read_faces(options.faces)

@@ -12,6 +12,7 @@ from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_device, say_device
 from bonaface.errors import ConfigError
 from bonaface.extras import require
+from bonaface.outputs import refuse_stdout
 
 __all__ = ["main"]
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
+    refuse_stdout(options.out)
     return _into_file(options) if options.out.endswith(".npz") else _into_parquet(options)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bonaface.cli.options import MODELS, add_device, add_pair_draw
 from bonaface.errors import ConfigError
+from bonaface.outputs import refuse_input, refuse_other_folder
 
 __all__ = ["main"]
 
@@ -74,8 +75,11 @@ def main(arguments: Sequence[str]) -> int:
     """Print error rates and write the report; return 1 where images could not be read."""
     options = _parser().parse_args(arguments)
     _refuse_odd(options)
-    from bonaface.evaluation.evaluate import PairSource, evaluate
+    from bonaface.evaluation.evaluate import WRITTEN, PairSource, evaluate
 
+    refuse_other_folder(options.out, WRITTEN)
+    for file in (options.out / name for name in WRITTEN):
+        refuse_input(file, *(options.scores or ()), *(options.val_scores or ()), options.labels, options.val_labels)
     console = Console(stderr=True)
     validation = None
     if options.val_pairs or options.val_scores:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bonaface.cli.options import refuse_renamed
 from bonaface.errors import ConfigError
+from bonaface.outputs import refuse_stdout
 
 if TYPE_CHECKING:
     from bonaface.data.table import FaceTable
@@ -94,6 +95,7 @@ def main(arguments: Sequence[str]) -> int:
     recipe = _recipe(options)
     check_recipe(recipe)
     check_apart(options.faces, options.out)
+    refuse_stdout(options.out)
     console = Console(stderr=True)
     table = read_faces(options.faces)
     if options.issues is not None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bonaface.extras import require
+from bonaface.outputs import refuse_stdout
 
 if TYPE_CHECKING:
     from bonaface.data.download import Fetched
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write a data set or weights; returns 1 where some photos could not be read."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True)
+    refuse_stdout(options.out or "")
     if options.name == "synthetic":
         require("synthetic")
     elif options.name == "lfw" and options.where is None:

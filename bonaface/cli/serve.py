@@ -93,6 +93,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from bonaface.inference.verifier import load
     from bonaface.service.app import create_app
+    from bonaface.service.audit import AuditLog
     from bonaface.service.auth import Keys
     from bonaface.service.connections import TimedProtocol
 
@@ -101,7 +102,9 @@ def main(arguments: Sequence[str]) -> int:
     if settings.keys is not None:
         Keys(settings.keys)
     with _listening(options.host, options.port) as listening:
+        AuditLog(settings.audit).close()  # refused before a new gallery is made
         verifier = load(options.model, options.device, options.detector)
+        verifier.threshold(settings.fmr)
         gallery = _gallery(options, verifier.embedder, console)
         app = create_app(verifier, gallery, settings, lambda: _histogram(verifier))
         address = f"http://{options.host}:{listening.getsockname()[1]}"

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
 from bonaface.errors import DataError
+from bonaface.io import refuse_other_file
 
 __all__ = ["main"]
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.inference.embedder import load_embedder
     from bonaface.inference.score_pairs import score_pairs, write_submission
 
+    refuse_other_file(options.out, ("pair_id", "similarity"))
     console = ProgressConsole()
     pairs = read_pairs(options.pairs)
     embedder = load_embedder(options.model, options.detector, options.device)

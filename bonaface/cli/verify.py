@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from bonaface.cli.options import add_model, say_device
 from bonaface.errors import ConfigError, DataError
-from bonaface.io import private_table, spreadsheet_text
+from bonaface.io import private_table, refuse_other_file, spreadsheet_text
+from bonaface.outputs import refuse_input
 
 if TYPE_CHECKING:
     from bonaface.images.photo import Photo
@@ -102,6 +103,8 @@ def _many(options: argparse.Namespace) -> int:
 
     if options.first is not None or options.json or options.check:
         raise ConfigError("--pairs: goes without single photos, --json and --check")
+    refuse_other_file(options.out, _COLUMNS)
+    refuse_input(options.out, options.pairs)
     pairs = read_path_pairs(options.pairs)
     verifier = load(options.model, options.device, options.detector)
     console = ProgressConsole()

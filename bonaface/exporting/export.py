@@ -11,6 +11,8 @@ from bonaface.exporting.calibration_faces import calibration_faces
 from bonaface.exporting.conversion import check_request, convert
 from bonaface.exporting.model_card import card_of
 from bonaface.inference.embedder import load_embedder
+from bonaface.inference.metadata import MARK
+from bonaface.outputs import refuse_foreign_file, refuse_input
 
 __all__ = ["export"]
 
@@ -61,6 +63,8 @@ def export(
         'half.onnx'
     """
     out, console = Path(out), console or Console(quiet=True)
+    refuse_foreign_file(out, MARK.encode())
+    refuse_input(out, None if model is None else Path(model))
     embedder = load_embedder(
         None if model is None else os.fspath(model), None if detector is None else Path(detector), "cpu"
     )

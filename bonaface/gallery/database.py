@@ -15,12 +15,14 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.extras import require
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.people import Row
+from bonaface.outputs import refuse_stdout
 
 __all__ = [
     "DEFAULT_URI",
     "URIS",
     "Database",
     "default_uri",
+    "is_absent",
     "open_database",
     "refuse_absent",
     "refuse_uri",
@@ -88,13 +90,14 @@ class Database(Protocol):
         """Write everything out and let go of the database."""
 
 
-def open_database(uri: str, token: str = "") -> Database:
+def open_database(uri: str, token: str = "", read_only: bool = False) -> Database:
     """The database that a URI names.
 
     Args:
         uri: ``PATH`` or ``sqlite:PATH`` of an SQLite file; ``PATH.db`` of a Milvus Lite folder; ``http://host:port`` of a Milvus
             server; the last two also with ``milvus:`` before them.
         token: of a Milvus server, ``user:password`` or an API key.
+        read_only: change nothing of an SQLite file, which must be there.
 
     Raises:
         ConfigError: if the URI is none of these.
@@ -105,7 +108,7 @@ def open_database(uri: str, token: str = "") -> Database:
     if file is not None:
         from bonaface.gallery.sqlite import SqliteDatabase
 
-        return SqliteDatabase(file)
+        return SqliteDatabase(file, read_only)
     refuse_uri(uri)
     from bonaface.gallery.milvus import MilvusDatabase
 
@@ -123,15 +126,20 @@ def refuse_uri(uri: str) -> None:
         require("gallery", what=f"--gallery {uri}", instead="name a file such as people.sqlite, which needs no more")
 
 
+def is_absent(uri: str) -> bool:
+    """Tell whether a gallery is a local one that is not there yet."""
+    place = sqlite_file(uri) or Path(uri.removeprefix("milvus:"))
+    there = place.stat().st_size > 0 if place.is_file() else place.exists()
+    return not _SERVER.match(uri) and not uri.startswith("milvus://") and not there
+
+
 def refuse_absent(uri: str) -> None:
     """Raise an error where a local gallery is not there: reading makes none.
 
     Raises:
         DataError: if it is not.
     """
-    place = sqlite_file(uri) or Path(uri.removeprefix("milvus:"))
-    there = place.stat().st_size > 0 if place.is_file() else place.exists()
-    if not _SERVER.match(uri) and not uri.startswith("milvus://") and not there:
+    if is_absent(uri):
         raise DataError(f"{uri}: no such gallery; enrol people first by bonaface enrol")
 
 
@@ -151,6 +159,7 @@ def sqlite_file(uri: str) -> Path | None:
         >>> sqlite_file("sqlite:people.sqlite").name, sqlite_file("http://localhost:19530")
         ('people.sqlite', None)
     """
+    refuse_stdout(uri)
     if uri.startswith("sqlite:"):
         path = re.sub("^sqlite:(//)?", "", uri)
     elif uri.startswith("milvus:") or _SERVER.match(uri) or (uri.endswith(".db") and not Path(uri).is_file()):

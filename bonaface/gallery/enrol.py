@@ -26,6 +26,7 @@ from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
 from bonaface.io import private_table, refuse_other_file, spreadsheet_text
+from bonaface.outputs import refuse_input
 from bonaface.verification.calibration import Calibration
 
 __all__ = ["EnrolledPhoto", "enrol"]
@@ -106,6 +107,7 @@ def enrol(
     refuse_uri(gallery)
     if report is not None:
         refuse_other_file(Path(report), _COLUMNS)
+        refuse_input(Path(report), Path(source))
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     calibration = verifier.embedder.calibration
     if calibration is None:

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import GalleryUnavailableError, ModelError
+from bonaface.errors import DataError, GalleryUnavailableError, ModelError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
-from bonaface.gallery.database import open_database
+from bonaface.gallery.database import is_absent, open_database
 from bonaface.gallery.erasure import Eraser
 from bonaface.gallery.people import Enrolled, Hit, NewPhoto, Person, Row, as_row, photo_id, refuse_person_id
-from bonaface.gallery.photo_store import PhotoStore
+from bonaface.gallery.photo_store import PhotoStore, refuse_used_folder
 
 __all__ = ["Gallery"]
 
@@ -44,6 +44,7 @@ class Gallery:
         photos: folder to keep images in; None keeps none.
         token: of the server.
         check: refuse a gallery of another model; :func:`bonaface.gallery.reembed.reembed` alone does not.
+        read_only: make no gallery, and change nothing of an SQLite file.
 
     Raises:
         ModelError: if the embeddings are another model's.
@@ -51,10 +52,19 @@ class Gallery:
     """
 
     def __init__(
-        self, uri: str, mark: ModelMark, photos: Path | None = None, token: str = "", check: bool = True
+        self,
+        uri: str,
+        mark: ModelMark,
+        photos: Path | None = None,
+        token: str = "",
+        check: bool = True,
+        read_only: bool = False,
     ) -> None:
         self.mark = mark
-        self.database = open_database(uri, token)
+        self._read_only = read_only
+        if photos is not None and is_absent(uri):
+            refuse_used_folder(photos)
+        self.database = open_database(uri, token, read_only)
         self._writing = threading.RLock()
         self._unsettled = 0
         self._closed = False
@@ -69,6 +79,8 @@ class Gallery:
     def _opened(self, mark: ModelMark, check: bool) -> CollectionName:
         found = self.database.name()
         if found is None:
+            if self._read_only:
+                raise DataError(f"{self.database.uri}: nobody is enrolled; enrol people first by bonaface enrol")
             found = self.database.create(mark)
             self.database.swap(found)
             found = self.database.name() or found

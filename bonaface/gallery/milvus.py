@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bonaface.errors import ConfigError, GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
 from bonaface.gallery.collection_name import PREFIX, CollectionName, ModelMark
 from bonaface.gallery.lite_folder import prepare_folder
-from bonaface.gallery.people import Row
+from bonaface.gallery.people import Row, checked_row
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -176,7 +176,7 @@ class MilvusDatabase:
 
     def _query(self, condition: str, fields: Sequence[str]) -> list[Row]:
         found = self.call(lambda client: client.query(_ALIAS, condition, list(fields), timeout=self._timeout))
-        return [dict(row) for row in found]
+        return [self._whole(dict(row)) for row in found]
 
     def scan(self, after: str = "", fields: Sequence[str] = _FIELDS, batch: int = _BATCH) -> Iterator[list[Row]]:
         """Rows in the order of their ids, batch by batch, from the one behind ``after``."""
@@ -188,7 +188,7 @@ class MilvusDatabase:
         )
         try:
             while rows := self.call(lambda _: iterator.next()):
-                yield [dict(row) for row in rows]
+                yield [self._whole(dict(row)) for row in rows]
         finally:
             iterator.close()
 
@@ -198,7 +198,13 @@ class MilvusDatabase:
         hits = self.call(
             lambda client: client.search(_ALIAS, data=[vector], limit=k, output_fields=fields, timeout=self._timeout)
         )[0]
-        return [{**hit["entity"], "id": hit["id"], "cosine": float(hit["distance"])} for hit in hits]
+        return [self._whole({**hit["entity"], "id": hit["id"], "cosine": float(hit["distance"])}) for hit in hits]
+
+    def _whole(self, row: Row) -> Row:
+        try:
+            return checked_row(row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise GalleryDamagedError(f"{self.uri}: has a damaged row ({error}); restore it from a backup") from error
 
     def count(self) -> int:
         """Number of rows; also a sign of life."""

@@ -23,6 +23,7 @@ __all__ = [
     "Person",
     "Row",
     "as_row",
+    "checked_row",
     "photo_id",
     "plain",
     "refuse_person_id",
@@ -33,6 +34,11 @@ Row = dict[str, Any]
 
 PERSON = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 """How a person may be called: the client's own id, never a path."""
+_ID = re.compile(f"{PERSON}:[0-9a-f]{{32}}")
+_END_OF_TIME = 253_402_300_800_000
+"""Milliseconds from 1970 to the year 10000."""
+_TOLERANCE = 0.01
+"""How far a vector's length may be from 1."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,25 @@ def as_row(person: str, key: str, photo: NewPhoto, now: float) -> Row:
         "enrolled": round(now * 1000),
         "details": photo.details,
     }
+
+
+def checked_row(row: Row) -> Row:
+    """A row as it came from a database, once every field that it has is what enrolling writes.
+
+    Raises:
+        ValueError: if one is not; the message names it.
+    """
+    if "id" in row and not _ID.fullmatch(row["id"]):
+        raise ValueError("an id is not of the form person:photo")
+    if not math.isfinite(row.get("authenticity", 0.0)):
+        raise ValueError("an authenticity is not finite")
+    if not 0 <= row.get("enrolled", 0) < _END_OF_TIME:
+        raise ValueError("a time is out of range")
+    if not isinstance(row.get("details", {}), dict):
+        raise ValueError("details are no object")
+    if "vector" in row and not abs(float(np.linalg.norm(row["vector"])) - 1) < _TOLERANCE:
+        raise ValueError("a vector is not of length 1")
+    return row
 
 
 def refuse_person_id(person: str) -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from bonaface.errors import GalleryError, GalleryFullError
 from bonaface.io import atomic_write, parse_json
+from bonaface.outputs import refuse_stdout
 from bonaface.reading import read_regular_text
 
-__all__ = ["PhotoStore"]
+__all__ = ["PhotoStore", "refuse_used_folder"]
 
 _PHOTO = re.compile("[0-9a-f]{32}")
 _MARKER = "bonaface-photos.json"
@@ -49,6 +50,7 @@ class PhotoStore:
 
     def __init__(self, folder: Path, gallery: str, enrolled: Callable[[], Collection[str]]) -> None:
         self.folder = folder
+        refuse_stdout(folder)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._claim(gallery, enrolled)
@@ -180,6 +182,22 @@ class PhotoStore:
         if not _PHOTO.fullmatch(photo):
             raise GalleryError(f"photo {photo!r}: expected an id of 32 hexadecimal digits")
         return self.folder / photo[:2] / photo
+
+
+def refuse_used_folder(folder: Path) -> None:
+    """Raise an error unless a folder is new or empty, as the one for a new gallery must be.
+
+    Raises:
+        GalleryError: if it is neither.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise GalleryError(f"{folder}: is no folder, so photos can't be kept there; name another --keep-photos")
+    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    used = [name for name in found if name not in _OF_FILE_SYSTEMS]
+    if used:
+        raise GalleryError(
+            f"{folder}: holds {used[0]}, and the gallery is new; expected an empty folder, or the gallery whose photos these are"
+        )
 
 
 def _owner(marker: Path) -> str:

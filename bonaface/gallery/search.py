@@ -114,7 +114,7 @@ def search(
         refuse_other_file(Path(out), _COLUMNS)
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     threshold = verifier.threshold(fmr)
-    opened = Gallery(gallery, ModelMark.of(verifier.embedder), token=os.environ.get("MILVUS_TOKEN", ""))
+    opened = Gallery(gallery, ModelMark.of(verifier.embedder), token=os.environ.get("MILVUS_TOKEN", ""), read_only=True)
     try:
         if not opened.count():
             raise DataError(f"{gallery}: nobody is enrolled; enrol people first by bonaface enrol")

@@ -20,7 +20,7 @@ import numpy as np
 
 from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
-from bonaface.gallery.people import Row
+from bonaface.gallery.people import Row, checked_row
 from bonaface.gallery.vectors import Vectors
 from bonaface.io import parse_json
 
@@ -40,6 +40,7 @@ class SqliteDatabase:
 
     Args:
         file: made where it is missing, for its owner alone.
+        read_only: change nothing of it; it must be there.
 
     Raises:
         GalleryError: if it can't be written to, is something else, or is damaged.
@@ -47,27 +48,37 @@ class SqliteDatabase:
 
     folder: Path | None = None
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, read_only: bool = False) -> None:
         self.uri = str(file)
         self._turn = threading.RLock()
         self._vectors = Vectors()
         self._seen: str | None = None
         with self._in_words():
-            _make_private(file)
+            if not read_only:
+                _make_private(file)
             self._connection = sqlite3.connect(
                 file, timeout=_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
             )
         try:
             with self._in_words():
-                self._prepare()
+                self._refuse_others()
+                if read_only:
+                    self._connection.execute("PRAGMA query_only=ON")
+                else:
+                    self._prepare()
         except GalleryError:
             self._connection.close()
             raise
 
-    def _prepare(self) -> None:
+    def _refuse_others(self) -> None:
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
         if pages and self._connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
             raise GalleryError(f"{self.uri}: is an SQLite file, but no gallery of bonaface; name another --gallery")
+        tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if ("gallery",) in tables and self._connection.execute("SELECT count(*) FROM gallery").fetchone() != (1,):
+            raise GalleryDamagedError(f"{self.uri}: has lost the row that says what counts; restore it from a backup")
+
+    def _prepare(self) -> None:
         for setting in (
             f"page_size={_PAGE}",
             f"application_id={_APPLICATION}",
@@ -292,6 +303,8 @@ def _make_private(file: Path) -> None:
     """Make the file where it is missing, for its owner alone: SQLite gives its log the same mode."""
     if file.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder")
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "is a pipe or a device, and no regular file")
     file.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -310,4 +323,4 @@ def _unpacked(row: Row) -> Row:
         row["vector"] = np.frombuffer(row["vector"], "<f4")
     if "details" in row:
         row["details"] = parse_json(row["details"])
-    return row
+    return checked_row(row)

@@ -12,6 +12,7 @@ from bonaface.data.layouts import is_image
 from bonaface.errors import DataError
 from bonaface.inference.embedder import Embedder
 from bonaface.io import atomic_write, check_names
+from bonaface.outputs import refuse_foreign_file
 
 __all__ = ["embed_folder"]
 
@@ -40,6 +41,7 @@ def embed_folder(embedder: Embedder, folder: Path, out: Path, progress: Progress
     names = _below(folder)
     if not names:
         raise DataError(f"{folder}: holds no images; expected a folder of images")
+    refuse_foreign_file(out, b"embedding.npy")
     embedded = embedder.embed([folder / name for name in names], progress)
     good = embedded.place >= 0
     vectors = np.full((len(names), embedder.network.dim), np.nan, np.float32)  # (n, d)

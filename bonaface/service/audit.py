@@ -20,6 +20,7 @@ from typing import Any
 
 from bonaface.errors import DataError
 from bonaface.io import parse_json
+from bonaface.outputs import refuse_stdout
 
 __all__ = ["AuditLog", "first_broken_line"]
 
@@ -64,6 +65,7 @@ class AuditLog:
             self._open(path)
 
     def _open(self, path: Path) -> None:
+        refuse_stdout(path)
         if path.exists() and not path.is_file():
             raise DataError(f"{path}: is no regular file; name another --audit")
         with contextlib.ExitStack() as undone:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bonaface.errors import ConfigError
 from bonaface.io import atomic_write
+from bonaface.outputs import refuse_stdout
 from bonaface.reading import read_regular_text
 
 __all__ = ["Keys", "new_key"]
@@ -61,6 +62,9 @@ def new_key(path: Path, name: str) -> str:
     """
     if not _LINE.fullmatch(f"{name}:{'0' * 64}"):
         raise ConfigError(f"--new-key {name!r}: expected 1 to 64 letters, digits, dots, dashes and underscores")
+    refuse_stdout(path)
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: is no regular file, so it can't keep a key; name a file by --auth")
     key = secrets.token_urlsafe(32)
     digests = (_read(path) if path.exists() else {}) | {name: hashlib.sha256(key.encode()).hexdigest()}
     with atomic_write(path, private=True) as temporary:

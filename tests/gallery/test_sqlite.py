@@ -205,6 +205,9 @@ def test_of_two_first_openings_the_earlier_counts(file):
     [
         ("details", "{"),
         ("details", "[" * 100_000),
+        ("details", "[]"),
+        ("authenticity", float("inf")),
+        ("id", "ann"),
         ("authenticity", "x"),
         ("vector", b"123"),
         ("vector", "text"),
@@ -212,7 +215,7 @@ def test_of_two_first_openings_the_earlier_counts(file):
         ("vector", np.full(DIM, np.nan, "<f4").tobytes()),
         ("vector", np.full(DIM, 1e30, "<f4").tobytes()),
     ],
-    ids=["cut", "deep", "odds", "short", "text", "zeros", "nan", "huge"],
+    ids=["cut", "deep", "list", "infinite", "nobody", "odds", "short", "text", "zeros", "nan", "huge"],
 )
 def test_a_damaged_row_is_permanent_damage_and_nobody(gallery, file, column, value):
     gallery.enrol("ann", [photo(1)])
@@ -239,10 +242,13 @@ def test_people_whom_no_gallery_names_are_kept(gallery, file, lost):
     gallery.database.close()
     with sqlite3.connect(file) as other:
         other.execute(lost)
-    again = SqliteDatabase(file)
-    with pytest.raises(GalleryDamagedError, match="people whom no gallery names; restore it from a backup"):
-        again.name()
+        left = other.execute("SELECT * FROM gallery").fetchall()
+    with pytest.raises(GalleryDamagedError, match=r"(names|what counts); restore it from a backup"):
+        SqliteDatabase(file).name()
     with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
-        again.create(MARK)
+        SqliteDatabase(file).create(MARK)
+    with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
+        Gallery(str(file), MARK, read_only=True)
     with sqlite3.connect(file) as other:
+        assert other.execute("SELECT * FROM gallery").fetchall() == left
         assert other.execute(f"SELECT count(*) FROM {people}").fetchone() == (1,)  # noqa: S608 - ours

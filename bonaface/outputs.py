@@ -1,0 +1,77 @@
+"""What an output may take the place of: an earlier output of the same command, never what is read nor a file of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from bonaface.errors import DataError
+from bonaface.io import STDOUT
+from bonaface.reading import open_regular
+
+__all__ = ["refuse_foreign_file", "refuse_input", "refuse_other_folder", "refuse_stdout"]
+
+_BLOCK = 2**20
+
+
+def refuse_input(out: Path, *inputs: Path | None) -> None:
+    """Raise an error where an output is a file that the same command reads, under whatever name.
+
+    Raises:
+        DataError: if it is.
+    """
+    for each in inputs:
+        with suppress(OSError, ValueError):  # one of them is not there
+            if each is not None and out.samefile(each):
+                raise DataError(f"{out}: is read by this command, so it isn't replaced; choose another name")
+
+
+def refuse_foreign_file(out: Path, mark: bytes) -> None:
+    """Raise an error where a file is there without the words that every file of its kind holds.
+
+    Args:
+        out: that is to be written.
+        mark: the words, at most a line.
+
+    Raises:
+        DataError: if there is one.
+    """
+    if out.is_file() and not any(mark in block for block in _blocks(out, len(mark))):
+        raise DataError(f"{out}: is there and is another kind of file, so it isn't replaced; choose another name")
+
+
+def refuse_other_folder(out: Path, own: Iterable[str] = ()) -> None:
+    """Raise an error unless a folder is new or empty, or holds all of the files by which its kind is known.
+
+    Raises:
+        DataError: if it is a file, or holds something else.
+    """
+    refuse_stdout(out)
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is no folder; choose another name")
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    known = set(own)
+    if names and not (known and known <= names):
+        raise DataError(
+            f"{out}: holds {min(names)} and is no such folder as this command writes; name a new or empty one"
+        )
+
+
+def refuse_stdout(out: Path | str) -> None:
+    """Raise an error where an output is ``-``: a folder, keys and a database can't be written to a stream.
+
+    Raises:
+        DataError: if it is.
+    """
+    if str(out) == STDOUT:
+        raise DataError(f"{STDOUT}: is standard output, which can't take this; name a file or a folder")
+
+
+def _blocks(file: Path, overlap: int) -> Iterator[bytes]:
+    """A file's content block by block, each with the end of the one before."""
+    with open_regular(file) as content:
+        before = b""
+        while block := content.read(_BLOCK):
+            yield before + block
+            before = block[-overlap:]

@@ -1,0 +1,89 @@
+"""No command writes over what it reads, over another kind of file, or into a folder of something else."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+NOTE = b"bought: milk, and 12 eggs\n"
+STREAMS = [
+    "embed people --out -",
+    "evaluate --scores scores.csv --labels scores.csv --out -",
+    "forge people -",
+    "get demo -",
+    "enrol people --gallery -",
+    "serve --gallery none --audit -",
+    "serve --gallery none --auth - --new-key me",
+]
+OUTPUTS = [
+    ("evaluate --scores ev/scores.csv --labels labels.csv --out ev", "holds scores.csv"),
+    ("evaluate --scores done/scores.csv --labels labels.csv --out done", "is read by this command"),
+    ("evaluate --scores scores.csv --labels done/table.md --out done", "is read by this command"),
+    ("evaluate --scores scores.csv --labels labels.csv --out people", "holds ann"),
+    ("embed people --out note", "holds something else|is a file"),
+    ("embed people --out note.npz", "another kind of file"),
+    ("submit --pairs people --out note", "another kind of file"),
+    ("check people --out note", "another kind of file"),
+    ("verify --pairs verdicts.csv --out verdicts.csv", "is read by this command"),
+    ("enrol report.csv --gallery g.sqlite --report report.csv", "is read by this command"),
+    ("clean people --files-only --out i.csv --review note", "another kind of file"),
+    ("clean table.csv --files-only --out i.csv --review table.csv", "is read by this command"),
+    ("export --format onnx --out note.onnx", "another kind of file"),
+    ("serve --auth /dev/null --new-key me", "is no regular file"),
+    ("enrol people --gallery /dev/null", "is a pipe or a device"),
+    ("enrol people --gallery g.sqlite --keep-photos people", "holds ann, and the gallery is new"),
+]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for person in ("ann", "bob"):
+        (tmp_path / "people" / person).mkdir(parents=True)
+        Image.new("RGB", (64, 64)).save(tmp_path / "people" / person / "1.png")
+    for folder in ("ev", "done"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "scores.csv").write_text("pair_id,similarity\na,1\nb,0\n")
+    for name in ("metrics.json", "table.md", "report.html"):
+        (tmp_path / "done" / name).write_text("{}")
+    (tmp_path / "scores.csv").write_text("pair_id,similarity\na,1\nb,0\n")
+    (tmp_path / "labels.csv").write_text("pair_id,label\na,1\nb,0\n")
+    (tmp_path / "table.csv").write_text("label,path\nann,people/ann/1.png\n")
+    head = (
+        "pair_id,first,second,decision,score,similarity,probability,threshold,fmr,genuine_first,genuine_second,reason"
+    )
+    (tmp_path / "verdicts.csv").write_text(f"{head}\na,people/ann/1.png,people/bob/1.png{9 * ','}\n")
+    (tmp_path / "report.csv").write_text("person,path,status,reason\nann,people/ann/1.png,,\n")
+    for name in ("note", "note.npz", "note.onnx"):
+        (tmp_path / name).write_bytes(NOTE)
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and ".bonaface-cache" not in path.parts)
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize(("words", "said"), OUTPUTS)
+def test_nothing_foreign_is_replaced(say, place, words, said):
+    before = content(place)
+    answer = say(*words.split())
+    assert answer.code == 2, answer
+    assert re.search(said, answer.err), answer
+    assert content(place) == before
+
+
+@pytest.mark.parametrize("words", STREAMS)
+def test_standard_output_takes_no_folder_and_no_database(say, place, words):
+    answer = say(*words.split())
+    assert answer.code == 2, answer
+    assert "-: is standard output" in answer.err
+    assert not (place / "-").exists()
+
+
+def test_a_refused_audit_leaves_no_new_gallery(say, place):
+    answer = say("serve", "--gallery", "g.sqlite", "--audit", "note", "--port", "0")
+    assert answer.code == 2, answer
+    assert not (place / "g.sqlite").exists()
