@@ -15,7 +15,7 @@ from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.fitting import authenticity_threshold, calibrate, with_own_fake
 from bonaface.verification.scoring import similarity
 from bonaface.verification.threshold_fitting import fit_llr, impostor_count, thresholds_of_pairs, val_thresholds
-from bonaface.verification.thresholds import Validation
+from bonaface.verification.thresholds import Validation, pairs_resolving
 
 __all__ = ["EmbeddedPairs", "rates_for"]
 
@@ -48,7 +48,7 @@ def rates_for(pairs: int, asked: tuple[float, ...], name: str) -> tuple[float, .
     if unresolved:
         rate = min(unresolved)
         raise ConfigError(
-            f"fmr {rate:g}: it would take {int(np.ceil(1 / rate - 1e-9)):,} pairs of two people, and {name} holds {pairs:,}; "
+            f"fmr {rate:g}: it would take {pairs_resolving(rate)} pairs of two people, and {name} holds {pairs:,}; "
             f"expected a rate of {1 / pairs:.2g} or more, or more pairs"
         )
     ladder = [rate for rate in _LADDER if 1 / pairs <= rate <= max(FMRS)]

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,7 @@ from bonaface.outputs import refuse_stdout
 
 __all__ = ["AuditLog", "first_broken_line"]
 
+_LOG = logging.getLogger("bonaface.service")
 _START = "0" * 32
 _HEAD_BYTES = 128  # of one size and within one sector: it is replaced as a whole, or not at all
 _TAIL = 2**20
@@ -75,7 +77,7 @@ class AuditLog:
                 undone.callback(os.close, self._file)
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._head = _continued(path)
-                os.ftruncate(self._file, self._head.bytes)
+                _set_aside(path, self._file, self._head.bytes)
                 self._head_file = os.open(_head_path(path), os.O_WRONLY | os.O_CREAT, 0o600)
                 undone.callback(os.close, self._head_file)
                 self._write_head(self._head)
@@ -147,7 +149,7 @@ class AuditLog:
             raise ValueError("it is closed, as the service is ending")
         opened, named = os.fstat(self._file), self._path.stat()
         if self._failed and opened.st_size > self._head.bytes:  # a line was written in part
-            os.ftruncate(self._file, self._head.bytes)
+            _set_aside(self._path, self._file, self._head.bytes)
             opened = os.fstat(self._file)
         if opened.st_size != self._head.bytes or (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino):
             raise ValueError("others have cut, moved or written the file")
@@ -196,6 +198,23 @@ def _continued(path: Path) -> _Head:
                 raise DataError(f"{path}:{head.lines + 1}: was changed; keep it as it is and name another --audit")
             head = _Head(head.lines + 1, head.bytes + len(line), digest)
     return head
+
+
+def _set_aside(path: Path, file: int, end: int) -> None:
+    """Cut a file behind its last whole line; what is there, a line that a kill cut or what others wrote, goes into ``FILE.cut``."""
+    rest = os.fstat(file).st_size - end
+    if rest <= 0:
+        return
+    aside = path.with_name(f"{path.name}.cut")
+    kept = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        for start in range(end, end + rest, _TAIL):
+            _write_whole(kept, os.pread(file, _TAIL, start))
+        os.fsync(kept)
+    finally:
+        os.close(kept)
+    os.ftruncate(file, end)
+    _LOG.warning("%s: its last %d bytes are no whole line; they are kept in %s", path, rest, aside.name)
 
 
 def _adopted(path: Path) -> _Head:

@@ -10,8 +10,10 @@ from bonaface.errors import ConfigError
 
 __all__ = ["ServiceSettings"]
 
-_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:(?P<port>[0-9]{1,5}))?")
 _LONGEST = 3600.0
+_MOST_REQUESTS = 1_000_000
+_MOST_WAITING = 10_000
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,17 @@ class ServiceSettings:
         """
         if not 0 < self.fmr <= 1:
             raise ConfigError(f"--fmr {self.fmr:g}: expected a fraction, more than 0 and at most 1")
-        if self.requests_a_minute < 1:
-            raise ConfigError(f"--rate {self.requests_a_minute}: expected 1 or more requests a minute")
-        if self.queue < 2:
-            raise ConfigError(f"--queue {self.queue}: expected 2 or more images, as a verification has two")
+        if not 1 <= self.requests_a_minute <= _MOST_REQUESTS:
+            raise ConfigError(f"--rate {self.requests_a_minute}: expected 1 to {_MOST_REQUESTS:,} requests a minute")
+        if not 2 <= self.queue <= _MOST_WAITING:
+            raise ConfigError(
+                f"--queue {self.queue}: expected 2 to {_MOST_WAITING:,} images; a verification has two, and each waits in memory"
+            )
         if not 1 <= self.seconds <= _LONGEST:
             raise ConfigError(f"--seconds {self.seconds:g}: expected 1 to {_LONGEST:g}")
         for origin in self.origins:
-            if not _ORIGIN.fullmatch(origin):
+            found = _ORIGIN.fullmatch(origin)
+            if found is None or int(found["port"] or 1) not in range(1, 65_536):
                 raise ConfigError(
                     f"--cors {origin}: expected an origin as browsers send it, such as https://desk.example or "
                     "http://localhost:3000: lower case, no path"

@@ -17,7 +17,9 @@ import numpy as np
 from bonaface.errors import ConfigError
 from bonaface.verification.calibration import Logistic, finite
 
-__all__ = ["Threshold", "Validation", "select_threshold"]
+__all__ = ["Threshold", "Validation", "pairs_resolving", "select_threshold"]
+
+_NO_ONE_MEASURES = 1e-15
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,22 @@ def select_threshold(validation: Validation | None, fmr: float) -> Threshold:
     return _between(known, fmr)
 
 
+def pairs_resolving(fmr: float) -> str:
+    """How many impostor pairs it takes to see a rate once, in words.
+
+    Example:
+        >>> pairs_resolving(1e-6), pairs_resolving(1e-300)
+        ('1,000,000', '1 / 1e-300')
+    """
+    return f"{math.ceil(1 / fmr - 1e-9):,}" if fmr > _NO_ONE_MEASURES else f"1 / {fmr:g}"
+
+
 def _unresolved(known: Sequence[Threshold], fmr: float) -> str:
     low, high = known[0].fmr, known[-1].fmr
     if 0 < fmr < low:
-        pairs, there = math.ceil(1 / fmr), known[0].impostor_pairs
-        return f"the model's thresholds reach down to {low:g}: it would take {pairs:,} impostor pairs, and they rest on {there:,}"
+        there = known[0].impostor_pairs
+        pairs = pairs_resolving(fmr)
+        return f"the model's thresholds reach down to {low:g}: it would take {pairs} impostor pairs, and they rest on {there:,}"
     return f"expected a rate from {low:g} to {high:g}, which the model has thresholds for"
 
 

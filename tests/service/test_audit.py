@@ -53,6 +53,18 @@ def test_a_line_cut_by_a_kill_does_not_spoil_the_next(tmp_path):
     lines = path.read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["a", "c"], "what was cut was never answered"
     assert first_broken_line(path) is None
+    assert path.with_name("audit.jsonl.cut").read_text() == '{"event": "b", "ti'
+
+
+@pytest.mark.parametrize("text", ["a note of others", "{}", "x" * 3_000_000])
+def test_what_others_wrote_behind_the_last_line_is_kept_aside(five, text, caplog):
+    for times in (1, 2):
+        with five.open("a") as file:
+            file.write(text)
+        AuditLog(five).close()
+        assert five.with_name("audit.jsonl.cut").read_text() == text * times
+        assert "are kept in audit.jsonl.cut" in caplog.text
+    assert first_broken_line(five) is None
 
 
 def test_a_folder_is_no_log(tmp_path):

@@ -92,7 +92,11 @@ def test_without_keys_a_service_that_asks_for_them_does_not_start(embedder, tmp_
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--queue", "1"], "--queue 1: expected 2 or more"),
+        (["--queue", "1"], "--queue 1: expected 2 to 10,000"),
+        (["--queue", "1000000000"], "--queue 1000000000: expected 2 to 10,000"),
+        (["--rate", "1000000000000"], "expected 1 to 1,000,000"),
+        (["--cors", "http://a:99999"], "--cors http://a:99999"),
+        (["--cors", "http://a:0"], "--cors http://a:0"),
         (["--seconds", "nan"], "--seconds nan: expected 1 to 3600"),
         (["--seconds", "inf"], "--seconds inf"),
         (["--seconds", "1e-6"], "--seconds 1e-06"),

@@ -36,6 +36,8 @@ def test_between_two_rates_it_is_linear_in_the_logarithm():
             1e-6,
             r"reach down to 0\.0001: it would take 1,000,000 impostor pairs, and they rest on 100,000",
         ),
+        (1e-300, "it would take 1 / 1e-300 impostor pairs"),
+        (5e-324, "it would take 1 / 4.94066e-324 impostor pairs"),
         (0.5, r"expected a rate from 0\.0001 to 0\.1"),
         (0.0, "expected a rate from"),
         (-1.0, "expected a rate from"),
