@@ -70,15 +70,18 @@ class TrainingProgress(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, training: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Moves the bar; figures are running means, read from the device twice a second at most."""
         now = time.monotonic()
-        self._speed = _smooth(self._speed, len(batch.labels) / max(now - self._last, 1e-9))
+        if batch_idx:  # the first step of all compiles, and the first after a validation waits for its batch
+            self._speed = _smooth(self._speed, len(batch.labels) / max(now - self._last, 1e-9))
         self._last = now
         self.progress.advance(self._task)
         if now - self._shown > 0.5:
             self._shown = now
             loss, active = (float(x) for x in training.last_figures)
             self._loss, self._active = _smooth(self._loss, loss), _smooth(self._active, active)
-            seen = f"loss {self._loss:.4f}  active {self._active:.0%}  {self._speed:.0f} images/s"
-            self.progress.update(self._task, seen=seen, left=self._time_left(len(batch.labels)))
+            seen, left = f"loss {self._loss:.4f}  active {self._active:.0%}", ""
+            if not math.isnan(self._speed):
+                seen, left = f"{seen}  {self._speed:.0f} images/s", self._time_left(len(batch.labels))
+            self.progress.update(self._task, seen=seen, left=left)
         if not self.progress.console.is_terminal and now - self._written > _LOG_EVERY:
             self._written = now
             self._write_line()
