@@ -16,7 +16,7 @@ from PIL import Image
 
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
-from bonaface.images.jpeg import decode_plain_jpeg, is_cut, is_progressive
+from bonaface.images.jpeg import decode_plain_jpeg, has_hole, is_cut, is_progressive
 from bonaface.reading import open_regular
 
 __all__ = [
@@ -214,6 +214,8 @@ def _reduction(image: Image.Image, kind: str, name: str, max_pixels: int) -> int
 def _decode_jpeg(image: Image.Image, data: bytes, reduce: int) -> NDArray[np.uint8] | None:
     """None where part of it is missing."""
     progressive = is_progressive(image)
+    if has_hole(data):
+        return None
     pixels = decode_plain_jpeg(data, reduce) if image.mode in ("RGB", "L") and not progressive else None
     if pixels is None:
         image.draft(image.mode, (-(-image.width // reduce), -(-image.height // reduce)))

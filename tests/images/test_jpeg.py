@@ -72,3 +72,26 @@ def test_whole_files_are_read_flat_corners_and_all(kind, height, width, grey, fl
     shape = decode_bytes(data, "a.jpg").shape
     assert shape == ((width, height, 3) if kind == "turned" else (height, width, 3))
     assert decode_bytes(data + bytes(40), "a.jpg").shape == shape
+
+
+@pytest.mark.parametrize("kind", ["restarts", "turned"])
+@pytest.mark.parametrize("hole", ["a segment", "eight segments", "within one", "across", "the last"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_hole_between_restart_markers_is_refused_without_a_word_of_the_library(kind, hole, mode, capfd):
+    step = {"restarts": {"restart_marker_blocks": 3}, "turned": {"restart_marker_rows": 1, "subsampling": 2}}[kind]
+    buffer = io.BytesIO()
+    photo(320, 320).convert(mode).save(buffer, "JPEG", quality=88, **step)
+    data = buffer.getvalue()
+    assert decode_bytes(data, "whole.jpg").shape == (320, 320, 3)
+    begin = data.rfind(SCAN) + 14
+    marks = [at for at in range(begin, len(data)) if data[at] == 0xFF and 0xD0 <= data[at + 1] <= 0xD7]
+    start, end = {
+        "a segment": (marks[3], marks[4]),
+        "eight segments": (marks[3], marks[11]),
+        "within one": (marks[3] + 12, marks[4]),
+        "across": (marks[3] + 12, marks[6] + 12),
+        "the last": (marks[-1] + 4, len(data) - 2),
+    }[hole]
+    with pytest.raises(DataError, match="is cut short or damaged; expected a whole image"):
+        decode_bytes(data[:start] + data[end:], "hole.jpg")
+    assert capfd.readouterr().err == ""
