@@ -43,9 +43,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Enrols people; returns 1 where some photos were refused."""
     options = _parser().parse_args(arguments)
-    from bonaface.gallery.enrol import REFUSED, enrol
+    from bonaface.gallery.enrol import REFUSED, enrol, people_to_enrol
     from bonaface.inference.verifier import load
 
+    people_to_enrol(options.source, options.gallery, options.report)
     console = ProgressConsole()
     verifier = load(options.model, options.device, options.detector)
     say_device(verifier.embedder.network.runtime)

@@ -49,9 +49,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Searches by photos; returns 1 where some could not be judged."""
     options = _parser().parse_args(arguments)
-    from bonaface.gallery.search import search
+    from bonaface.gallery.search import photos_to_search, search
     from bonaface.inference.verifier import load
 
+    photos_to_search(options.photos, options.gallery, options.k, options.out)
     progress_console = ProgressConsole()
     verifier = load(options.model, options.device, options.detector)
     say_device(verifier.embedder.network.runtime)

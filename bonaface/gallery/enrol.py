@@ -29,7 +29,7 @@ from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 from bonaface.outputs import refuse_input
 from bonaface.verification.calibration import Calibration
 
-__all__ = ["EnrolledPhoto", "enrol"]
+__all__ = ["EnrolledPhoto", "enrol", "people_to_enrol"]
 
 PathLike = str | os.PathLike[str]
 
@@ -102,12 +102,7 @@ def enrol(
         Traceback (most recent call last):
         bonaface.errors.DataError: ...: holds no images; expected a folder for each person, such as ann/1.jpg, or a CSV ...
     """
-    people = read_people_list(Path(source))
-    _refuse_names(Path(source), people)
-    refuse_uri(gallery)
-    if report is not None:
-        refuse_other_file(Path(report), _COLUMNS)
-        refuse_input(Path(report), Path(source))
+    people = people_to_enrol(source, gallery, report)
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     calibration = verifier.embedder.calibration
     if calibration is None:
@@ -239,6 +234,22 @@ class _Enrolment:
         # Of n photos that are there, one is of this person beforehand with odds of at most 1 to n.
         odds = float(self._calibration.same.log_odds(np.array([other.cosine]))[0]) - math.log(self._gallery.count())
         return f"looks like {other.person}, who is enrolled too: is this one person?" if odds > 0 else ""
+
+
+def people_to_enrol(source: PathLike, gallery: str, report: PathLike | None) -> PeopleList:
+    """The people of a source, and all that can be refused before a model is loaded; see :func:`enrol`.
+
+    Raises:
+        DataError: if the source holds nobody who can be enrolled, or the report would replace another file.
+        ConfigError: if the gallery's URI is none.
+    """
+    people = read_people_list(Path(source))
+    _refuse_names(Path(source), people)
+    refuse_uri(gallery)
+    if report is not None:
+        refuse_other_file(Path(report), _COLUMNS)
+        refuse_input(Path(report), Path(source))
+    return people
 
 
 def _refuse_names(source: Path, people: PeopleList) -> None:

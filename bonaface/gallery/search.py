@@ -25,7 +25,7 @@ from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["SearchHit", "best_first", "judge_hits", "search"]
+__all__ = ["SearchHit", "best_first", "judge_hits", "photos_to_search", "search"]
 
 PathLike = str | os.PathLike[str]
 
@@ -104,14 +104,7 @@ def search(
         Traceback (most recent call last):
         bonaface.errors.DataError: gone.sqlite: no such gallery; enrol people first by bonaface enrol
     """
-    if not 1 <= k <= _MOST:
-        raise ConfigError(f"--k {k}: expected 1 to {_MOST}")
-    refuse_uri(gallery)
-    refuse_absent(gallery)
-    named = [photos] if isinstance(photos, str | os.PathLike) else photos
-    files = listed_images([Path(each) for each in named])
-    if out is not None:
-        refuse_other_file(Path(out), _COLUMNS)
+    files = photos_to_search(photos, gallery, k, out)
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     threshold = verifier.threshold(fmr)
     opened = Gallery(gallery, ModelMark.of(verifier.embedder), token=os.environ.get("MILVUS_TOKEN", ""), read_only=True)
@@ -135,6 +128,23 @@ def search(
     if out is not None:
         _write(Path(out), hits)
     return hits
+
+
+def photos_to_search(photos: PathLike | Sequence[PathLike], gallery: str, k: int, out: PathLike | None) -> list[Path]:
+    """The photos, and all that can be refused before a model is loaded; see :func:`search`.
+
+    Raises:
+        DataError: if there are no photos or no gallery, or the CSV would replace another file.
+        ConfigError: if the URI or a number makes no sense.
+    """
+    if not 1 <= k <= _MOST:
+        raise ConfigError(f"--k {k}: expected 1 to {_MOST}")
+    refuse_uri(gallery)
+    refuse_absent(gallery)
+    named = [photos] if isinstance(photos, str | os.PathLike) else photos
+    if out is not None:
+        refuse_other_file(Path(out), _COLUMNS)
+    return list(listed_images([Path(each) for each in named]))
 
 
 def judge_hits(verifier: Verifier, photo: Embeddings, hits: Sequence[Hit], fmr: float) -> list[Verdict]:

@@ -87,3 +87,20 @@ def test_a_refused_audit_leaves_no_new_gallery(say, place):
     answer = say("serve", "--gallery", "g.sqlite", "--audit", "note", "--port", "0")
     assert answer.code == 2, answer
     assert not (place / "g.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "enrol gone --gallery g.sqlite",
+        "enrol people --gallery g.sqlite --report note",
+        "search people --gallery gone.sqlite",
+        "search people --gallery note --k 0",
+    ],
+)
+def test_what_costs_nothing_is_checked_before_the_model_is_loaded(say, place, words, monkeypatch):
+    def load(*_: object) -> None:
+        raise AssertionError("loads the model")
+
+    monkeypatch.setattr("bonaface.inference.verifier.load", load)
+    assert say(*words.split()).code == 2
