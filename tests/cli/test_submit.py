@@ -27,14 +27,14 @@ def refused(say, run_folder, tmp_path):
 
     def run(**options):
         out = tmp_path / "out.csv"
-        out.write_text("mine")
+        out.write_text("pair_id,similarity\nmine,1\n")
         before = sorted(tmp_path.rglob("*"))
         words = {"model": run_folder, "pairs": tmp_path / "pairs", "out": out} | options
         said = say("submit", *(part for name, value in words.items() for part in (f"--{name}", value)))
         assert said.code == 2, said.err
         assert len(said.lines) == 1, said.err
         assert said.lines[0].startswith("bonaface submit: ")
-        assert out.read_text() == "mine"
+        assert out.read_text() == "pair_id,similarity\nmine,1\n"
         assert sorted(tmp_path.rglob("*")) == before
         return said.lines[0].removeprefix("bonaface submit: ")
 
@@ -138,7 +138,7 @@ def test_a_rotated_image_scores_as_its_upright_one(submit, make_pairs, tmp_path)
     assert pd.read_csv(tmp_path / "out.csv")["similarity"][0] == pytest.approx(first, abs=1e-6)
 
 
-@pytest.mark.parametrize("before", [None, "mine"])
+@pytest.mark.parametrize("before", [None, "pair_id,similarity\nmine,1\n"])
 def test_strict_writes_no_file(submit, make_pairs, tmp_path, before):
     pairs, out = make_pairs(), tmp_path / "out.csv"
     (pairs / "images" / "00000005" / "1.png").write_bytes(b"")
