@@ -17,6 +17,7 @@ from bonaface.verification.embeddings import Embeddings
 
 __all__ = [
     "PERSON",
+    "UNIT_TOLERANCE",
     "Enrolled",
     "Hit",
     "NewPhoto",
@@ -37,7 +38,7 @@ PERSON = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _ID = re.compile(f"{PERSON}:[0-9a-f]{{32}}")
 _END_OF_TIME = 253_402_300_800_000
 """Milliseconds from 1970 to the year 10000."""
-_TOLERANCE = 0.01
+UNIT_TOLERANCE = 0.01
 """How far a vector's length may be from 1."""
 
 
@@ -50,12 +51,18 @@ class NewPhoto:
         identity: unit vector, shape ``(dim,)``.
         authenticity: log-odds that it is genuine; None where the model doesn't judge it.
         details: plain values about it that are kept with it.
+
+    Raises:
+        ValueError: if the vector is not of length 1.
     """
 
     data: bytes
     identity: NDArray[np.float32]
     authenticity: float | None
     details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _refuse_other_length(self.identity)
 
 
 @dataclass(frozen=True)
@@ -127,9 +134,14 @@ def checked_row(row: Row) -> Row:
         raise ValueError("a time is out of range")
     if not isinstance(row.get("details", {}), dict):
         raise ValueError("details are no object")
-    if "vector" in row and not abs(float(np.linalg.norm(row["vector"])) - 1) < _TOLERANCE:
-        raise ValueError("a vector is not of length 1")
+    if "vector" in row:
+        _refuse_other_length(row["vector"])
     return row
+
+
+def _refuse_other_length(vector: NDArray[np.float32] | Sequence[float]) -> None:
+    if not abs(float(np.linalg.norm(vector)) - 1) < UNIT_TOLERANCE:
+        raise ValueError("a vector is not of length 1")
 
 
 def refuse_person_id(person: str) -> None:

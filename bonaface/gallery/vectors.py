@@ -7,13 +7,12 @@ import sqlite3
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.gallery.people import UNIT_TOLERANCE
+
 __all__ = ["Vectors"]
 
 _BLOCK = 4096
 """Rows that are read and kept together: a gallery grows without a copy of all that is there."""
-
-_TOLERANCE = 0.01
-"""How far a vector's length may be from 1."""
 
 
 class Vectors:
@@ -49,7 +48,7 @@ class Vectors:
             block = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, dim).astype(np.float32)
             with np.errstate(all="ignore"):
                 lengths = np.linalg.norm(block, axis=1)
-            if not np.all(np.abs(lengths - 1) < _TOLERANCE):
+            if not np.all(np.abs(lengths - 1) < UNIT_TOLERANCE):
                 raise ValueError("a vector is not of length 1")
             if self._blocks and len(self._blocks[-1]) + len(block) <= _BLOCK:  # new ones by ones and twos
                 block = np.concatenate([self._blocks.pop(), block])

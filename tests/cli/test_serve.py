@@ -21,8 +21,8 @@ from bonaface.service.auth import Keys
         (["--host", "0.0.0.0"], "expected --auth FILE with API keys, or --host 127.0.0.1"),  # noqa: S104 - refused
         (["--host", "192.168.1.5"], "others than this machine could ask"),
         (["--new-key", "desk"], "name the file of keys by --auth"),
-        (["--rate", "0"], "--rate 0: expected 1 or more"),
-        (["--queue", "-1"], "--queue -1: expected 2 or more"),
+        (["--rate", "0"], "--rate 0: expected 1 to 1,000,000 requests a minute"),
+        (["--queue", "-1"], "--queue -1: expected 2 to 10,000 images"),
         (["--re-embed"], "--keep-photos DIR"),
     ],
 )

@@ -197,6 +197,12 @@ def test_a_uri_of_nothing_is_refused_with_what_there_is(wrong):
         Gallery(wrong, MARK)
 
 
+@pytest.mark.parametrize("vector", [np.zeros(16), np.ones(16), np.full(16, np.nan)])
+def test_no_vector_goes_in_that_would_not_come_out(vector):
+    with pytest.raises(ValueError, match="a vector is not of length 1"):
+        NewPhoto(b"", vector.astype(np.float32), None)
+
+
 def test_two_processes_do_not_share_a_folder(lite, tmp_path):
     code = f"{_IMPORTS}Gallery({str(tmp_path / 'g.db')!r}, MARK)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
@@ -217,6 +223,7 @@ rng = np.random.default_rng(0)
 print("ready", flush=True)
 for n in range(10_000):
     vectors = rng.standard_normal((3, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     gallery.enrol(f"p{n:04d}", [NewPhoto(b"%d %d" % (n, k), v, 0.0) for k, v in enumerate(vectors)])
     print(n, flush=True)
     if n % 5 == 4:

@@ -1,5 +1,6 @@
 """A gallery for another model."""
 
+import numpy as np
 import pytest
 from pattern_service import PatternNetwork, pixels, random_image
 
@@ -25,6 +26,7 @@ def uri(tmp_path):
     gallery = Gallery(str(tmp_path / "g.db"), OLD, tmp_path / "photos")
     for person in range(3):
         vector = pixels(person).reshape(-1)[:4].astype("float32")
+        vector /= np.linalg.norm(vector)
         gallery.enrol(
             f"p{person}", [NewPhoto(random_image(person, n), vector, None, {"n": n}) for n in range(2)], now=lambda: 5.0
         )

@@ -59,7 +59,9 @@ def test_broken_photos_are_named_and_take_no_place(embedder, photos, tmp_path):
     embedded = embedder.embed([photos[0], tmp_path / "web.jpg", tmp_path / "gone.jpg", photos[1]])
     assert embedded.place.tolist() == [0, -1, -1, 1]
     assert embedded.faults[1].startswith(f"{tmp_path / 'web.jpg'}: is a web page")
-    assert embedded.faults[2] == f"{tmp_path / 'gone.jpg'}: can't be read (no such file or directory)"
+    assert (
+        embedded.faults[2] == f"{tmp_path / 'gone.jpg'}: can't be read (no such file or directory); expected an image"
+    )
 
 
 @pytest.mark.parametrize("names", [[], ["gone.jpg"]])
