@@ -27,6 +27,7 @@ _COLUMNS = (
     *("pair_id", "first", "second", "decision", "score", "similarity", "probability", "threshold", "fmr"),
     *("genuine_first", "genuine_second", "reason"),
 )
+_OUT = Path("verdicts.csv")
 _OTHER = 3
 """Exit code of ``--check`` for every decision but the same person."""
 
@@ -50,9 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("verdicts.csv"),
         metavar="CSV",
-        help="verdicts of --pairs (default: %(default)s)",
+        help=f"verdicts of --pairs (default: {_OUT})",
     )
     add_model(parser)
     parser.add_argument(
@@ -74,6 +74,8 @@ def main(arguments: Sequence[str]) -> int:
         return _many(options)
     if options.second is None:
         raise ConfigError("expected two photos, or --pairs with a folder or a CSV of pairs")
+    if options.out is not None:
+        raise ConfigError("--out: goes with --pairs; the verdict on two photos is printed, with --json whole")
     from bonaface.inference.verifier import load
 
     verifier = load(options.model, options.device, options.detector)
@@ -103,8 +105,9 @@ def _many(options: argparse.Namespace) -> int:
 
     if options.first is not None or options.json or options.check:
         raise ConfigError("--pairs: goes without single photos, --json and --check")
-    refuse_other_file(options.out, _COLUMNS)
-    refuse_input(options.out, options.pairs)
+    out = options.out or _OUT
+    refuse_other_file(out, _COLUMNS)
+    refuse_input(out, options.pairs)
     pairs = read_path_pairs(options.pairs)
     verifier = load(options.model, options.device, options.detector)
     console = ProgressConsole()
@@ -112,15 +115,13 @@ def _many(options: argparse.Namespace) -> int:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         listed = ((pairs.root / a, pairs.root / b) for a, b in zip(pairs.path_0, pairs.path_1, strict=True))
         verdicts = verifier.verify_many(listed, options.fmr, progress)
-    with private_table(options.out, _COLUMNS) as writer:
+    with private_table(out, _COLUMNS) as writer:
         for pair_id, a, b, verdict in zip(pairs.pair_id, pairs.path_0, pairs.path_1, verdicts, strict=True):
             names = (spreadsheet_text(a, "./"), spreadsheet_text(b, "./"))
             writer.writerow([spreadsheet_text(pair_id), *names, *_row(verdict)])
     unjudged = sum(math.isnan(verdict.similarity) for verdict in verdicts)
     counts = Counter(verdict.decision for verdict in verdicts)
-    said = f"{options.out}: {len(verdicts):,} pairs: " + ", ".join(
-        f"{count:,} {name}" for name, count in counts.most_common()
-    )
+    said = f"{out}: {len(verdicts):,} pairs: " + ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
     said += f"; {unjudged:,} can't be judged" if unjudged else ""
     console.print(said, highlight=False, markup=False, soft_wrap=True)
     return 1 if unjudged else 0

@@ -103,7 +103,16 @@ def test_bad_lists_of_pairs_are_refused(tmp_path, content, what):
         main(["--pairs", str(listed)])
 
 
-@pytest.mark.parametrize("words", [[], ["a.jpg"], ["a.jpg", "--pairs", "x"], ["--pairs", "x", "--json"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["a.jpg"],
+        ["a.jpg", "--pairs", "x"],
+        ["--pairs", "x", "--json"],
+        ["a.jpg", "b.jpg", "--out", "c.csv"],
+    ],
+)
 def test_two_photos_or_many_pairs(words):
     with pytest.raises(ConfigError):
         main(words)
