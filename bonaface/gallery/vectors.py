@@ -45,6 +45,8 @@ class Vectors:
         found = connection.execute(f"SELECT seq, vector FROM {table} WHERE seq > ? ORDER BY seq", (last,))  # noqa: S608 - ours
         while rows := found.fetchmany(_BLOCK):
             numbers = np.array([row[0] for row in rows], np.int64)
+            if any(len(row[1]) != 4 * dim for row in rows):  # or one row's bytes would be read as another's
+                raise ValueError("a vector is of another length")
             block = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, dim).astype(np.float32)
             with np.errstate(all="ignore"):
                 lengths = np.linalg.norm(block, axis=1)
