@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress
@@ -12,6 +13,9 @@ from rich.progress import Progress
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
 from bonaface.gallery.database import URIS
+
+if TYPE_CHECKING:
+    from bonaface.gallery.search import SearchHit
 
 __all__ = ["main"]
 
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     unjudged = sum(hit.rank == 0 for hit in hits)
     if options.out is None:
         for hit in hits:
-            said = f"{hit.rank}. {hit.person}: {hit.decision}, {hit.probability:.1%}" if hit.rank else hit.reason
+            said = _told(hit) if hit.rank else hit.reason
             Console().print(f"{hit.path}: {said}", markup=False, highlight=False, soft_wrap=True)
     else:
         photos = len({hit.path for hit in hits})
@@ -78,3 +82,8 @@ def main(arguments: Sequence[str]) -> int:
         said += f"; {unjudged:,} can't be judged" if unjudged else ""
         progress_console.print(said, markup=False, highlight=False, soft_wrap=True)
     return 1 if unjudged else 0
+
+
+def _told(hit: SearchHit) -> str:
+    said = f"{hit.rank}. {hit.person}: {hit.decision}"
+    return f"{said}: {hit.reason}" if hit.decision == "cannot tell" else f"{said}, {hit.probability:.1%}"

@@ -18,20 +18,23 @@ from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.database import refuse_absent, refuse_uri
 from bonaface.gallery.enrolment import embed_read
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import Hit
+from bonaface.gallery.people import Hit, photo_id
+from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
+from bonaface.images.video import is_video
 from bonaface.inference.verifier import Verifier, load
 from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["SearchHit", "best_first", "judge_hits", "photos_to_search", "search"]
+__all__ = ["SearchHit", "best_first", "copy_of_enrolled", "judge_hits", "photos_to_search", "search"]
 
 PathLike = str | os.PathLike[str]
 
 _CHUNK = 64
 _READERS = 2
 _MOST = 50
+_COPY = "This is the file of an enrolled photo: nothing is proved."
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class SearchHit:
         rank: 1 for the person who is most alike; 0 where the photo can't be judged.
         person: id; empty where the photo can't be judged.
         photo: id of the enrolled photo that is most alike.
-        decision: on the two photos, as :meth:`bonaface.Verifier.verify` gives it.
+        decision: on the two photos, as :meth:`bonaface.Verifier.verify` gives it; "cannot tell" where both are the same file,
+            which proves nothing. A copy of an enrolled photo that was encoded again is not told: no pixels are kept.
         similarity: of the two; None where the photo can't be judged.
         probability: that they are genuine photos of one person, at even prior odds.
         threshold: similarity from which the decision is "same person".
@@ -113,14 +117,14 @@ def search(
             raise DataError(f"{gallery}: nobody is enrolled; enrol people first by bonaface enrol")
         task = None if progress is None else progress.add_task("searching", total=len(files))
         hits: list[SearchHit] = []
-        for file, embedding in _embedded(verifier, files):
+        for file, data, embedding in _embedded(verifier, files):
             if isinstance(embedding, str):
                 unknown = SearchHit(
                     str(file), 0, "", "", "cannot tell", None, None, threshold.threshold, fmr, embedding
                 )
                 hits.append(unknown)
             else:
-                hits += _hits(verifier, opened, file, embedding, k, fmr)
+                hits += _hits(verifier, opened, file, data, embedding, k, fmr)
             if progress is not None and task is not None:
                 progress.advance(task)
     finally:
@@ -147,7 +151,7 @@ def photos_to_search(photos: PathLike | Sequence[PathLike], gallery: str, k: int
     return list(listed_images([Path(each) for each in named]))
 
 
-def judge_hits(verifier: Verifier, photo: Embeddings, hits: Sequence[Hit], fmr: float) -> list[Verdict]:
+def judge_hits(verifier: Verifier, photo: Embeddings, hits: Sequence[Hit], fmr: float, data: bytes) -> list[Verdict]:
     """Verdicts on a photo and the best photo of each person found.
 
     Args:
@@ -155,6 +159,7 @@ def judge_hits(verifier: Verifier, photo: Embeddings, hits: Sequence[Hit], fmr: 
         photo: one row.
         hits: as :meth:`Gallery.search` returns them.
         fmr: false match rate.
+        data: the photo's file.
     """
     if not hits:
         return []
@@ -162,7 +167,16 @@ def judge_hits(verifier: Verifier, photo: Embeddings, hits: Sequence[Hit], fmr: 
     query = Embeddings(
         np.array([[1.0, 0.0]], np.float32), photo.authenticity
     )  # in the plane of the two: their cosine is all
-    return verifier.compare(Embeddings.joined([query] * len(rows)), Embeddings.joined(rows), fmr)
+    verdicts = verifier.compare(Embeddings.joined([query] * len(rows)), Embeddings.joined(rows), fmr)
+    return [
+        copy_of_enrolled(verdict) if hit.photo == photo_id(hit.person, data) else verdict
+        for hit, verdict in zip(hits, verdicts, strict=True)
+    ]
+
+
+def copy_of_enrolled(verdict: Verdict) -> Verdict:
+    """The verdict on a photo whose file is enrolled: whoever sends it may have it from anywhere."""
+    return replace(verdict, decision="cannot tell", reason=_COPY)
 
 
 def best_first(hits: Sequence[Hit], verdicts: Sequence[Verdict]) -> list[tuple[Hit, Verdict]]:
@@ -174,33 +188,38 @@ def _row(authenticity: float | None) -> NDArray[np.float32] | None:
     return None if authenticity is None else np.array([authenticity], np.float32)
 
 
-def _embedded(verifier: Verifier, files: Sequence[Path]) -> Iterator[tuple[Path, Embeddings | str]]:
-    """Each photo with its embedding, or with what is wrong with it."""
+def _embedded(verifier: Verifier, files: Sequence[Path]) -> Iterator[tuple[Path, bytes, Embeddings | str]]:
+    """Each photo with its file's bytes and its embedding, or with what is wrong with it."""
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
             read = list(pool.map(lambda file: _read(verifier, file), chunk))
-            for file, each in zip(chunk, embed_read(verifier, read), strict=True):
+            embedded = embed_read(verifier, [photo for _, photo in read])
+            for file, (data, _), each in zip(chunk, read, embedded, strict=True):
                 if isinstance(each, DataError):
-                    yield file, str(each)
+                    yield file, data, str(each)
                 elif each.embedding is None:
-                    yield file, str(each.photo.problem)
+                    yield file, data, str(each.photo.problem)
                 else:
-                    yield file, each.embedding
+                    yield file, data, each.embedding
 
 
-def _read(verifier: Verifier, file: Path) -> Photo | DataError:
+def _read(verifier: Verifier, file: Path) -> tuple[bytes, Photo | DataError]:
+    """A photo and its file's bytes; none of a video, which nobody enrols."""
     try:
-        return verifier.read(file)
+        if is_video(file):
+            return b"", verifier.read(file)
+        data = read_file(file)
+        return data, verifier.read(data, str(file))
     except DataError as error:
-        return error
+        return b"", error
 
 
 def _hits(
-    verifier: Verifier, gallery: Gallery, file: Path, embedding: Embeddings, k: int, fmr: float
+    verifier: Verifier, gallery: Gallery, file: Path, data: bytes, embedding: Embeddings, k: int, fmr: float
 ) -> list[SearchHit]:
     found = gallery.search(embedding.identity[0], k)
-    verdicts = judge_hits(verifier, embedding, found, fmr)
+    verdicts = judge_hits(verifier, embedding, found, fmr, data)
     return [
         SearchHit(
             str(file),

@@ -56,6 +56,8 @@ def test_people_are_enrolled_and_found(demo, staff, uri, tmp_path, say):
     assert first.startswith(f"{photo}: 1. 0000: same person, ")
     assert second.startswith(f"{stranger}: 1. ")
     assert "same person" not in second
+    copy = say("search", staff / "0000" / "0.jpg", "--gallery", uri, "--k", 1)
+    assert copy.out.endswith(": 1. 0000: cannot tell: This is the file of an enrolled photo: nothing is proved.\n")
 
     impossible = say("search", photo, "--gallery", uri, "--fmr", 2)
     assert impossible.code == 2

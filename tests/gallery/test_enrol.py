@@ -236,6 +236,20 @@ def test_people_are_found_by_photos(staff, uri, verifier, tmp_path):
     assert rows[4]["similarity"] == ""
 
 
+def test_the_file_of_an_enrolled_photo_proves_nothing(staff, uri, verifier, tmp_path):
+    enrol(staff, uri, model=verifier)
+    (tmp_path / "copy.png").write_bytes((staff / "ann" / "0.png").read_bytes())
+    ann, other = search(tmp_path / "copy.png", uri, k=2, out=tmp_path / "hits.csv", model=verifier)
+    assert (ann.person, ann.decision, ann.reason) == (
+        "ann",
+        "cannot tell",
+        "This is the file of an enrolled photo: nothing is proved.",
+    )
+    assert other.decision == "different people"
+    with (tmp_path / "hits.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["decision"] == "cannot tell"
+
+
 def test_what_can_not_be_searched_is_said(staff, uri, verifier, tmp_path):
     (tmp_path / "empty").mkdir()
     for words, how, why in (

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, File, Form, Path, Request, UploadFile
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import EmbeddedPhoto
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import PERSON
-from bonaface.gallery.search import judge_hits
+from bonaface.gallery.people import PERSON, photo_id
+from bonaface.gallery.search import copy_of_enrolled, judge_hits
 from bonaface.service.errors import Problem, documented
 from bonaface.service.schemas import (
     CheckResponse,
@@ -128,13 +128,15 @@ async def check(request: Request, image: ImageArray) -> CheckResponse:
 async def verify_person(
     request: Request, person: PersonId, image: ImageArray, fmr: Fmr = None
 ) -> PersonVerdictResponse:
-    """Compares an image with all photos of a person."""
+    """Compares an image with all photos of a person; a file that is enrolled itself proves nothing, and can't be told."""
     service = service_of(request)
     fmr = service.checked_fmr(fmr)
     photos = await service.photos_of(person)
     uploads = await read_uploads([image], ["image"], service.settings)
     (photo,) = await service.pipeline.embed(uploads)
     verdict = None if photo.embedding is None else service.pipeline.against(photo.embedding, photos, fmr)
+    if verdict is not None and photo_id(person, uploads[0].data) in {each.photo for each in photos}:
+        verdict = copy_of_enrolled(verdict)
     answer = verdict_response(service.pipeline.verifier, verdict, (photo, None), fmr)
     await service.note(request, "verify person", {"person": person, "decision": answer.decision})
     return PersonVerdictResponse(**answer.model_dump(), person=person, photos=len(photos))
@@ -149,7 +151,7 @@ async def verify_person(
 async def search(
     request: Request, image: ImageArray, k: Annotated[int, Form(ge=1, le=50)] = 5, fmr: Fmr = None
 ) -> SearchResponse:
-    """Finds the people who are most like a face.
+    """Finds the people who are most like a face. Of whom the file itself is enrolled, nothing can be told.
 
     The false match rate is that of one comparison: among many people a stranger matches someone more often.
     """
@@ -163,7 +165,7 @@ async def search(
     identity = photo.embedding.identity[0]
     hits = await in_thread(lambda: gallery.search(identity, k))
     count = await in_thread(gallery.count)
-    verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr)
+    verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr, uploads[0].data)
     found = {"people": [hit.person for hit in hits], "decisions": [each.decision for each in verdicts]}
     await service.note(request, "search", found)
     return SearchResponse(
@@ -192,7 +194,10 @@ async def search_batch(
     names = [f"image {n}" for n in range(1, len(images) + 1)]
     uploads = await read_uploads(images, names, service.settings)
     photos = await service.pipeline.embed_each(uploads)
-    results = [await in_thread(partial(_found, service, gallery, photo, k, fmr)) for photo in photos]
+    results = [
+        await in_thread(partial(_found, service, gallery, upload.data, photo, k, fmr))
+        for upload, photo in zip(uploads, photos, strict=True)
+    ]
     count = await in_thread(gallery.count)
     entries = [
         {
@@ -211,14 +216,16 @@ async def search_batch(
     )
 
 
-def _found(service: Service, gallery: Gallery, photo: EmbeddedPhoto | DataError, k: int, fmr: float) -> FoundResponse:
+def _found(
+    service: Service, gallery: Gallery, data: bytes, photo: EmbeddedPhoto | DataError, k: int, fmr: float
+) -> FoundResponse:
     if isinstance(photo, DataError):
         return FoundResponse(candidates=[], problem=str(photo), image=None)
     if photo.embedding is None:
         problem = photo.photo.problem or "the image shows no face"
         return FoundResponse(candidates=[], problem=problem, image=image_response(photo))
     hits = gallery.search(photo.embedding.identity[0], k)
-    verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr)
+    verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr, data)
     return FoundResponse(candidates=candidate_responses(hits, verdicts), problem=None, image=image_response(photo))
 
 

@@ -81,6 +81,19 @@ def test_an_enrolled_person_is_told_from_others(client):
     assert client.post("/v1/people/bob/verify", files=files(image=random_image(2))).status_code == 404
 
 
+def test_the_file_of_an_enrolled_photo_proves_nothing(client):
+    client.post("/v1/people/ann/photos", files=files(photos=[random_image(1, n) for n in range(2)]))
+    client.post("/v1/people/bob/photos", files=files(photos=[random_image(2)]))
+    sent = files(image=random_image(1))
+    found = client.post("/v1/search", files=sent).json()["candidates"]
+    many = client.post("/v1/search/batch", files=files(images=[random_image(1)])).json()["results"][0]["candidates"]
+    assert found == many
+    assert [each["decision"] for each in found] == ["cannot tell", "different people"]
+    alone = client.post("/v1/people/ann/verify", files=sent).json()
+    assert found[0]["reason"] == alone["reason"] == "This is the file of an enrolled photo: nothing is proved."
+    assert alone["decision"] == "cannot tell"
+
+
 def test_against_a_person_means_the_mean_cosine(client, embedder):
     client.post("/v1/people/ann/photos", files=files(photos=[random_image(1, n) for n in range(3)]))
     said = client.post("/v1/people/ann/verify", files=files(image=random_image(1, 7))).json()
