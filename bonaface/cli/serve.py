@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 from collections.abc import Sequence
@@ -101,12 +102,14 @@ def main(arguments: Sequence[str]) -> int:
     settings.refuse_nonsense()
     if settings.keys is not None:
         Keys(settings.keys)
-    with _listening(options.host, options.port) as listening:
-        AuditLog(settings.audit).close()  # refused before a new gallery is made
+    with (
+        _listening(options.host, options.port) as listening,
+        contextlib.closing(AuditLog(settings.audit)) as audit,  # refused before a new gallery is made
+    ):
         verifier = load(options.model, options.device, options.detector)
         verifier.threshold(settings.fmr)
         gallery = _gallery(options, verifier.embedder, console)
-        app = create_app(verifier, gallery, settings, lambda: _histogram(verifier))
+        app = create_app(verifier, gallery, settings, lambda: _histogram(verifier), audit)
         address = f"http://{options.host}:{listening.getsockname()[1]}"
         device = verifier.embedder.network.runtime
         said = f"{verifier.name} at {address}; gallery: {options.gallery}; device: {device}"

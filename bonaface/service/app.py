@@ -42,6 +42,7 @@ def create_app(
     gallery: Gallery | None,
     settings: ServiceSettings,
     histogram: Callable[[], HistogramResponse] | None = None,
+    audit: AuditLog | None = None,
 ) -> FastAPI:
     """The service as an ASGI application; it closes the gallery when it ends.
 
@@ -50,6 +51,7 @@ def create_app(
         gallery: enrolled people, or None.
         settings: limits.
         histogram: computes what the page draws behind its scale; called in a thread when the page first asks.
+        audit: the log that ``settings.audit`` names, where it is open already.
 
     Raises:
         ConfigError: if the model can't give verdicts, or the file of keys can't be read or holds none.
@@ -63,7 +65,7 @@ def create_app(
     )
     metrics = Metrics(lambda: pipeline.batcher.waiting)
     pipeline = Pipeline(verifier, gallery, settings, metrics.batched)
-    app.state.service = Service(pipeline, settings, metrics, AuditLog(settings.audit), draw=histogram)
+    app.state.service = Service(pipeline, settings, metrics, audit or AuditLog(settings.audit), draw=histogram)
     for router in (about.router, verifying.router, people.router):
         app.include_router(router)
     app.mount("/web", StaticFiles(directory=str(about.WEB)), name="web")

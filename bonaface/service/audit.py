@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -28,7 +29,10 @@ __all__ = ["AuditLog", "first_broken_line"]
 _LOG = logging.getLogger("bonaface.service")
 _START = "0" * 32
 _HEAD_BYTES = 128  # of one size and within one sector: it is replaced as a whole, or not at all
-_TAIL = 2**20
+_BLOCK = 2**20
+# Its own digest, as every line has it that was written here. It stands before "event" alone, so the text without it says the line.
+_OWN_DIGEST = re.compile(rb'"digest": "([0-9a-f]{32})", (?="event": )')
+_PREVIOUS = re.compile(rb'"previous": "([0-9a-f]{32})"')
 
 
 @dataclass(frozen=True)
@@ -166,38 +170,37 @@ def first_broken_line(path: Path | str) -> int | None:
     Where the head says that there were more lines than there are, it is the number of the first of them.
     """
     path = Path(path)
-    head, last, number = _read_head(path), _START, 0
+    return _walked(path, _read_head(path) or _Head())[1]
+
+
+def _walked(path: Path, head: _Head) -> tuple[_Head, int | None]:
+    """How far a file is well, from its first line on, and the number of the first line that is not."""
+    found = _Head()
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            digest = _digest(line)
-            if digest is None or parse_json(line)["previous"] != last:
-                return number
-            last = digest
-            if head is not None and number == head.lines and digest != head.digest:
-                return number
-    return number + 1 if head is not None and number < head.lines else None
+        for line in file:
+            after = _after(found, line)
+            if after is None or (after.lines == head.lines and after != head):
+                return found, found.lines + 1
+            found = after
+    return found, found.lines + 1 if found.lines < head.lines else None
 
 
 def _continued(path: Path) -> _Head:
-    """The head to go on from: the one kept apart, and the lines that a kill left behind it."""
-    size, head = path.stat().st_size, _read_head(path)
+    """The head to go on from: all lines, those included that a kill left behind the head that is kept apart."""
+    head = _read_head(path)
     if head is None:
         return _adopted(path)
+    found, broken = _walked(path, head)
+    if broken is None:
+        return found
     with path.open("rb") as file:
-        start = file.seek(max(0, head.bytes - _TAIL))
-        if size < head.bytes or _last_digest(file.read(head.bytes - start)) != head.digest:
-            raise DataError(
-                f"{path}: lines were changed or taken out: its head says {head.lines:,} lines; keep it as it is and name "
-                "another --audit"
-            )
-        for line in file:
-            digest = _digest(line)
-            if not line.endswith(b"\n"):
-                break  # cut by a kill: it was never answered
-            if digest is None or parse_json(line)["previous"] != head.digest:
-                raise DataError(f"{path}:{head.lines + 1}: was changed; keep it as it is and name another --audit")
-            head = _Head(head.lines + 1, head.bytes + len(line), digest)
-    return head
+        file.seek(found.bytes)
+        if found.lines >= head.lines and not file.readline().endswith(b"\n"):
+            return found  # cut by a kill: it was never answered
+    raise DataError(
+        f"{path}:{broken}: was changed or taken out, or the line before it (its head says {head.lines:,} lines); keep it as it "
+        "is and name another --audit"
+    )
 
 
 def _set_aside(path: Path, file: int, end: int) -> None:
@@ -208,8 +211,8 @@ def _set_aside(path: Path, file: int, end: int) -> None:
     aside = path.with_name(f"{path.name}.cut")
     kept = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        for start in range(end, end + rest, _TAIL):
-            _write_whole(kept, os.pread(file, _TAIL, start))
+        for start in range(end, end + rest, _BLOCK):
+            _write_whole(kept, os.pread(file, _BLOCK, start))
         os.fsync(kept)
     finally:
         os.close(kept)
@@ -222,25 +225,19 @@ def _adopted(path: Path) -> _Head:
     head = _Head()
     with path.open("rb") as file:
         for line in file:
-            digest = _digest(line)
-            if digest is not None and "line" in parse_json(line):
+            after = _after(head, line)
+            if after is None and head.lines and not line.endswith(b"\n"):
+                break  # cut by a kill
+            if after is None:
+                raise DataError(
+                    f"{path}:{head.lines + 1}: is no line of an audit, or was changed; keep it as it is and name another --audit"
+                )
+            if "line" in parse_json(line):
                 raise DataError(
                     f"{path}: its head {_head_path(path).name} is missing; keep it as it is and name another --audit"
                 )
-            if not line.endswith(b"\n") and head.lines:
-                break  # cut by a kill
-            if not _is_entry(line):
-                raise DataError(f"{path}:{head.lines + 1}: is no line of an audit; name another --audit")
-            head = _Head(head.lines + 1, head.bytes + len(line), digest or head.digest)
+            head = after
     return head
-
-
-def _is_entry(line: bytes) -> bool:
-    try:
-        entry = parse_json(line)
-    except ValueError:
-        return False
-    return isinstance(entry, dict) and not {"time", "digest"}.isdisjoint(entry) and line.endswith(b"\n")
 
 
 def _head_path(path: Path) -> Path:
@@ -259,31 +256,40 @@ def _read_head(path: Path) -> _Head | None:
         raise DataError(f"{_head_path(path)}: is damaged; keep it as it is and name another --audit") from error
 
 
-def _last_digest(content: bytes) -> str | None:
-    """The digest of the last whole line; the start of the chain where there is none yet."""
-    if not content:
-        return _START
-    lines = reversed(content.splitlines(keepends=True))
-    return next((digest for line in lines if (digest := _digest(line)) is not None), None)
-
-
 def _line(entry: Mapping[str, Any], number: int, previous: str) -> tuple[bytes, str]:
     """A line of the file, and its digest."""
     whole = {"time": round(time.time(), 3), **entry, "line": number, "previous": previous}
-    digest = hashlib.blake2b(json.dumps(whole, sort_keys=True).encode(), digest_size=16).hexdigest()
+    digest = _digest(json.dumps(whole, sort_keys=True).encode())
     return (json.dumps(whole | {"digest": digest}, sort_keys=True) + "\n").encode(), digest
 
 
-def _digest(line: bytes) -> str | None:
-    """A line's own digest, where it fits the line."""
+def _after(head: _Head, line: bytes) -> _Head | None:
+    """The head after a further line; None where the line was changed, or one before it is missing."""
+    digest, previous = _chained(line)
+    if digest is None or previous != head.digest:
+        return None
+    return _Head(head.lines + 1, head.bytes + len(line), digest)
+
+
+def _chained(line: bytes) -> tuple[str, str] | tuple[None, None]:
+    """A line's own digest, where it fits the line, and that of the line before."""
+    own, before = _OWN_DIGEST.search(line), _PREVIOUS.search(line)
+    if own is not None and before is not None and line.endswith(b"}\n"):  # six times as fast as to read all of it
+        text = line[: own.start()] + line[own.end() : -1]
+        if _digest(text) == own[1].decode():
+            return own[1].decode(), before[1].decode()
     try:
         entry = parse_json(line)
-        said: str = entry.pop("digest")
+        digest, previous = str(entry.pop("digest")), str(entry["previous"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    text = json.dumps(entry, sort_keys=True)
-    fits = line.endswith(b"\n") and "previous" in entry
-    return said if fits and hashlib.blake2b(text.encode(), digest_size=16).hexdigest() == said else None
+        return None, None
+    same = line == (json.dumps(entry | {"digest": digest}, sort_keys=True) + "\n").encode()
+    fits = same and digest == _digest(json.dumps(entry, sort_keys=True).encode())
+    return (digest, previous) if fits else (None, None)
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def _write_whole(file: int, content: bytes) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,27 @@ def test_a_change_shows(tmp_path, change):
     log.close()
     path.write_text("".join(changed))
     assert first_broken_line(path) == 3
+    with pytest.raises(DataError, match=r"audit\.jsonl:3: was changed or taken out"):
+        AuditLog(path)
+    assert path.read_text() == "".join(changed)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (r'"digest": "(\w+)", (.*"n": 3)', r'\2, "digest": "\1"'),
+        (r'("n": 3.*"previous": )', r'"previous": "0", \1'),
+        (r"\{(.*\"n\": 3)", r"{ \1"),
+        (r'("event": "verify", )(.*"n": 3)', r'"event": "erase", \1\2'),
+    ],
+    ids=["moved", "doubled", "space", "event"],
+)
+def test_a_line_is_read_as_it_was_written(five, before, after):
+    text = five.read_text()
+    changed = re.sub(before, after, text)
+    assert changed != text
+    five.write_text(changed)
+    assert first_broken_line(five) == 4
 
 
 def test_a_line_cut_by_a_kill_does_not_spoil_the_next(tmp_path):
@@ -87,7 +109,7 @@ def test_a_cut_tail_shows_and_is_not_written_over(five, kept):
     lines = five.read_text().splitlines(keepends=True)
     five.write_text("".join(lines[:kept]))
     assert first_broken_line(five) == kept + 1
-    with pytest.raises(DataError, match="lines were changed or taken out: its head says 5 lines"):
+    with pytest.raises(DataError, match=rf"audit\.jsonl:{kept + 1}: was changed or taken out.*its head says 5 lines"):
         AuditLog(five)
     assert five.read_text() == "".join(lines[:kept])
 

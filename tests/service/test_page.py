@@ -36,6 +36,7 @@ def photos(tmp_path) -> dict[str, Path]:
     written = {
         "ann": random_image(1),
         "ann2": random_image(1, 1),
+        "ann3": random_image(1, 2),
         "bob": random_image(2),
         "fake": random_image(1, 1, fake=True),
         "page": b"<html>no</html>",
@@ -136,6 +137,10 @@ def test_a_person_is_enrolled_found_and_deleted(open_page, url, photos):
     _choose(page, "query", photos["ann2"])
     page.click("#search-run")
     page.wait_for_selector("#found tbody tr")
+    assert "the file of an enrolled photo" in page.text_content("#found tbody td:nth-child(2)")
+    _choose(page, "query", photos["ann3"])
+    page.click("#search-run")
+    page.wait_for_selector("#found tbody td:text-is('same person')")
     assert page.locator("#found tbody td").all_text_contents()[:2] == ["ann", "same person"]
     page.click("nav a[href='#enrol']")
     page.on("dialog", lambda dialog: dialog.accept())

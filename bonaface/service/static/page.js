@@ -140,7 +140,7 @@ async function search() {
   await query.tell(found.image);
   if (!found.candidates.length) return [element("p", { className: "verdict", textContent: "Nobody is enrolled." })];
   const rows = found.candidates.map((each) => element("tr", {},
-    element("td", { textContent: each.person }), element("td", { textContent: each.decision, title: each.reason }),
+    element("td", { textContent: each.person }), element("td", { textContent: each.decision === "cannot tell" ? `${each.decision}: ${each.reason}` : each.decision }),
     element("td", { textContent: percent(each.probability) }), element("td", { textContent: each.similarity.toFixed(2) })));
   const head = element("tr", {}, ...["person", "verdict", "probability", "similarity"].map((text) => element("th", { textContent: text })));
   const many = `Similarity of the photo that is most alike; the threshold is ${found.threshold.toFixed(2)}. A stranger is expected to match ${found.false_matches.toPrecision(2)} of the enrolled photos.`;
