@@ -75,7 +75,7 @@ class Database(Protocol):
         """Rows in the order of their ids, batch by batch, from the one behind ``after``."""
 
     def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
-        """Id, person and authenticity of the ``k`` rows of highest inner product, each with it as ``cosine``, best first."""
+        """The ``k`` rows, all but their vectors, of highest inner product, each with it as ``cosine``, best first."""
 
     def count(self) -> int:
         """Number of rows; also a sign of life."""
@@ -97,7 +97,7 @@ def open_database(uri: str, token: str = "", read_only: bool = False) -> Databas
         uri: ``PATH`` or ``sqlite:PATH`` of an SQLite file; ``PATH.db`` of a Milvus Lite folder; ``http://host:port`` of a Milvus
             server; the last two also with ``milvus:`` before them.
         token: of a Milvus server, ``user:password`` or an API key.
-        read_only: change nothing of an SQLite file, which must be there.
+        read_only: change nothing; it must be there. Milvus Lite itself still brings its log to its files.
 
     Raises:
         ConfigError: if the URI is none of these.
@@ -112,7 +112,7 @@ def open_database(uri: str, token: str = "", read_only: bool = False) -> Databas
     refuse_uri(uri)
     from bonaface.gallery.milvus import MilvusDatabase
 
-    return MilvusDatabase(re.sub(r"^milvus:(?=//)", "http:", uri).removeprefix("milvus:"), token)
+    return MilvusDatabase(re.sub(r"^milvus:(?=//)", "http:", uri).removeprefix("milvus:"), token, read_only)
 
 
 def refuse_uri(uri: str) -> None:

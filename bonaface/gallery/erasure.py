@@ -50,7 +50,10 @@ class Eraser:
         self.failure: Exception | None = None
         folder = database.folder
         self._note = None if folder is None else folder.with_name(f"{folder.name}.erasing")
-        if self._note is not None and self._note.exists():  # killed before it was done
+
+    def resume(self) -> None:
+        """Begin to erase what was deleted before a kill."""
+        if self._note is not None and self._note.exists():
             self.start()
 
     def announce(self) -> None:

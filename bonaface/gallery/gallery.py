@@ -44,7 +44,7 @@ class Gallery:
         photos: folder to keep images in; None keeps none.
         token: of the server.
         check: refuse a gallery of another model; :func:`bonaface.gallery.reembed.reembed` alone does not.
-        read_only: make no gallery, and change nothing of an SQLite file.
+        read_only: make no gallery, and change nothing of one.
 
     Raises:
         ModelError: if the embeddings are another model's.
@@ -75,6 +75,8 @@ class Gallery:
             self.database.close()
             raise
         self._eraser = Eraser(self.database, found.mark, self._writing)
+        if not read_only:
+            self._eraser.resume()
 
     def _opened(self, mark: ModelMark, check: bool) -> CollectionName:
         found = self.database.name()

@@ -22,7 +22,7 @@ _PARQUET = b"PAR1"
 _SHORTEST_PARQUET = 12
 
 
-def prepare_folder(folder: Path, alias: str) -> None:
+def prepare_folder(folder: Path, alias: str, read_only: bool = False) -> None:
     """Make the folder for its owner alone, refuse a damaged one, and clear away what a kill has left.
 
     Left may be collections that no alias names: a process was killed while it wrote them, or after they were replaced.
@@ -31,14 +31,16 @@ def prepare_folder(folder: Path, alias: str) -> None:
     Args:
         folder: of the database.
         alias: names the collection that counts.
+        read_only: clear nothing away.
 
     Raises:
         GalleryUnavailableError: if another process has the folder open.
-        GalleryDamagedError: if a file is cut, damaged or missing.
-        GalleryError: if the folder can't be made or read.
+        GalleryDamagedError: if a file is cut, damaged or missing, or is a pipe or a device.
+        GalleryError: if the folder can't be made or read, or, where it is only read, holds half of what a kill has left.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_irregular(folder)
         with (folder / "LOCK").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,9 +48,12 @@ def prepare_folder(folder: Path, alias: str) -> None:
                 raise GalleryUnavailableError(
                     f"{folder}: can't be opened as a gallery; expected a folder of Milvus Lite that no other process uses"
                 ) from error
-            _remove_replaced(folder, alias)
+            replaced = _replaced(folder, alias)
+            for collection in replaced:
+                _refuse_half(folder, collection) if read_only else shutil.rmtree(collection)
             for collection in _collections(folder):
-                _refuse_damaged(folder, collection)
+                if collection not in replaced:
+                    _refuse_damaged(folder, collection)
     except OSError as error:
         said = (error.strerror or str(error)).lower()
         raise GalleryError(
@@ -60,16 +65,35 @@ def _collections(folder: Path) -> list[Path]:
     return [path for path in (folder / "collections").glob("*") if path.is_dir() and CollectionName.parse(path.name)]
 
 
-def _remove_replaced(folder: Path, alias: str) -> None:
+def _refuse_irregular(folder: Path) -> None:
+    """Refuse pipes and devices, which the library would wait for or read without end."""
+    for path in folder.rglob("*"):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            named = path.relative_to(folder)
+            raise GalleryDamagedError(
+                f"{folder}: its {named} is a pipe or a device, and no regular file; restore the folder from a backup"
+            )
+
+
+def _replaced(folder: Path, alias: str) -> list[Path]:
+    """The collections beside the one that counts."""
     aliases = folder / "aliases.json"
     target = _object(folder, aliases).get(alias) if aliases.exists() else None
     if target is None:
-        return
+        return []
     if not (folder / "collections" / str(target)).is_dir():
         raise GalleryDamagedError(f"{folder}: its collection {target} is missing; restore the folder from a backup")
-    for collection in _collections(folder):
-        if collection.name != target:
-            shutil.rmtree(collection)
+    return [collection for collection in _collections(folder) if collection.name != target]
+
+
+def _refuse_half(folder: Path, collection: Path) -> None:
+    """Refuse a replaced collection that was removed by half: the library would not open it."""
+    try:
+        _refuse_damaged(folder, collection)
+    except GalleryDamagedError as error:
+        raise GalleryError(
+            f"{folder}: holds what a kill has left of deleted photos; bonaface enrol and serve clear it away when they open it"
+        ) from error
 
 
 def _refuse_damaged(folder: Path, collection: Path) -> None:

@@ -47,6 +47,7 @@ class MilvusDatabase:
     Args:
         uri: a path that ends in ``.db`` (Milvus Lite), or ``http://host:port`` of a Milvus server.
         token: of the server, ``user:password`` or an API key.
+        read_only: change nothing of what is there; it must be there.
 
     Raises:
         ConfigError: if the URI is neither.
@@ -54,11 +55,11 @@ class MilvusDatabase:
         GalleryDamagedError: if files of the folder are damaged or missing.
     """
 
-    def __init__(self, uri: str, token: str = "") -> None:
-        self.uri = uri
+    def __init__(self, uri: str, token: str = "", read_only: bool = False) -> None:
+        self.uri, self._read_only = uri, read_only
         self.folder = _folder(uri)
         if self.folder is not None:
-            prepare_folder(self.folder, _ALIAS)
+            prepare_folder(self.folder, _ALIAS, read_only)
         # While Milvus Lite moves rows from its log to its files, readers would see neither: so they take turns.
         self._turn: AbstractContextManager[Any] = nullcontext() if self.folder is None else threading.RLock()
         self._timeout = _TIMEOUT if self.folder is None else _TIMEOUT_HERE
@@ -95,13 +96,15 @@ class MilvusDatabase:
         return name.check_version(self.uri)
 
     def _live(self) -> str | None:
-        """The collection that counts, and away with all others: a process was killed while it wrote them."""
+        """The collection that counts. Where it may write, away with all others: a process was killed while it wrote them."""
         found = self._collections()
         live = [name for name in found if _ALIAS in self._aliases(name)]
         if not live and len(found) > 1:
             raise GalleryDamagedError(
                 f"{self.uri}: holds {len(found)} collections and no word which counts; restore it from a backup"
             )
+        if self._read_only:
+            return live[0] if live else None
         if not live and found:  # killed between making the first one and naming it
             self.call(lambda client: client.create_alias(found[0], _ALIAS))
             return found[0]
@@ -193,8 +196,8 @@ class MilvusDatabase:
             iterator.close()
 
     def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
-        """Id, person and authenticity of the ``k`` rows of highest inner product, each with it as ``cosine``, best first."""
-        fields = ["person", "authenticity"]
+        """The ``k`` rows, all but their vectors, of highest inner product, each with it as ``cosine``, best first."""
+        fields = [name for name in _FIELDS if name != "vector"]  # all of them, as any may be damaged
         hits = self.call(
             lambda client: client.search(_ALIAS, data=[vector], limit=k, output_fields=fields, timeout=self._timeout)
         )[0]

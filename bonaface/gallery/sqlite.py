@@ -32,6 +32,7 @@ _PAGE = 16_384  # seven rows of 512 numbers
 _SECONDS = 30.0  # that another process may hold the file
 _BATCH = 1000
 _FIELDS = ("id", "person", "vector", "authenticity", "enrolled", "details")
+_SEARCHED = ("id", "authenticity", "enrolled", "details")
 _UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
@@ -197,7 +198,7 @@ class SqliteDatabase:
         return [_unpacked(dict(zip(columns, row, strict=True))) for row in found]
 
     def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
-        """Id, person and authenticity of the ``k`` rows of highest inner product, each with it as ``cosine``, best first."""
+        """The ``k`` rows, all but their vectors, of highest inner product, each with it as ``cosine``, best first."""
         with self._reading():
             table, deletions = self._state()
             if table is None:
@@ -207,14 +208,11 @@ class SqliteDatabase:
             best = self._vectors.nearest(np.asarray(vector, np.float32), k)
             asked = ", ".join("?" * len(best))
             found = self._connection.execute(
-                f"SELECT seq, id, authenticity FROM {table} WHERE seq IN ({asked})",  # noqa: S608 - ours
+                f"SELECT seq, {', '.join(_SEARCHED)} FROM {table} WHERE seq IN ({asked})",  # noqa: S608 - ours
                 list(best),
             )
-            known = {seq: (key, odds) for seq, key, odds in found}
-            return [
-                _unpacked({"id": known[seq][0], "authenticity": known[seq][1], "cosine": cosine})
-                for seq, cosine in best.items()
-            ]
+            known = {seq: dict(zip(_SEARCHED, row, strict=True)) for seq, *row in found}
+            return [_unpacked({**known[seq], "cosine": cosine}) for seq, cosine in best.items()]
 
     def count(self) -> int:
         """Number of rows; also a sign of life."""

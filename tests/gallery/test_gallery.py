@@ -12,10 +12,18 @@ import numpy as np
 import pytest
 from tiny_gallery import MARK, MilvusServer, photo, unit
 
-from bonaface.errors import ConfigError, DataError, GalleryFullError, GalleryUnavailableError, ModelError
+from bonaface.errors import (
+    ConfigError,
+    DataError,
+    GalleryDamagedError,
+    GalleryError,
+    GalleryFullError,
+    GalleryUnavailableError,
+    ModelError,
+)
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import NewPhoto, photo_id, stacked
+from bonaface.gallery.people import NewPhoto, as_row, photo_id, stacked
 
 
 @pytest.fixture(params=["g.sqlite", "g.db"])
@@ -136,10 +144,48 @@ def test_a_collection_removed_by_half_does_not_keep_the_gallery_shut(lite, tmp_p
     half.mkdir()
     (half / "schema.json").write_text("{}")
     (half / "data").write_bytes(photo(2).identity.tobytes())
+    half_manifest = half / "manifest.json"
+    half_manifest.write_text("{")
+    with pytest.raises(GalleryError, match="enrol and serve clear it away"):
+        Gallery(str(tmp_path / "g.db"), MARK, read_only=True)
+    assert half.exists()
+    half_manifest.unlink()
     again = Gallery(str(tmp_path / "g.db"), MARK)
     assert len(again.photos_of("ann")) == 1
     again.close()
     assert not half.exists()
+
+
+def test_reading_clears_nothing_away(lite, tmp_path):
+    """A replaced collection and a deletion that a kill left stay as they are until someone writes."""
+    uri = str(tmp_path / "g.db")
+    lite.enrol("ann", [photo(1)])
+    extra = lite.database.create(MARK)
+    lite.database.write([as_row("bob", "0" * 32, photo(2), 1.0)], extra)
+    lite.close()
+    (tmp_path / "g.db.erasing").touch()
+    reader = Gallery(uri, MARK, read_only=True)
+    assert reader.count() == 1
+    assert reader.search(photo(1).identity, 1)[0].person == "ann"
+    reader.close()
+    assert (tmp_path / "g.db" / "collections" / str(extra)).is_dir()
+    assert (tmp_path / "g.db.erasing").exists()
+    writer = Gallery(uri, MARK)
+    assert writer.erased(20)
+    writer.close()
+    assert not (tmp_path / "g.db" / "collections" / str(extra)).exists()
+    assert not (tmp_path / "g.db.erasing").exists()
+
+
+@pytest.mark.parametrize("name", ["LOCK", "aliases.json", "collections/*/manifest.json", "collections/*/schema.json"])
+def test_pipes_in_the_folder_are_refused(lite, tmp_path, name):
+    lite.enrol("ann", [photo(1)])
+    lite.close()
+    (file,) = (tmp_path / "g.db").glob(name)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(GalleryDamagedError, match="is a pipe or a device"):
+        Gallery(str(tmp_path / "g.db"), MARK)
 
 
 def test_readers_never_miss_a_row_while_it_is_moved(gallery):

@@ -206,6 +206,8 @@ def test_of_two_first_openings_the_earlier_counts(file):
         ("details", "{"),
         ("details", "[" * 100_000),
         ("details", "[]"),
+        ("enrolled", "x"),
+        ("enrolled", -1),
         ("authenticity", float("inf")),
         ("id", "ann"),
         ("authenticity", "x"),
@@ -215,16 +217,16 @@ def test_of_two_first_openings_the_earlier_counts(file):
         ("vector", np.full(DIM, np.nan, "<f4").tobytes()),
         ("vector", np.full(DIM, 1e30, "<f4").tobytes()),
     ],
-    ids=["cut", "deep", "list", "infinite", "nobody", "odds", "short", "text", "zeros", "nan", "huge"],
+    ids=["cut", "deep", "list", "when", "early", "infinite", "nobody", "odds", "short", "text", "zeros", "nan", "huge"],
 )
 def test_a_damaged_row_is_permanent_damage_and_nobody(gallery, file, column, value):
     gallery.enrol("ann", [photo(1)])
     with sqlite3.connect(file) as other:
         other.execute(f"UPDATE {gallery.database.name()} SET {column} = ?", (value,))  # noqa: S608 - ours
     with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
-        list(gallery.database.scan(fields=["details"])) if column == "details" else gallery.database.nearest(
-            [1.0] * DIM, 1
-        )
+        gallery.database.nearest([1.0] * DIM, 1)
+    with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
+        list(gallery.database.scan())
 
 
 def test_a_damaged_count_of_deletions_is_permanent_damage(gallery, file):
