@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,8 @@ __all__ = [
     "atomic_write",
     "check_names",
     "check_new_file",
+    "integer",
+    "number",
     "parse_json",
     "private_table",
     "refuse_other_file",
@@ -33,6 +36,8 @@ STDOUT = "-"
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PIPE_SECONDS = 10.0
+_INTEGER = re.compile("[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _OWN_STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
 """Names of open files: they are written to, whatever they lead to, and never replaced."""
 
@@ -264,6 +269,33 @@ def _unwritable(path: Path, error: OSError) -> DataError:
         return _full(path)
     reason = (error.strerror or str(error)).lower()
     return DataError(f"{path}: can't be written ({reason}); choose a file name in a folder that can be written to")
+
+
+def integer(text: str) -> int:
+    """An integer as C and JSON write it: Python's underscores, other scripts' digits and spaces around it are none.
+
+    Raises:
+        ValueError: if it is none.
+
+    Example:
+        >>> integer("1_0")
+        Traceback (most recent call last):
+        ValueError: expected an integer such as 10, got '1_0'
+    """
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(f"expected an integer such as 10, got {text[:50]!r}")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """A number as C and JSON write it, as :func:`integer` does; NaN and infinity are none.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"expected a number such as 0.001, got {text[:50]!r}")
+    return float(text)
 
 
 def parse_json(text: str | bytes) -> Any:

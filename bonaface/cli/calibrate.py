@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bonaface.cli.options import add_model, add_pair_draw
+from bonaface.io import number
 
 __all__ = ["main"]
 
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fmr",
         nargs="+",
-        type=float,
+        type=number,
         default=(),
         metavar="RATE",
         help="false match rates that the pairs must resolve, such as 0.005 (default: those that they do)",

@@ -12,6 +12,7 @@ from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_device, say_device
 from bonaface.errors import ConfigError
 from bonaface.extras import require
+from bonaface.io import integer
 from bonaface.outputs import refuse_stdout
 
 __all__ = ["main"]
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add_device(parser)
     parser.add_argument(
         "--workers",
-        type=int,
+        type=integer,
         metavar="N",
         help="models at once (default: one a processor core, or one a graphics card)",
     )

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bonaface.cli.options import MODELS, add_device, add_pair_draw
 from bonaface.errors import ConfigError
+from bonaface.io import integer, number
 from bonaface.outputs import refuse_input, refuse_other_folder
 
 __all__ = ["main"]
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fmr",
         nargs="+",
-        type=float,
+        type=number,
         default=(),
         metavar="RATE",
         help="further false match rates, such as 0.005; the first is what the headline is about (default: 0.01)",
@@ -57,16 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--robustness",
         nargs="?",
-        type=int,
+        type=integer,
         const=200,
         metavar="N",
         help="also judge N pairs degraded and, by a run that has gradients, attacked (200)",
     )
     parser.add_argument(
-        "--replicates", type=int, default=1000, metavar="N", help="draws of the bootstrap (%(default)s)"
+        "--replicates", type=integer, default=1000, metavar="N", help="draws of the bootstrap (%(default)s)"
     )
     parser.add_argument(
-        "--worst", type=int, default=24, metavar="N", help="worst pairs shown of each kind (%(default)s)"
+        "--worst", type=integer, default=24, metavar="N", help="worst pairs shown of each kind (%(default)s)"
     )
     return parser
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bonaface.cli.console import ProgressConsole
+from bonaface.cli.options import refuse_port
 from bonaface.errors import ConfigError
+from bonaface.io import integer
 
 if TYPE_CHECKING:
     from bonaface.experiments.spec import Plan, Trial
@@ -39,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("file", type=Path, metavar="FILE", help="YAML file of experiments")
     run.add_argument("--only", default="*", metavar="PATTERN", help="only rows whose name fits, as in 'vits16*'")
-    run.add_argument("--workers", type=int, metavar="N", help="trials at once (default: 1; on a cluster what it holds)")
+    run.add_argument(
+        "--workers", type=integer, metavar="N", help="trials at once (default: 1; on a cluster what it holds)"
+    )
     run.add_argument(
         "--ray-address",
         metavar="A",
@@ -57,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "file", type=Path, nargs="?", metavar="FILE", help="YAML file of experiments, whose store is opened"
     )
     ui.add_argument("--store", metavar="URI", help="another store (default: sqlite:///runs/mlflow.db)")
-    ui.add_argument("--port", type=int, default=5000, metavar="N", help="default: %(default)s")
+    ui.add_argument("--port", type=integer, default=5000, metavar="N", help="default: %(default)s")
     return parser
 
 
@@ -138,6 +142,7 @@ def _report(options: argparse.Namespace) -> int:
 def _ui(options: argparse.Namespace) -> int:
     from bonaface.tracking.mlflow import check_store, database_of, is_local
 
+    refuse_port(options.port)
     store = options.store or _store_of(options.file)
     database = database_of(store)
     if database is not None and not database.exists():

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bonaface.cli.options import refuse_renamed
 from bonaface.errors import ConfigError
+from bonaface.io import integer
 from bonaface.outputs import refuse_stdout
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ def _parser() -> argparse.ArgumentParser:
         "--methods", default="all", metavar="A,B", help="ways to forge; a wrong name lists them (default: all)"
     )
     parser.add_argument(
-        "--per-person", type=int, default=3, metavar="N", help="deepfakes of each person (default: %(default)s)"
+        "--per-person", type=integer, default=3, metavar="N", help="deepfakes of each person (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=integer, default=0, metavar="N", help="of all that is random (default: %(default)s)"
+    )
     parser.add_argument(
         "--detector",
         type=Path,
@@ -67,17 +70,17 @@ def _parser() -> argparse.ArgumentParser:
         help="JPEG quality of photos and deepfakes alike (default: %(default)s)",
     )
     parser.add_argument(
-        "--size", type=int, default=0, metavar="PX", help="side of the images; the photos' commonest by default"
+        "--size", type=integer, default=0, metavar="PX", help="side of the images; the photos' commonest by default"
     )
     parser.add_argument(
         "--test-pairs",
-        type=int,
+        type=integer,
         default=0,
         metavar="N",
         help="keep a fifth of the people for OUT_DIR/test and draw N pairs of them; the others are in OUT_DIR/train then",
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: %(default)s)"
+        "--workers", type=integer, default=os.cpu_count() or 1, metavar="N", help="processes (default: %(default)s)"
     )
     refuse_renamed(parser, {"--faults": "--issues"})
     return parser

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bonaface.extras import require
+from bonaface.io import integer
 from bonaface.outputs import refuse_stdout
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fetched(lfw, "a .tgz or an unpacked folder of LFW on disk")
     lfw.add_argument(
         "--crop",
-        type=int,
+        type=integer,
         default=160,
         metavar="PX",
         help="side of the middle that is kept of each 250 px photo; 250 keeps the files as they are (default: %(default)s)",
@@ -74,7 +75,9 @@ def _add_synthetic(parser: argparse.ArgumentParser) -> None:
         ("seed", 0, "of all that is random"),
     )
     for name, default, what in numbers:
-        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{what} (default: %(default)s)")
+        parser.add_argument(
+            f"--{name}", type=integer, default=default, metavar="N", help=f"{what} (default: %(default)s)"
+        )
     parser.add_argument("--detector", type=Path, required=True, metavar="ONNX", help="YuNet face detector")
     parser.add_argument("--recogniser", type=Path, required=True, metavar="ONNX", help="SFace, which judges who is who")
     parser.add_argument(

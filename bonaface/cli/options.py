@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bonaface.errors import ConfigError
+from bonaface.io import integer
 from bonaface.models.device import DEVICES
 
-__all__ = ["MODELS", "add_device", "add_model", "add_pair_draw", "refuse_renamed", "say_device"]
+__all__ = ["MODELS", "add_device", "add_model", "add_pair_draw", "refuse_port", "refuse_renamed", "say_device"]
 
 MODELS = "folder of a run, an exported model, or an ONNX face network"
 """What ``--model`` takes."""
+
+_LAST_PORT = 65_535
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +35,21 @@ def add_pair_draw(parser: argparse.ArgumentParser) -> None:
     """``--labels``, ``--draw`` and ``--seed``: how ``--pairs`` become labelled pairs."""
     parser.add_argument("--labels", type=Path, metavar="L", help="CSV of pair_id,label,kind,...; or LFW's pairs.txt")
     parser.add_argument(
-        "--draw", type=int, default=2000, metavar="N", help="pairs drawn from a folder of people (%(default)s)"
+        "--draw", type=integer, default=2000, metavar="N", help="pairs drawn from a folder of people (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw and the bootstrap (%(default)s)")
+    parser.add_argument(
+        "--seed", type=integer, default=0, metavar="N", help="of the draw and the bootstrap (%(default)s)"
+    )
+
+
+def refuse_port(port: int) -> None:
+    """Raise an error unless a port can be listened at.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if not 0 <= port <= _LAST_PORT:
+        raise ConfigError(f"--port {port}: expected 0 to {_LAST_PORT}; 0 takes any that is free")
 
 
 def refuse_renamed(parser: argparse.ArgumentParser, renamed: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
 from bonaface.gallery.database import URIS
+from bonaface.io import integer, number
 
 if TYPE_CHECKING:
     from bonaface.gallery.search import SearchHit
@@ -37,11 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gallery", required=True, metavar="URI", help=URIS)
     parser.add_argument("--out", type=Path, metavar="CSV", help="write a table, one line a hit, and print none")
     parser.add_argument(
-        "--k", type=int, default=5, metavar="N", help="people for each photo, 1 to 50 (default: %(default)s)"
+        "--k", type=integer, default=5, metavar="N", help="people for each photo, 1 to 50 (default: %(default)s)"
     )
     parser.add_argument(
         "--fmr",
-        type=float,
+        type=number,
         default=1e-3,
         metavar="RATE",
         help="false match rate of one comparison; choose a lower one for many people (default: %(default)g)",

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonaface.cli.console import ProgressConsole
-from bonaface.cli.options import add_device
+from bonaface.cli.options import add_device, refuse_port
 from bonaface.errors import ConfigError
 from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, refuse_uri
+from bonaface.io import integer, number
 
 if TYPE_CHECKING:
     from bonaface.gallery.gallery import Gallery
@@ -41,9 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen at; others than this machine's need --auth"
     )
-    parser.add_argument("--port", type=int, default=8000, help="port to listen at (default: %(default)s)")
+    parser.add_argument("--port", type=integer, default=8000, help="port to listen at (default: %(default)s)")
     parser.add_argument(
-        "--fmr", type=float, default=1e-3, help="false match rate to decide at, a fraction (default: %(default)s)"
+        "--fmr", type=number, default=1e-3, help="false match rate to decide at, a fraction (default: %(default)s)"
     )
     _add_gallery(parser.add_argument_group("enrolled people"))
     _add_safety(parser.add_argument_group("who may ask, and how much"))
@@ -74,10 +75,14 @@ def _add_safety(group: argparse._ArgumentGroup) -> None:
         "--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call; repeatable"
     )
     group.add_argument("--audit", type=Path, metavar="FILE", help="append who asked what to this file; never images")
-    group.add_argument("--rate", type=int, default=600, help="requests a minute of one caller (default: %(default)s)")
-    group.add_argument("--queue", type=int, default=64, help="images that may wait before 503 (default: %(default)s)")
     group.add_argument(
-        "--seconds", type=float, default=30.0, help="longest upload, and longest answer (default: %(default)s)"
+        "--rate", type=integer, default=600, help="requests a minute of one caller (default: %(default)s)"
+    )
+    group.add_argument(
+        "--queue", type=integer, default=64, help="images that may wait before 503 (default: %(default)s)"
+    )
+    group.add_argument(
+        "--seconds", type=number, default=30.0, help="longest upload, and longest answer (default: %(default)s)"
     )
 
 
@@ -140,7 +145,7 @@ def _listening(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         listening.close()
         raise ConfigError(
             f"--host {host} --port {port}: can't be listened at ({error}); choose another port"
@@ -150,6 +155,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _refuse_nonsense(options: argparse.Namespace) -> None:
     """Refuse settings before anything is loaded for nothing."""
+    refuse_port(options.port)
     if options.new_key and options.auth is None:
         raise ConfigError("--new-key: name the file of keys by --auth FILE")
     if options.host not in _LOOPBACK and options.auth is None:

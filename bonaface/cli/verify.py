@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bonaface.cli.options import add_model, say_device
 from bonaface.errors import ConfigError, DataError
-from bonaface.io import private_table, refuse_other_file, spreadsheet_text
+from bonaface.io import number, private_table, refuse_other_file, spreadsheet_text
 from bonaface.outputs import refuse_input
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model(parser)
     parser.add_argument(
         "--fmr",
-        type=float,
+        type=number,
         default=1e-3,
         metavar="RATE",
         help="false match rate: share of pairs of two people that may pass for one; sets the threshold (default: %(default)g)",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +13,12 @@ from numpy.typing import NDArray
 from bonaface.data.layouts import unpadded
 from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import DataError
-from bonaface.io import atomic_write
+from bonaface.io import atomic_write, number
 from bonaface.verification.thresholds import Validation
 
 __all__ = ["PairScores", "read_scores", "told_apart", "write_scores"]
 
 _EXPECTED = "expected a CSV with pair_id and similarity"
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _LARGEST = 1e100
 """Larger similarities overflow where they are squared or subtracted."""
 
@@ -107,8 +105,10 @@ def read_scores(file: Path, pair_ids: Sequence[str], labels_name: str) -> NDArra
 
 
 def _number(text: str, where: str) -> float:
-    """Read a number as C and JSON write it: Python's underscores and other scripts' digits are none."""
-    value = float(text) if _NUMBER.fullmatch(text) else np.nan
+    try:
+        value = number(text)
+    except ValueError:
+        value = np.nan
     if not abs(value) <= _LARGEST:
         hint = "; write a point for the decimal comma" if "," in text else ""
         hint = f"; the largest is {_LARGEST:g}" if np.isfinite(value) else hint

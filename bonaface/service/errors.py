@@ -36,6 +36,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "too-slow": (408, "The request did not arrive in time"),
     "full-person": (409, "The person has as many photos as are allowed"),
     "too-large": (413, "The request is too large"),
+    "encoding": (415, "The body is compressed"),
     "too-many": (429, "Too many requests"),
     "busy": (503, "The service is busy"),
     "late": (503, "The answer took too long"),
@@ -152,8 +153,8 @@ def _fields(errors: Sequence[Any]) -> list[dict[str, str]]:
 
 
 def _problem(said: str) -> str:
-    """The framework's sentence, but for the one that names a class of its own."""
-    return "Expected a file, got text" if "UploadFile" in said else said
+    """The framework's sentence without what names a class of its own."""
+    return "Expected a file, got text" if "UploadFile" in said else said.removeprefix("Value error, ")
 
 
 def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:

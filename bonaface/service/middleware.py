@@ -28,6 +28,7 @@ OPEN = ("/", "/docs", "/web/", "/openapi.json", "/v1/health", "/v1/ready")
 
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _PORTS = {"http": 80, "https": 443}
+_ONCE = ("Authorization", "Host", "Origin", "Content-Type", "Content-Length")
 _CALLERS = 10_000
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; media-src blob:; "
@@ -117,6 +118,7 @@ class Guard:
 
     async def _let_through(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
         headers = Headers(scope=scope)
+        _refuse_doubled(headers)
         self._refuse_elsewhere(scope, headers)
         exchange.caller, may_send = self._caller(scope, headers)
         wait = self._rate.take(exchange.caller)
@@ -173,6 +175,13 @@ class Guard:
             await send(message)
 
         return noting
+
+
+def _refuse_doubled(headers: Headers) -> None:
+    """Refuse headers that decide something and come twice: a proxy before the service may go by the other one."""
+    for name in _ONCE:
+        if len(headers.getlist(name)) > 1:
+            raise Problem("malformed", f"the header {name} comes more than once; expected it once")
 
 
 def _origin(text: str, header: str) -> tuple[str, str | None, int | None]:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import Request, UploadFile
+from pydantic import BeforeValidator
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
@@ -22,7 +23,7 @@ from bonaface.errors import DataError
 from bonaface.service.errors import Problem
 from bonaface.service.settings import ServiceSettings
 
-__all__ = ["Bodies", "Upload", "fields", "read_uploads", "refuse_second_format"]
+__all__ = ["Bodies", "Upload", "fields", "read_uploads", "refuse_second_format", "written"]
 
 # Formats whose readers look for their start, or their directory, anywhere in a file: an image that is also one of them
 # is made to be taken for both. Each of these needs five or more bytes in a row, which compressed pixels hardly ever hold.
@@ -100,6 +101,9 @@ class Bodies:
 
 
 def _refuse_announced(headers: Headers, limit: int) -> None:
+    encoded = ", ".join(headers.getlist("content-encoding"))
+    if encoded.strip().lower() not in ("", "identity"):
+        raise Problem("encoding", f"Content-Encoding: {encoded[:50]!r}: expected a body that is not compressed")
     said = headers.get("content-length", "0")
     if not said.isdecimal() or int(said) > limit:
         raise _too_large(limit)
@@ -110,10 +114,15 @@ def _too_large(limit: int) -> Problem:
     return Problem("too-large", f"the request is too large; {expected}")
 
 
-def fields(*single: str, several: Sequence[str] = ()) -> Callable[[Request], Awaitable[None]]:
-    """A dependency of a route that refuses form fields and query parameters of other names, and doubled ones.
+def written(read: Callable[[str], float]) -> BeforeValidator:
+    """Let a field that holds a number be read by ``read`` and not as leniently as pydantic does."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
-    A doubled field would be read as its last value, and a misspelt one as none, both without a word.
+
+def fields(*single: str, several: Sequence[str] = ()) -> Callable[[Request], Awaitable[None]]:
+    """A dependency of a route that refuses form fields and query parameters of other names, doubled and empty ones.
+
+    A doubled field would be read as its last value, and a misspelt or empty one as none, all without a word.
 
     Args:
         single: names that may come once.
@@ -129,6 +138,9 @@ def fields(*single: str, several: Sequence[str] = ()) -> Callable[[Request], Awa
                 raise Problem("request", _unknown(name, (*single, *several)))
             if count > 1 and name in single:
                 raise Problem("request", f"{name}: comes {count} times; expected it once")
+        for name, value in form.multi_items() if form is not None else ():
+            if value == "":
+                raise Problem("request", f"{name}: is empty; expected a value, or the field left out")
         if form is not None and request.query_params:
             name = next(iter(request.query_params))
             raise Problem("request", f"{name}: stands in the address; expected it in the form")

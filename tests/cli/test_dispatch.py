@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import types
@@ -175,3 +176,25 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
 def test_the_scripts_are_the_commands(script, command):
     said = subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True)
     assert said.stdout.startswith(f"usage: bonaface {command} ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "search a.jpg --gallery g.sqlite --k 1_0",
+        "serve --rate 1_0",
+        "serve --seconds 1_0",
+        "verify a.jpg b.jpg --fmr 0.0_1",
+        "verify a.jpg b.jpg --fmr nan",
+        "embed a --out b.npz --workers \u0661",
+        "get synthetic out --people 1_0 --detector d --recogniser r",
+        "forge a b --seed 1_0",
+        "evaluate --scores a --labels b --out c --replicates 1_0",
+        "experiments run file --workers 1_0",
+    ],
+)
+def test_numbers_are_written_as_elsewhere(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words.split())
+    assert ended.value.code == 2
+    assert re.search("argument --[a-z]+: invalid (integer|number) value", capsys.readouterr().err)

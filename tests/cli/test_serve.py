@@ -22,6 +22,7 @@ from bonaface.service.auth import Keys
         (["--host", "192.168.1.5"], "others than this machine could ask"),
         (["--new-key", "desk"], "name the file of keys by --auth"),
         (["--rate", "0"], "--rate 0: expected 1 to 1,000,000 requests a minute"),
+        (["--port", "70000"], "--port 70000: expected 0 to 65535"),
         (["--queue", "-1"], "--queue -1: expected 2 to 10,000 images"),
         (["--re-embed"], "--keep-photos DIR"),
     ],
@@ -39,6 +40,12 @@ def test_a_new_key_is_shown_once_and_kept_as_a_digest(tmp_path, capsys):
     assert key not in file.read_text()
     assert main(["--auth", str(file), "--new-key", "desk"]) == 0
     assert Keys(file).owner(key) is None, "the new key of a name replaces the old one"
+
+
+def test_a_host_that_is_no_name_is_said(tmp_path):
+    main(["--auth", str(tmp_path / "keys"), "--new-key", "desk"])
+    with pytest.raises(ConfigError, match=r"--host \.\. --port 0: can't be listened at"):
+        main(["--host", "..", "--port", "0", "--auth", str(tmp_path / "keys"), "--audit", str(tmp_path / "audit")])
 
 
 def test_a_port_in_use_is_said_before_a_model_is_loaded():

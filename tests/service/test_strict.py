@@ -33,6 +33,19 @@ def refused(answer):
         ("people/ann/verify", {"image": [ONE, TWO]}, {}, "image: comes 2 times"),
         ("people/ann/photos", {"photos": ONE, "photo": TWO}, {}, "'photo': no such field; expected photos"),
         ("verify/batch", {"first": ONE, "second": TWO}, {"fmr": ["0.01", "0.01"]}, "fmr: comes 2 times"),
+        ("search", {"image": ONE}, {"k": ""}, "k: is empty; expected a value, or the field left out"),
+        ("search/batch", {"images": ONE}, {"fmr": ""}, "fmr: is empty"),
+        ("people/batch", {"photos": ONE}, {"person": ""}, "person: is empty"),
+        ("search", {"image": ONE}, {"k": "1_0"}, "k: expected an integer such as 10, got '1_0'"),
+        ("search", {"image": ONE}, {"k": " 1"}, "k: expected an integer such as 10, got ' 1'"),
+        ("search/batch", {"images": ONE}, {"k": "\u0661"}, "k: expected an integer such as 10"),
+        (
+            "verify",
+            {"first": ONE, "second": TWO},
+            {"fmr": "0.0_1"},
+            "fmr: expected a number such as 0.001, got '0.0_1'",
+        ),
+        ("verify", {"first": ONE, "second": TWO}, {"fmr": "nan"}, "fmr: expected a number such as 0.001"),
         ("search?k=2", {"image": ONE}, {"k": "1"}, "k: comes 2 times"),
     ],
 )
@@ -42,6 +55,8 @@ def test_fields_of_other_names_and_doubled_ones(client, path, sent, data, why):
 
 def test_query_parameters_are_fields_too(client):
     assert "limit: comes 2 times" in refused(client.get("/v1/people?limit=1&limit=2"))
+    assert "limit: expected an integer such as 10, got '1_0'" in refused(client.get("/v1/people?limit=1_0"))
+    assert "limit: expected an integer such as 10, got ''" in refused(client.get("/v1/people?limit="))
     assert "'limt': no such field; expected after, limit" in refused(client.get("/v1/people?limt=1"))
 
 
@@ -55,6 +70,22 @@ def test_a_pattern_is_quoted_as_it_is(client):
 def test_headers_that_can_not_be_read_are_400(make_client, headers):
     answer = make_client().get("/v1/health", headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:bonaface:malformed")
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Host", "Origin", "Content-Type"])
+def test_a_header_that_decides_comes_once(make_client, name):
+    client = make_client()
+    answer = client.get("/v1/health", headers=[(name, "http://127.0.0.1"), (name, "http://127.0.0.1")])
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:bonaface:malformed")
+    assert f"the header {name} comes more than once" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("how", "status"), [("gzip", 415), ("identity, br", 415), ("Identity", 200)])
+def test_a_compressed_body_is_refused(client, how, status):
+    answer = client.post("/v1/check", files=files(image=ONE), headers={"Content-Encoding": how})
+    assert answer.status_code == status
+    if status == 415:
+        assert answer.json()["detail"] == f"Content-Encoding: {how!r}: expected a body that is not compressed"
 
 
 def test_text_in_the_place_of_a_file_is_said(client):
@@ -97,11 +128,10 @@ def test_without_keys_a_service_that_asks_for_them_does_not_start(embedder, tmp_
         (["--rate", "1000000000000"], "expected 1 to 1,000,000"),
         (["--cors", "http://a:99999"], "--cors http://a:99999"),
         (["--cors", "http://a:0"], "--cors http://a:0"),
-        (["--seconds", "nan"], "--seconds nan: expected 1 to 3600"),
-        (["--seconds", "inf"], "--seconds inf"),
+        (["--seconds", "1e999"], "--seconds inf: expected 1 to 3600"),
         (["--seconds", "1e-6"], "--seconds 1e-06"),
         (["--rate", "0"], "--rate 0"),
-        (["--fmr", "nan"], "--fmr nan: expected a fraction"),
+        (["--fmr", "1e999"], "--fmr inf: expected a fraction"),
         (["--fmr", "2"], "--fmr 2"),
         (["--cors", "x"], "--cors x: expected an origin"),
         (["--cors", "https://Desk.example/"], "lower case, no path"),

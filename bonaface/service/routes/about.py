@@ -16,7 +16,7 @@ __all__ = ["WEB", "router"]
 
 router = APIRouter(tags=["service"])
 
-_COMMON = ("malformed", "origin", "too-many", "too-large", "too-slow", "late")
+_COMMON = ("malformed", "encoding", "origin", "too-many", "too-large", "too-slow", "late")
 
 WEB = resources.files("bonaface.service") / "static"
 _BASE = resources.files("bonaface.assets") / "style.css"

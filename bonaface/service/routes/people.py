@@ -16,6 +16,7 @@ from bonaface.errors import DataError
 from bonaface.gallery.enrolment import EmbeddedPhoto, new_photo, refused_photos
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
+from bonaface.io import integer
 from bonaface.service.errors import Problem, documented
 from bonaface.service.routes.verify import Images, PersonId
 from bonaface.service.schemas import (
@@ -29,7 +30,7 @@ from bonaface.service.schemas import (
     PhotoResponse,
 )
 from bonaface.service.state import Service, in_thread, service_of
-from bonaface.service.uploads import Upload, fields, read_uploads
+from bonaface.service.uploads import Upload, fields, read_uploads, written
 
 __all__ = ["router"]
 
@@ -38,7 +39,7 @@ router = APIRouter(prefix="/v1/people", tags=["people"])
 PhotoId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="a photo's id, as enrolment answers it")]
 
 _COMMON = (
-    *("request", "malformed", "key", "origin", "too-slow", "too-large", "too-many", "late"),
+    *("request", "malformed", "encoding", "key", "origin", "too-slow", "too-large", "too-many", "late"),
     *("database", "damaged", "no-gallery"),
 )
 _ERASING_SECONDS = 10.0
@@ -173,7 +174,7 @@ def _enrolled_good(
 async def people(
     request: Request,
     after: Annotated[str, Query(pattern=f"^({PERSON})?$", description="the last person of the part before")] = "",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Annotated[int, written(integer), Query(ge=1, le=1000)] = 100,
 ) -> PeopleResponse:
     """Lists people in the order of their ids, part by part."""
     gallery = service_of(request).gallery()

@@ -13,6 +13,7 @@ from bonaface.gallery.enrolment import EmbeddedPhoto
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, photo_id
 from bonaface.gallery.search import copy_of_enrolled, judge_hits
+from bonaface.io import integer, number
 from bonaface.service.errors import Problem, documented
 from bonaface.service.schemas import (
     CheckResponse,
@@ -27,7 +28,7 @@ from bonaface.service.schemas import (
     verdict_response,
 )
 from bonaface.service.state import Service, in_thread, service_of
-from bonaface.service.uploads import fields, read_uploads
+from bonaface.service.uploads import fields, read_uploads, written
 
 __all__ = ["router"]
 
@@ -39,14 +40,17 @@ Images = Annotated[
 ]
 Fmr = Annotated[
     float | None,
+    written(number),
     Form(gt=0, le=1, description="false match rate to decide at, a fraction; one of those that GET /v1/model lists"),
 ]
+Most = Annotated[int, written(integer), Form(ge=1, le=50, description="how many people")]
 PersonId = Annotated[str, Path(pattern=f"^{PERSON}$", description="your own id of a person")]
 
 _COMMON = (
     "request",
     "image",
     "malformed",
+    "encoding",
     "key",
     "origin",
     "too-slow",
@@ -148,9 +152,7 @@ async def verify_person(
     responses=documented(*_COMMON, "no-gallery", "database", "damaged"),
     summary="Which enrolled people does an image show?",
 )
-async def search(
-    request: Request, image: ImageArray, k: Annotated[int, Form(ge=1, le=50)] = 5, fmr: Fmr = None
-) -> SearchResponse:
+async def search(request: Request, image: ImageArray, k: Most = 5, fmr: Fmr = None) -> SearchResponse:
     """Finds the people who are most like a face. Of whom the file itself is enrolled, nothing can be told.
 
     The false match rate is that of one comparison: among many people a stranger matches someone more often.
@@ -184,9 +186,7 @@ async def search(
     responses=documented(*_COMMON, "no-gallery", "database", "damaged"),
     summary="The same for several images in one call",
 )
-async def search_batch(
-    request: Request, images: Images, k: Annotated[int, Form(ge=1, le=50)] = 5, fmr: Fmr = None
-) -> SearchesResponse:
+async def search_batch(request: Request, images: Images, k: Most = 5, fmr: Fmr = None) -> SearchesResponse:
     """Finds people for each image; one that can't be judged spoils only its own result."""
     service = service_of(request)
     fmr = service.checked_fmr(fmr)
