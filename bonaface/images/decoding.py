@@ -16,7 +16,7 @@ from PIL import Image
 
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
-from bonaface.images.jpeg import decode_plain_jpeg, has_hole, is_cut, is_progressive
+from bonaface.images.jpeg import decode_jpeg, is_progressive
 from bonaface.reading import open_regular
 
 __all__ = [
@@ -47,6 +47,7 @@ _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = 1
 _TWELVE_BITS = 4095
 _STRIP = 256
+_STRIPWISE_PIXELS, _STRIP_PIXELS = 2_000_000, 250_000
 _LARGE_PIXELS = 16_000_000
 _one_large = threading.Lock()
 """Threads decode images of more than 16 megapixels one after another: what that takes is taken once."""
@@ -62,6 +63,10 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # EXIF 
     7: lambda stored: stored.transpose(1, 0, 2)[::-1, ::-1],
     8: lambda stored: stored.transpose(1, 0, 2)[::-1],
 }
+
+
+class _DamagedError(Exception):
+    """Part of the pixels is missing."""
 
 
 class _NoBytesError(Exception):
@@ -134,13 +139,16 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
     reduce = _reduction(image, kind, name, max_pixels)
     try:
         with _one_large if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext():
-            pixels = _decode_jpeg(image, data, reduce) if kind == "JPEG" else _decode_other(image, kind, data, reduce)
+            if kind != "JPEG":
+                pixels = _decode_other(image, kind, data, reduce)
+            elif decode_jpeg(image, data, reduce):
+                pixels = _to_rgb(image)
+            else:
+                raise _DamagedError
     except _NoBytesError as error:
         raise DataError(f"{name}: {error}") from error
     except Exception as error:
         raise DataError(f"{name}: is cut short or damaged; expected a whole image") from error
-    if pixels is None:
-        raise DataError(f"{name}: is cut short or damaged; expected a whole image")
     turn = _TURNS.get(_orientation(image))
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))
 
@@ -211,18 +219,6 @@ def _reduction(image: Image.Image, kind: str, name: str, max_pixels: int) -> int
     return next((each for each in (1, 2, 4) if pixels <= _KEPT_PIXELS * each**2), 8) if scalable else 1
 
 
-def _decode_jpeg(image: Image.Image, data: bytes, reduce: int) -> NDArray[np.uint8] | None:
-    """None where part of it is missing."""
-    progressive = is_progressive(image)
-    if has_hole(data):
-        return None
-    pixels = decode_plain_jpeg(data, reduce) if image.mode in ("RGB", "L") and not progressive else None
-    if pixels is None:
-        image.draft(image.mode, (-(-image.width // reduce), -(-image.height // reduce)))
-        pixels = _to_rgb(image)
-    return None if is_cut(data, pixels, progressive or image.mode == "CMYK", reduce) else pixels
-
-
 def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> NDArray[np.uint8]:
     image.seek(0)
     if reduce > 1:
@@ -259,7 +255,21 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
         image = white
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # (h, w, 3)
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    return np.array(image) if image.width * image.height < _STRIPWISE_PIXELS else _strip_by_strip(image)  # (h, w, 3)
+
+
+def _strip_by_strip(image: Image.Image) -> NDArray[np.uint8]:
+    """A large RGB image as an array, four times as fast as Pillow's own conversion, which goes over the whole twice."""
+    made = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        padded = np.frombuffer(strip.tobytes("raw", "RGBX"), np.uint8).reshape(
+            strip.height, strip.width, 4
+        )  # as it lies there
+        cv2.cvtColor(padded, cv2.COLOR_RGBA2RGB, dst=made[top : top + rows])
+    return made
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:

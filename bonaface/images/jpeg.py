@@ -1,7 +1,9 @@
 """JPEG files: whether one is whole, and its pixels at full or reduced scale.
 
-libjpeg fills what is missing of a file with grey and says nothing that Pillow or OpenCV pass on. What gives a cut away: bytes that
-are put in before its end are read as the missing part, while behind a whole image they are skipped.
+libjpeg fills what is missing of a file with grey, skips what is too much, and says nothing that Pillow passes on. Two things give
+damage away. A decoder that is given a file in parts asks for the last one if and only if the scan ends where it should; that costs
+nothing. In scans that refine one another, and between restart markers, bytes that are put in before the end are read as the missing
+part, while behind a whole image they are skipped; that takes a second decoding.
 """
 
 from __future__ import annotations
@@ -11,28 +13,24 @@ import random
 import re
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-__all__ = ["decode_plain_jpeg", "has_hole", "is_cut", "is_progressive"]
+__all__ = ["decode_jpeg", "is_progressive"]
 
 _END = b"\xff\xd9"
 _SCAN, _FRAMES = 0xDA, (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _PROGRESSIVE = (0xC2, 0xCA)
+_SEQUENTIAL = (0xC0, 0xC1)
 _INTERVAL = 0xDD
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 # Within a scan 0xff is followed by 0 (a value), 0xff (padding) or a restart marker; anything else ends the scan.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-_FLAGS = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
-_MISSING = 128
-"""Grey value of what is missing."""
+_SLACK = 16
+"""Bytes before the end that some cameras fill, and the last of a scan that may be damaged unseen."""
+_PADDING = b"\xff\x00" * 8
+"""No code of any JPEG: the decoder looks eight bytes ahead, and what is missing can't be read from these."""
 _SHORT_PROBE = 64
 _SMALL_PIXELS = 1_000_000
 _PROBE = bytes(random.Random(0).choices(range(0xFF), k=4096))  # noqa: S311 - no marker among them
@@ -43,8 +41,11 @@ class _Structure:
     """End of a JPEG's image, and what its scans brought.
 
     Args:
-        end: position of the end marker; -1 where there is none.
+        end: position of the end marker, or of the marker behind the last scan where what follows can't be followed; -1 where
+            there is neither.
         progressive: whether scans refine one another.
+        sequential: whether it is coded by Huffman's codes from top to bottom.
+        scans: how many there are.
         seen: lowest bit that is known, by component and coefficient.
         components: identifiers.
         sampling: horizontal and vertical sampling of each component.
@@ -56,6 +57,8 @@ class _Structure:
 
     end: int = -1
     progressive: bool = False
+    sequential: bool = False
+    scans: int = 0
     components: tuple[int, ...] = ()
     seen: dict[tuple[int, int], int] = field(default_factory=dict)
     sampling: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -70,31 +73,57 @@ class _Structure:
         return not any(self.seen.values()) and all((each, 0) in self.seen for each in self.components)
 
 
-def decode_plain_jpeg(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
-    """RGB or grey JPEG to RGB by OpenCV, twice as fast as Pillow and equal to it; None where Pillow has to judge the file.
+class _InParts(io.BytesIO):
+    """A file of one scan that is read up to its last bytes, then up to its end, where padding follows, then wholly."""
+
+    def __init__(self, data: bytes, end: int) -> None:
+        super().__init__(b"".join([data[:end], _PADDING, data[end:]]))
+        self.last, self.end = end - _SLACK, end + len(_PADDING)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        at = self.tell()
+        stop = next((each for each in (self.last, self.end) if at < each), None)
+        if stop is not None:
+            size = stop - at if size is None or size < 0 else min(size, stop - at)
+        return super().read(size)
+
+    @property
+    def ends_well(self) -> bool:
+        """True where the decoder asked for the last bytes, and for no more."""
+        return self.last < self.tell() <= self.end
+
+
+def decode_jpeg(image: Image.Image, data: bytes, reduce: int = 1) -> bool:
+    """Load the pixels of a JPEG whose header has been read.
 
     Args:
+        image: the JPEG; its pixels are loaded at the smaller scale.
         data: the file's content.
         reduce: 1, 2, 4 or 8: how many times smaller the image shall be.
+
+    Returns:
+        True where the whole image is there; False where part of it is missing or damaged.
     """
-    if not data.endswith(_END):
-        return None
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None
-    return None if pixels is None else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), np.uint8)
+    found = _structure(data)
+    if found is not None and _has_hole(data, found):
+        return False
+    parts = None
+    if found is not None and found.end > 0 and found.sequential and found.scans == 1:
+        image.fp = parts = _InParts(data, found.end)  # type: ignore[attr-defined]
+    image.draft(image.mode, (-(-image.width // reduce), -(-image.height // reduce)))
+    image.load()
+    if parts is not None:
+        return parts.ends_well
+    return found is None or found.end < 0 or not _is_cut(data, found, image, reduce)
 
 
-def has_hole(data: bytes) -> bool:
+def _has_hole(data: bytes, found: _Structure) -> bool:
     """True where part of a JPEG between two restart markers is missing.
 
-    To be asked before OpenCV decodes it, whose libjpeg would fill the hole and write to stderr. A file without restart markers
-    costs nothing; others are decoded twice, of more than a megapixel the means of the blocks alone.
+    A file with restart markers is decoded twice more, one of more than a megapixel the means of its blocks alone.
     """
-    found = _structure(data) if b"\xff\xdd\x00\x04" in data else None
-    if found is None or not found.restarts or found.end < 0:
-        return found is not None and not found.in_order
+    if not found.restarts or found.end < 0:
+        return not found.in_order
     scale = 1 if found.size[0] * found.size[1] <= _SMALL_PIXELS else 8
     return not (found.in_order and np.array_equal(_decoded(data, scale), _decoded(_probed(data, found), scale)))
 
@@ -104,25 +133,12 @@ def is_progressive(image: Image.Image) -> bool:
     return bool(image.info.get("progressive"))
 
 
-def is_cut(data: bytes, pixels: NDArray[np.uint8], progressive: bool, reduce: int = 1) -> bool:
-    """True where part of a JPEG is missing though it ends as it should.
-
-    Args:
-        data: the file's content.
-        pixels: as they were decoded, before the image was turned; of a file without gaps this costs nothing more, unless it is
-            progressive.
-        progressive: as :func:`is_progressive` says.
-        reduce: how many times smaller it was decoded.
-    """
-    if not progressive and (pixels[-1, -1] != _MISSING).any():
-        return False
-    found = _structure(data)
-    if found is None or found.end < 0:
-        return False
+def _is_cut(data: bytes, found: _Structure, image: Image.Image, reduce: int) -> bool:
+    """True where scans, or parts of one, are missing before a JPEG's end."""
     if not found.complete:
         return True
     probed = data[: found.end] + _PROBE + data[found.end :]
-    return not np.array_equal(_decoded(data, reduce), _decoded(probed, reduce))
+    return not np.array_equal(np.asarray(image), _decoded(probed, reduce))
 
 
 def _probed(data: bytes, found: _Structure) -> bytes:
@@ -141,11 +157,13 @@ def _decoded(data: bytes, reduce: int) -> NDArray[np.uint8]:
 
 
 def _structure(data: bytes) -> _Structure | None:
-    """Walks over the markers (ITU-T T.81, annex B); None where they can't be followed."""
+    """Walks over the markers (ITU-T T.81, annex B); None where they can't be followed up to the first scan's end."""
     found, place = _Structure(), 2
+    scanned = 0
     while place + 4 <= len(data):
         if data[place] != 0xFF:
-            return None
+            found.end = scanned
+            return found if scanned else None
         marker = data[place + 1]
         if marker == 0xFF:
             place += 1
@@ -157,6 +175,7 @@ def _structure(data: bytes) -> _Structure | None:
         place += 4 + len(body)
         if marker in _FRAMES:
             found.progressive = marker in _PROGRESSIVE
+            found.sequential = marker in _SEQUENTIAL
             found.components = tuple(body[6::3])
             found.sampling = {each: divmod(by, 16) for each, by in zip(body[6::3], body[7::3], strict=False)}
             found.size = (int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big"))
@@ -168,9 +187,9 @@ def _structure(data: bytes) -> _Structure | None:
             if following is None:
                 return found
             _note_restarts(found, body, data, place, following.start())
-            place = following.start()
-    if data[place : place + 2] == _END:
-        found.end = place
+            place = scanned = following.start()
+            found.scans += 1
+    found.end = place if data[place : place + 2] == _END else scanned or -1
     return found
 
 

@@ -95,3 +95,34 @@ def test_a_hole_between_restart_markers_is_refused_without_a_word_of_the_library
     with pytest.raises(DataError, match="is cut short or damaged; expected a whole image"):
         decode_bytes(data[:start] + data[end:], "hole.jpg")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["plain", "subsampled", "grey", "cmyk", "turned", "optimised"])
+@pytest.mark.parametrize(("letters", "expected"), [(255, 24), (256, 36)], ids=["values", "values and markers"])
+def test_overwritten_bytes_are_noticed_without_a_word_of_the_library(kind, letters, expected, capfd):
+    """All but the few whose blocks add up to as many as before by chance."""
+    data, rng, noticed = jpeg(photo(320, 320), kind), np.random.default_rng(0), 0
+    begin = data.rfind(SCAN) + 14
+    for place in rng.integers(begin, len(data) - 402, 40):
+        junk = rng.integers(0, letters, 400, dtype=np.uint8).tobytes()
+        try:
+            decode_bytes(data[:place] + junk + data[place + 400 :], "hole.jpg")
+        except DataError:
+            noticed += 1
+    assert noticed >= expected
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cameras_leave_before_or_behind_the_end_is_no_damage(kind):
+    data = jpeg(photo(), kind)
+    expected = decode_bytes(data, "a.jpg")
+    for odd in (data[:-2] + bytes(4) + END, data + jpeg(photo(40, 40), "plain"), data + bytes(range(256))):
+        assert np.array_equal(decode_bytes(odd, "a.jpg"), expected)
+
+
+def test_large_photos_are_converted_strip_by_strip_with_the_same_pixels():
+    image = photo(1501, 1403)
+    data = jpeg(image, "subsampled")
+    with Image.open(io.BytesIO(data)) as read:
+        assert np.array_equal(decode_bytes(data, "a.jpg"), np.asarray(read))
