@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_device, refuse_port
 from bonaface.errors import ConfigError
-from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, refuse_uri
+from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, refuse_other_kind
 from bonaface.io import integer, number
 
 if TYPE_CHECKING:
@@ -94,7 +94,6 @@ def main(arguments: Sequence[str]) -> int:
     if options.new_key:
         _show_new_key(options, console)
         return 0
-    options.gallery = options.gallery or default_uri()
     import uvicorn
 
     from bonaface.inference.verifier import load
@@ -166,8 +165,10 @@ def _refuse_nonsense(options: argparse.Namespace) -> None:
         raise ConfigError(f"--detector {options.detector}: is no file; expected a YuNet ONNX file")
     if options.re_embed and (options.keep_photos is None or options.gallery == "none"):
         raise ConfigError("--re-embed: name the folder of kept images by --keep-photos DIR, and the --gallery")
+    if options.new_key is None:
+        options.gallery = options.gallery or default_uri()
     if options.gallery not in (None, "none"):
-        refuse_uri(options.gallery)
+        refuse_other_kind(options.gallery)
     if options.keep_photos is not None and options.gallery == "none":
         raise ConfigError("--keep-photos: nobody is enrolled with --gallery none; name a gallery")
 

@@ -25,6 +25,7 @@ __all__ = [
     "is_absent",
     "open_database",
     "refuse_absent",
+    "refuse_other_kind",
     "refuse_uri",
     "sqlite_file",
 ]
@@ -141,6 +142,30 @@ def refuse_absent(uri: str) -> None:
     """
     if is_absent(uri):
         raise DataError(f"{uri}: no such gallery; enrol people first by bonaface enrol")
+
+
+def refuse_other_kind(uri: str) -> None:
+    """Raise an error where something else than a gallery lies at a local gallery's place, as far as can be told without its model.
+
+    Raises:
+        ConfigError: if the URI names no gallery.
+        MissingExtraError: if it names Milvus, which is not installed.
+        GalleryError: if something else lies there, or a gallery of another version or a damaged one.
+    """
+    refuse_uri(uri)
+    if _SERVER.match(uri) or uri.startswith("milvus://") or is_absent(uri):
+        return
+    file = sqlite_file(uri)
+    if file is None:
+        from bonaface.gallery.lite_folder import refuse_other_folder
+
+        refuse_other_folder(Path(uri.removeprefix("milvus:")))
+        return
+    database = open_database(uri, read_only=True)
+    try:
+        database.name()
+    finally:
+        database.close()
 
 
 def default_uri() -> str:

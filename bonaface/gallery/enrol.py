@@ -18,7 +18,7 @@ from rich.progress import Progress
 from bonaface.data.people_list import PeopleList, read_people_list
 from bonaface.errors import DataError, ModelError
 from bonaface.gallery.collection_name import ModelMark
-from bonaface.gallery.database import refuse_uri, sqlite_file
+from bonaface.gallery.database import refuse_other_kind, sqlite_file
 from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read, new_photo, refused_photos
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
@@ -242,10 +242,11 @@ def people_to_enrol(source: PathLike, gallery: str, report: PathLike | None) -> 
     Raises:
         DataError: if the source holds nobody who can be enrolled, or the report would replace another file.
         ConfigError: if the gallery's URI is none.
+        GalleryError: if something else lies there.
     """
     people = read_people_list(Path(source))
     _refuse_names(Path(source), people)
-    refuse_uri(gallery)
+    refuse_other_kind(gallery)
     if report is not None:
         refuse_other_file(Path(report), _COLUMNS)
         refuse_input(Path(report), Path(source))

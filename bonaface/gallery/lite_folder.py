@@ -16,8 +16,9 @@ from bonaface.gallery.collection_name import CollectionName
 from bonaface.io import parse_json
 from bonaface.reading import open_regular, read_regular_text
 
-__all__ = ["prepare_folder"]
+__all__ = ["prepare_folder", "refuse_other_folder"]
 
+_OWN = {"LOCK", "collections"}
 _PARQUET = b"PAR1"
 _SHORTEST_PARQUET = 12
 
@@ -40,7 +41,7 @@ def prepare_folder(folder: Path, alias: str, read_only: bool = False) -> None:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_irregular(folder)
+        refuse_other_folder(folder)
         with (folder / "LOCK").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,8 +66,17 @@ def _collections(folder: Path) -> list[Path]:
     return [path for path in (folder / "collections").glob("*") if path.is_dir() and CollectionName.parse(path.name)]
 
 
-def _refuse_irregular(folder: Path) -> None:
-    """Refuse pipes and devices, which the library would wait for or read without end."""
+def refuse_other_folder(folder: Path) -> None:
+    """Raise an error for a folder of others, and for pipes and devices, which the library would wait for or read without end.
+
+    Raises:
+        GalleryError: if it is one.
+    """
+    if not folder.is_dir():
+        raise GalleryError(f"{folder}: is no folder of Milvus Lite; name another --gallery")
+    names = {path.name for path in folder.iterdir()}
+    if names and names.isdisjoint(_OWN):
+        raise GalleryError(f"{folder}: holds {min(names)} and is no gallery of bonaface; name another --gallery")
     for path in folder.rglob("*"):
         if path.exists() and not (path.is_file() or path.is_dir()):
             named = path.relative_to(folder)

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from bonaface.data.layouts import listed_images
 from bonaface.errors import ConfigError, DataError
 from bonaface.gallery.collection_name import ModelMark
-from bonaface.gallery.database import refuse_absent, refuse_uri
+from bonaface.gallery.database import refuse_absent, refuse_other_kind
 from bonaface.gallery.enrolment import embed_read
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import Hit, photo_id
@@ -143,7 +143,7 @@ def photos_to_search(photos: PathLike | Sequence[PathLike], gallery: str, k: int
     """
     if not 1 <= k <= _MOST:
         raise ConfigError(f"--k {k}: expected 1 to {_MOST}")
-    refuse_uri(gallery)
+    refuse_other_kind(gallery)
     refuse_absent(gallery)
     named = [photos] if isinstance(photos, str | os.PathLike) else photos
     if out is not None:

@@ -55,6 +55,7 @@ class SqliteDatabase:
         self._vectors = Vectors()
         self._seen: str | None = None
         with self._in_words():
+            _refuse_irregular(file)
             if not read_only:
                 _make_private(file)
             self._connection = sqlite3.connect(
@@ -297,12 +298,15 @@ class SqliteDatabase:
         )
 
 
-def _make_private(file: Path) -> None:
-    """Make the file where it is missing, for its owner alone: SQLite gives its log the same mode."""
+def _refuse_irregular(file: Path) -> None:
     if file.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder")
     if file.exists() and not file.is_file():
         raise OSError(errno.EINVAL, "is a pipe or a device, and no regular file")
+
+
+def _make_private(file: Path) -> None:
+    """Make the file where it is missing, for its owner alone: SQLite gives its log the same mode."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

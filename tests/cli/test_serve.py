@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -40,6 +41,22 @@ def test_a_new_key_is_shown_once_and_kept_as_a_digest(tmp_path, capsys):
     assert key not in file.read_text()
     assert main(["--auth", str(file), "--new-key", "desk"]) == 0
     assert Keys(file).owner(key) is None, "the new key of a name replaces the old one"
+
+
+def test_what_is_no_gallery_is_said_before_a_model_is_loaded(tmp_path):
+    (tmp_path / "photos.db").mkdir()
+    (tmp_path / "photos.db" / "holiday.jpg").write_bytes(b"")
+    with sqlite3.connect(tmp_path / "days.sqlite") as other:
+        other.execute("CREATE TABLE holidays (day TEXT)")
+    (tmp_path / "note").write_text("a note of somebody" * 100)
+    for name, why in (
+        ("photos.db", r"holds holiday\.jpg and is no gallery"),
+        ("days.sqlite", "is an SQLite file, but no gallery"),
+        ("note", "can't be read as a gallery"),
+    ):
+        with pytest.raises(BonafaceError, match=why):
+            main(["--model", "gone", "--gallery", str(tmp_path / name)])
+    assert [path.name for path in (tmp_path / "photos.db").iterdir()] == ["holiday.jpg"]
 
 
 def test_a_host_that_is_no_name_is_said(tmp_path):

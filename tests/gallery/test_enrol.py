@@ -255,11 +255,13 @@ def test_what_can_not_be_searched_is_said(staff, uri, verifier, tmp_path):
     for words, how, why in (
         ([staff, uri], {}, "no such gallery"),
         ([staff, uri], {"k": 0}, "--k 0: expected 1 to 50"),
-        ([tmp_path / "empty", str(staff / "ann" / "0.png")], {}, "holds no images"),
+        ([staff, str(staff / "ann" / "0.png")], {}, "can't be read as a gallery"),
     ):
         with pytest.raises(BonafaceError, match=why):
             search(*words, model=verifier, **how)
     assert not (tmp_path / "people.sqlite").exists()
     Gallery(uri, ModelMark.of(verifier.embedder)).close()
+    with pytest.raises(DataError, match="holds no images"):
+        search(tmp_path / "empty", uri, model=verifier)
     with pytest.raises(DataError, match="nobody is enrolled"):
         search(staff, uri, model=verifier)
