@@ -112,20 +112,21 @@ def _refuse_damaged(folder: Path, collection: Path) -> None:
     rows = list(collection.glob("partitions/*/*/*.parquet"))
     if not manifest.exists() and not rows and not manifest.with_name("manifest.json.prev").exists():
         return  # killed before anything was written
-    for partition, files in _partitions(folder, manifest).items():
-        for name in (*files.get("data_files", []), *files.get("delta_files", [])):
-            _refuse_cut(folder, collection / "partitions" / partition / name)
+    for name in _tables(folder, manifest):
+        _refuse_cut(folder, collection / "partitions" / name)
 
 
-def _partitions(folder: Path, manifest: Path) -> dict[str, dict[str, list[str]]]:
-    """The files that a manifest names, of each partition."""
+def _tables(folder: Path, manifest: Path) -> list[str]:
+    """The files that a manifest names, each below its partition."""
     try:
-        partitions = _object(folder, manifest)["partitions"]
-        for files in partitions.values():
-            files.items()
-    except (KeyError, AttributeError) as error:
+        return [
+            f"{partition}/{name}"
+            for partition, files in _object(folder, manifest)["partitions"].items()
+            for kind in ("data_files", "delta_files")
+            for name in files.get(kind, [])
+        ]
+    except (KeyError, AttributeError, TypeError) as error:
         raise _damaged(folder, manifest) from error
-    return dict(partitions)
 
 
 def _refuse_cut(folder: Path, file: Path) -> None:
@@ -135,7 +136,7 @@ def _refuse_cut(folder: Path, file: Path) -> None:
             start = content.read(len(_PARQUET))
             content.seek(-min(_SHORTEST_PARQUET, file.stat().st_size), 2)
             end = content.read()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise _damaged(folder, file) from error
     if start != _PARQUET or len(end) < _SHORTEST_PARQUET or not end.endswith(_PARQUET):
         raise _damaged(folder, file)

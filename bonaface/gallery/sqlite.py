@@ -13,6 +13,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -64,6 +65,7 @@ class SqliteDatabase:
         try:
             with self._in_words():
                 self._refuse_others()
+                self._refuse_cut(file)
                 if read_only:
                     self._connection.execute("PRAGMA query_only=ON")
                 else:
@@ -79,6 +81,15 @@ class SqliteDatabase:
         tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if ("gallery",) in tables and self._connection.execute("SELECT count(*) FROM gallery").fetchone() != (1,):
             raise GalleryDamagedError(f"{self.uri}: has lost the row that says what counts; restore it from a backup")
+
+    def _refuse_cut(self, file: Path) -> None:
+        """Refuse a file whose last page is not whole: SQLite would fill it up, and write on."""
+        page = self._connection.execute("PRAGMA page_size").fetchone()[0]
+        for wait in (0.1, 0.0):  # another process may be about to write it
+            if file.stat().st_size % page == 0:
+                return
+            time.sleep(wait)
+        raise GalleryDamagedError(f"{self.uri}: is cut; restore it from a backup")
 
     def _prepare(self) -> None:
         for setting in (
@@ -112,7 +123,10 @@ class SqliteDatabase:
         name = CollectionName.parse(live)
         if name is None:
             raise GalleryDamagedError(f"{self.uri}: names no collection; restore it from a backup")
-        return name.check_version(self.uri)
+        name.check_version(self.uri)
+        with self._reading():
+            self._connection.execute(f"SELECT vector, {', '.join(_SEARCHED)} FROM {name} LIMIT 0")  # noqa: S608 - a parsed name
+        return name
 
     def create(self, mark: ModelMark) -> CollectionName:
         """A new, empty collection that does not count yet, in the place of those that never came to count."""

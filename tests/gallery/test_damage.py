@@ -55,6 +55,16 @@ def test_a_damaged_file_is_permanent_and_nothing_is_touched(uri, tmp_path, patte
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "files", ['{"data_files": [1]}', '{"data_files": 7}', '{"data_files": ["\\u0000"]}', '"x"', "[1]"]
+)
+def test_a_manifest_of_other_types_is_damage(uri, tmp_path, files):
+    (manifest,) = (tmp_path / "g.db").glob("collections/*/manifest.json")
+    manifest.write_text(f'{{"partitions": {{"_default": {files}}}}}')
+    with pytest.raises(GalleryDamagedError, match="restore the folder from a backup"):
+        Gallery(uri, MARK)
+
+
 def test_a_whole_gallery_is_opened_without_a_word(uri, capfd):
     gallery = Gallery(uri, MARK)
     assert gallery.count() == 3

@@ -254,3 +254,25 @@ def test_people_whom_no_gallery_names_are_kept(gallery, file, lost):
     with sqlite3.connect(file) as other:
         assert other.execute("SELECT * FROM gallery").fetchall() == left
         assert other.execute(f"SELECT count(*) FROM {people}").fetchone() == (1,)  # noqa: S608 - ours
+
+
+def test_a_cut_file_is_not_written_on(gallery, file):
+    gallery.enrol("ann", [photo(n) for n in range(20)])
+    gallery.close()
+    content = file.read_bytes()
+    file.write_bytes(content[:-5000])
+    for read_only in (True, False):
+        with pytest.raises(GalleryDamagedError, match="is cut; restore it from a backup"):
+            SqliteDatabase(file, read_only)
+    assert file.read_bytes() == content[:-5000]
+
+
+@pytest.mark.parametrize("lost", ["DROP TABLE {}", "ALTER TABLE {} DROP COLUMN details"])
+def test_a_lost_table_or_column_shows_at_the_start(gallery, file, lost):
+    gallery.enrol("ann", [photo(1)])
+    people = str(gallery.database.name())
+    gallery.close()
+    with sqlite3.connect(file) as other:
+        other.execute(lost.format(people))
+    with pytest.raises(GalleryDamagedError, match=r"no such (table|column).*; restore it from a backup"):
+        Gallery(str(file), MARK)
