@@ -4,7 +4,7 @@ Two definitions, both given everywhere:
 
 - the challenge's: the false non-match rate at the point of ``sklearn.metrics.roc_curve`` (intermediate points
   dropped, as is its default) where false non-match and false match rate are closest. Simple, but it jumps with single
-  pairs.
+  pairs. Of scores that are all equal it is 1/2, where ``nanargmin`` would take the first of the curve's two ends and say 1.
 - ROCCH: where the two rates are equal on the convex hull of the ROC, interpolated. It never exceeds what a threshold
   reaches and depends smoothly on the scores.
 
@@ -25,6 +25,7 @@ __all__ = [
     "challenge_eer",
     "eer_by_method",
     "eer_from_counts",
+    "eer_of_points",
     "eer_rocch",
     "eers_by_kind",
     "methods_of",
@@ -40,7 +41,8 @@ def challenge_eer(same: ArrayLike, different: ArrayLike) -> float:
 
     With FNR(t) the share of mated pairs below the threshold t and FPR(t) the share of non-mated pairs at or above it,
     it is FNR at the point of the ROC curve where abs(FNR - FPR) is smallest (the one with the highest threshold if
-    there are several).
+    there are several). Of scores that are all equal the curve has its two ends alone, and it is their mean, 1/2, as
+    of every definition that interpolates or averages the two rates.
 
     Args:
         same: similarities of mated pairs, shape ``(n,)``. Higher is more alike.
@@ -197,8 +199,14 @@ def methods_of(kinds: NDArray[np.str_], method_0: ArrayLike, method_1: ArrayLike
 
 def eer_from_counts(same_counts: NDArray[Any], different_counts: NDArray[Any]) -> float:
     """Give the challenge's equal error rate from counts at each distinct score, highest first, shapes ``(d,)``."""
-    fnr, fpr = roc_errors(same_counts, different_counts, drop_intermediate=True)
-    return float(fnr[np.argmin(np.abs(fnr - fpr))])
+    return eer_of_points(*roc_errors(same_counts, different_counts, drop_intermediate=True))
+
+
+def eer_of_points(fnr: NDArray[np.float64], fpr: NDArray[np.float64]) -> float:
+    """Give the challenge's equal error rate from points of the ROC curve, highest threshold first, shapes ``(k,)``."""
+    gaps = np.abs(fnr - fpr)
+    closest = int(np.argmin(gaps))
+    return 0.5 if gaps[closest] == 1 else float(fnr[closest])  # nothing between the ends: the scores are all equal
 
 
 def rocch_eer_from_counts(same_counts: NDArray[Any], different_counts: NDArray[Any]) -> float:

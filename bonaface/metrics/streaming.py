@@ -15,6 +15,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.metrics.eer import eer_of_points
 from bonaface.metrics.float_order import (
     BINS,
     Source,
@@ -78,7 +79,7 @@ class StreamingScores:
         before = self._corner_above(steps.part(slice(0, at)), high, run, start)
         after = self._corner_below(steps.part(slice(at, None)), low, run, start)
         fnr, fpr = (np.array(rate) for rate in zip(self._rates(*before), self._rates(*after), strict=True))
-        return float(fnr[np.argmin(np.abs(fnr - fpr))])
+        return eer_of_points(fnr, fpr)
 
     def fnmr_at_fmr(self, fmr: float) -> OperatingPoint:
         """Give the same as ``bonaface.metrics.fnmr_at_fmr`` of all scores, in two passes.

@@ -27,7 +27,7 @@ def by_sklearn(same, different):
     label = np.r_[np.ones(len(same)), np.zeros(len(different))]
     fpr, tpr, _ = roc_curve(label, np.r_[same, different])
     fnr = 1 - tpr
-    return fnr[np.nanargmin(np.abs(fnr - fpr))]
+    return 0.5 if len({*same, *different}) == 1 else fnr[np.nanargmin(np.abs(fnr - fpr))]
 
 
 def by_sorting(same, different):
@@ -39,7 +39,7 @@ def by_sorting(same, different):
     kept = [p for i, p in enumerate(points) if i in (0, last) or steps[i] != steps[i + 1]]
     n, m = len(same), len(different)
     gaps = [(abs((n - tp) * m - fp * n), n - tp) for tp, fp in [(0, 0), *kept]]
-    return {misses / n for gap, misses in gaps if gap == min(gaps)[0]}
+    return {0.5} if len(values) == 1 else {misses / n for gap, misses in gaps if gap == min(gaps)[0]}
 
 
 def by_mixing_thresholds(same, different):
@@ -66,6 +66,13 @@ def test_challenge_eer_is_sklearn_to_the_bit(same, different):
 @given(scores, scores)
 def test_challenge_eer_is_the_reference_by_sorting(same, different):
     assert any(challenge_eer(same, different) == pytest.approx(x, abs=1e-12) for x in by_sorting(same, different))
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 1), (2, 40)])
+def test_scores_that_are_all_equal_are_a_coin(n, m):
+    assert challenge_eer([0.3] * n, [0.3] * m) == eer_rocch([0.3] * n, [0.3] * m) == 0.5
+    assert challenge_eer([0.1] * n, [0.3] * m) == 1
+    assert challenge_eer([0.3] * n, [0.1] * m) == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -123,10 +130,10 @@ def test_random_scores_against_sklearn():
             1.0,
             0.5,
         ),  # inverted: all three points are equally far; a coin reaches 0.5
-        ([0.5] * 4, [0.5] * 3, 1.0, 0.5),  # all equal: nothing or everything is accepted
+        ([0.5] * 4, [0.5] * 3, 0.5, 0.5),  # all equal: nothing or everything is accepted
         ([0.7], [0.3], 0.0, 0.0),  # one pair of each
         ([0.3], [0.7], 1.0, 0.5),
-        ([0.5], [0.5], 1.0, 0.5),
+        ([0.5], [0.5], 0.5, 0.5),
     ],
 )
 def test_degenerate(same, different, challenge, rocch):
