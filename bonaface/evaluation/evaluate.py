@@ -14,14 +14,15 @@ from rich.text import Text
 
 from bonaface.data.pairs import PairTable
 from bonaface.errors import ConfigError
-from bonaface.evaluation.figures import bootstrap_of, compare, judge, write_metrics
+from bonaface.evaluation.figures import bootstrap_of, compare, impostor_pairs, judge, write_metrics
 from bonaface.evaluation.inputs import Labels, PairSource, Scores, copied_pairs, read_all_scores, read_judged
 from bonaface.evaluation.models import load_models, score_models
 from bonaface.evaluation.report import ReportInput, versions, write_report
 from bonaface.evaluation.robustness import add_robustness, subject_of
 from bonaface.evaluation.scores import PairScores, write_scores
-from bonaface.evaluation.threshold_table import Bootstrap
+from bonaface.evaluation.threshold_table import Bootstrap, refuse_unresolved, too_few
 from bonaface.evaluation.wording import comparison_verdict, headline, markdown, table_of
+from bonaface.inference.embedder import Embedder
 from bonaface.io import atomic_write
 from bonaface.metrics import FMRS
 from bonaface.outputs import refuse_other_folder
@@ -138,7 +139,7 @@ def evaluate(
             ``(n,)`` in the order of the labels. Higher is more alike.
         validation: other pairs, which thresholds and calibration are taken from; a trained model brings its own.
         fmr: further false match rates to judge at, in (0, 1), the first of which the headline is about. 1e-1 to 1e-5 are always
-            tried, as far as the pairs resolve them.
+            judged at, as far as the pairs resolve them.
         robustness: also judge that many pairs degraded and, by a model that has gradients, attacked; 0 for none.
         draw: how many pairs are drawn from a folder of faces.
         replicates: draws of the bootstrap, of people where the labels name them and else of pairs.
@@ -151,7 +152,8 @@ def evaluate(
         Every figure with its 95 % interval, to look at (``models``, ``print``) or to write.
 
     Raises:
-        ConfigError: if settings contradict each other or are out of range.
+        ConfigError: if settings contradict each other or are out of range, or pairs of two people are too few for a rate of
+            ``fmr``.
         DataError: if pairs, labels or scores are not what they should be.
         ModelError: if a model can't be used.
 
@@ -173,10 +175,13 @@ def evaluate(
     points = _Points(tuple(sorted({*FMRS, *rates}, reverse=True)), rates[0] if rates else _FMR)
     if scores is not None:
         found = read_all_scores(judged, table, validation, points.fmrs)
+        for scored in found:
+            refuse_unresolved(rates, scored.validation, impostor_pairs(frame))
         figures = [judge(each, frame, bootstrap, points.fmrs, points.headline) for each in found]
     else:
         where = None if detector is None else Path(detector)
         embedders = load_models(models, where, device)
+        _refuse_unresolved(rates, embedders, frame, validation)
         if console is not None:
             for runtime in dict.fromkeys(each.network.runtime for each in embedders):
                 console.print(f"device: {runtime}", highlight=False, markup=False, soft_wrap=True)
@@ -216,6 +221,20 @@ def _check_numbers(rates: Sequence[float], robustness: int, draw: int, replicate
         raise ConfigError(f"robustness: expected at least {_FEWEST_DEGRADED} pairs, got {robustness}")
     if seed < 0:
         raise ConfigError(f"seed: expected 0 or more, got {seed}")
+
+
+def _refuse_unresolved(
+    rates: Sequence[float], embedders: Sequence[Embedder], labels: pd.DataFrame, validation: PairSource | None
+) -> None:
+    """Refuse rates that were asked for and that there are too few pairs for, before any image is judged."""
+    if validation is None:
+        for embedder in embedders:
+            refuse_unresolved(rates, embedder.validation, impostor_pairs(labels))
+        return
+    pairs = impostor_pairs(read_judged(validation)[1])
+    for rate in rates:
+        if why := too_few(rate, pairs, "validation"):
+            raise ConfigError(f"fmr {rate:g}: {why}")
 
 
 def _check_sources(judged: PairSource, models: Sequence[Model], robustness: int, validation: PairSource | None) -> None:

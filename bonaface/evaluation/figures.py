@@ -45,7 +45,7 @@ from bonaface.metrics.resampling import Statistic, counter, replicate
 from bonaface.verification.calibration import Logistic
 from bonaface.verification.threshold_fitting import fit_llr
 
-__all__ = ["bootstrap_of", "calibration_figures", "compare", "groups_of", "judge", "write_metrics"]
+__all__ = ["bootstrap_of", "calibration_figures", "compare", "groups_of", "impostor_pairs", "judge", "write_metrics"]
 
 
 def bootstrap_of(labels: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Bootstrap:
@@ -76,6 +76,17 @@ def groups_of(labels: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
         return {"same": mated, "different": ~mated}
     kind = labels["kind"].to_numpy(dtype=str)
     return {name: kind == name for name in KINDS if (kind == name).any()}
+
+
+def impostor_pairs(labels: pd.DataFrame) -> int:
+    """How many pairs of two people there are; without kinds every non-mated pair counts.
+
+    Example:
+        >>> impostor_pairs(pd.DataFrame({"label": [1, 0, 0], "kind": ["same", "impostor", "own_fake"]}))
+        1
+    """
+    groups = groups_of(labels)
+    return int(groups.get("impostor", groups.get("different", np.zeros(1, bool))).sum())
 
 
 def judge(

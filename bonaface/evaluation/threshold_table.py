@@ -13,13 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bonaface.errors import DataError
+from bonaface.errors import ConfigError, DataError
 from bonaface.metrics import FMRS, Interval, iapar_by_method
 from bonaface.metrics.resampling import interval_of, person_weights
 from bonaface.verification.threshold_fitting import threshold_at
-from bonaface.verification.thresholds import Threshold, Validation
+from bonaface.verification.thresholds import Threshold, Validation, pairs_resolving, select_threshold
 
-__all__ = ["Bootstrap", "Bounds", "add_iapar_by_method", "bounds", "operating_rows", "with_rule_of_three"]
+__all__ = [
+    "Bootstrap",
+    "Bounds",
+    "add_iapar_by_method",
+    "bounds",
+    "operating_rows",
+    "refuse_unresolved",
+    "too_few",
+    "with_rule_of_three",
+]
 
 Floats = NDArray[np.float64]
 Bounds = dict[str, float | None]
@@ -118,7 +127,7 @@ def operating_rows(
     rows: list[dict[str, Any]] = []
     able: dict[float, Threshold | None] = {}
     for fmr in fmrs:
-        stored = None if validation is None else _stored(validation, fmr)
+        stored = _stored(validation, fmr)
         why = _why_not(fmr, validation, judged) if stored is None else ""
         if why:
             rows.append({"fmr_target": fmr, "source": "judged" if validation is None else "validation", "refused": why})
@@ -138,20 +147,50 @@ def operating_rows(
     return sorted(rows, key=lambda row: -float(row["fmr_target"]))
 
 
-def _stored(validation: Validation, fmr: float) -> Threshold | None:
-    return next((each for each in validation.thresholds if np.isclose(each.fmr, fmr, rtol=1e-6, atol=0)), None)
+def refuse_unresolved(fmrs: Sequence[float], validation: Validation | None, judged: int) -> None:
+    """Raise an error where a rate that was asked for can't be stated.
+
+    Args:
+        fmrs: that were asked for, in (0, 1).
+        validation: as ``operating_rows`` takes it.
+        judged: how many pairs of two people are judged.
+
+    Raises:
+        ConfigError: naming the rate, and the number of pairs that it would take.
+    """
+    for fmr in fmrs:
+        if _stored(validation, fmr) is None and (why := _why_not(fmr, validation, judged)):
+            raise ConfigError(f"fmr {fmr:g}: {why}")
+
+
+def too_few(fmr: float, pairs: int, whose: str) -> str:
+    """Say that pairs of two people are too few for a rate; empty where they are not.
+
+    Example:
+        >>> too_few(1e-3, 400, "judged"), too_few(1e-2, 400, "judged")
+        ('400 judged impostor pairs cannot resolve it: it takes 1,000', '')
+    """
+    if pairs and 1 / pairs <= fmr:
+        return ""
+    return f"{pairs:,} {whose} impostor pairs cannot resolve it: it takes {pairs_resolving(fmr)}"
+
+
+def _stored(validation: Validation | None, fmr: float) -> Threshold | None:
+    """The threshold of the validation pairs for a rate, interpolated between those that are stored; None where there is none."""
+    try:
+        return None if validation is None else select_threshold(validation, fmr)
+    except ConfigError:
+        return None
 
 
 def _why_not(fmr: float, validation: Validation | None, judged: int) -> str:
     """Reason why there is no threshold for a rate; empty where the judged pairs give one."""
-    pairs = judged if validation is None else validation.impostor_pairs
-    if pairs < 1 or 1 / pairs > fmr:
-        whose = "judged" if validation is None else "validation"
-        return f"{pairs:,} {whose} impostor pairs cannot resolve it: it takes {1 / fmr:,.0f}"
     if validation is None:
-        return ""
+        return too_few(fmr, judged, "judged")
     known = ", ".join(f"{each.fmr:g}" for each in validation.thresholds)
-    return f"the model stores no threshold for it, but for {known or 'no rate'}; give validation pairs"
+    return too_few(fmr, validation.impostor_pairs, "validation") or (
+        f"the model stores no threshold for it, but for {known or 'no rate'}; give validation pairs"
+    )
 
 
 class _Counted:

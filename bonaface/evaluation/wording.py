@@ -119,6 +119,13 @@ def headline(figures: Figures, named: bool = False) -> list[str]:
     """
     start = f"{figures['model']}: " if named else ""
     sentences = [start + _at_threshold(figures)]
+    wanted = figures["headline_fmr"]
+    if headline_row(figures) is not None:
+        sentences += [
+            f"{start}Nothing is said at FMR {rate_percent(wanted)}: {row['refused']}."
+            for row in figures["operating_points"]
+            if row["fmr_target"] == wanted and "refused" in row
+        ]
     against = figures["auc"].get("impostor", figures["auc"].get("different", figures["auc"]["all"]))
     if against < _DISTANCES:
         sentences.append(

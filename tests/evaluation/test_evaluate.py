@@ -229,3 +229,19 @@ def test_the_table_and_the_headline_stand_for_any_figures(labels, mine) -> None:
         "There are too few pairs of two people to set a threshold at any of the usual false match rates."
     ]
     assert table_of(found.models).row_count
+
+
+@pytest.mark.parametrize(("rate", "takes"), [(1e-3, "1,000"), (1e-300, "1 / 1e-300")])
+def test_a_rate_that_the_pairs_do_not_resolve_is_refused_with_the_pairs_it_takes(labels, mine, rate, takes) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^fmr {rate:g}: \d+ judged impostor pairs cannot resolve it: it takes {takes}$"
+    ):
+        evaluate(scores={"m": mine}, labels=labels, fmr=[0.05, rate], replicates=20)
+
+
+def test_a_default_rate_that_is_not_resolved_is_said(labels, mine) -> None:
+    few = labels[~((labels["kind"] == "impostor") & (np.arange(400) > 150))]
+    found = evaluate(scores={"m": mine[few.index]}, labels=few, replicates=20)
+    assert "at FMR 10 %" in found.sentences[0]
+    assert found.sentences[1].startswith("Nothing is said at FMR 1 %: ")
+    assert found.sentences[1].endswith("judged impostor pairs cannot resolve it: it takes 100.")
