@@ -134,6 +134,8 @@ def checked_row(row: Row) -> Row:
         raise ValueError("a time is out of range")
     if not isinstance(row.get("details", {}), dict):
         raise ValueError("details are no object")
+    if not abs(row.get("cosine", 0.0)) <= 1 + UNIT_TOLERANCE:
+        raise ValueError("a cosine is more than 1, so a vector is not of length 1")
     if "vector" in row:
         _refuse_other_length(row["vector"])
     return row

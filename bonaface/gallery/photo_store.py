@@ -7,6 +7,7 @@ deleted lies in ``pending/``, and nothing outside is ever removed without a dele
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from bonaface.errors import GalleryError, GalleryFullError
 from bonaface.io import atomic_write, parse_json
 from bonaface.outputs import refuse_stdout
-from bonaface.reading import read_regular_text
+from bonaface.reading import read_regular, read_regular_text
 
 __all__ = ["PhotoStore", "refuse_used_folder"]
 
@@ -55,6 +56,8 @@ class PhotoStore:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._claim(gallery, enrolled)
             self._pending = folder / _PENDING
+            if self._pending.is_symlink():  # what is pending may be deleted
+                raise NotADirectoryError(errno.ENOTDIR, f"{_PENDING} is a link")
             self._pending.mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(folder / _MARKER, os.O_RDONLY)
             self._settle(enrolled)
@@ -63,13 +66,14 @@ class PhotoStore:
             raise GalleryError(f"{folder}: can't keep photos there ({said}); choose another folder") from error
 
     def __contains__(self, photo: str) -> bool:
-        return any(path.is_file() for path in self._places(photo))
+        return any(_is_image(path) for path in self._places(photo))
 
     def read(self, photo: str) -> bytes | None:
         """The image; None where it was not kept."""
         for path in self._places(photo):
             with contextlib.suppress(FileNotFoundError):
-                return path.read_bytes()
+                if _is_image(path):
+                    return read_regular(path)
         return None
 
     @contextlib.contextmanager
@@ -95,9 +99,13 @@ class PhotoStore:
     def removing(self, photos: Collection[str]) -> Iterator[None]:
         """Take images off the disk whose rows are deleted in the block."""
         with self._writing():
-            for photo in photos:
-                with contextlib.suppress(FileNotFoundError):
-                    self._place(photo).replace(self._pending / photo)
+            try:
+                for photo in photos:
+                    if _is_image(self._place(photo)):
+                        self._place(photo).replace(self._pending / photo)
+            except OSError as error:
+                said = (error.strerror or str(error)).lower()
+                raise GalleryFullError(f"{self.folder}: can't be written to ({said}); nothing was deleted") from error
             yield
             self._discard(photos)
 
@@ -127,7 +135,7 @@ class PhotoStore:
 
     def _settle(self, enrolled: Callable[[], Collection[str]]) -> None:
         """Keep or remove each pending image, as its row says: a process was killed before it did."""
-        pending = [path for path in self._pending.iterdir() if _PHOTO.fullmatch(path.name) and path.is_file()]
+        pending = [path for path in self._pending.iterdir() if _PHOTO.fullmatch(path.name) and _is_image(path)]
         if not pending:
             return
         try:
@@ -182,6 +190,11 @@ class PhotoStore:
         if not _PHOTO.fullmatch(photo):
             raise GalleryError(f"photo {photo!r}: expected an id of 32 hexadecimal digits")
         return self.folder / photo[:2] / photo
+
+
+def _is_image(path: Path) -> bool:
+    """Tell whether a kept image lies there, and no folder, link or pipe of others."""
+    return path.is_file() and not path.is_symlink()
 
 
 def refuse_used_folder(folder: Path) -> None:

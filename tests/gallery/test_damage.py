@@ -9,6 +9,7 @@ from tiny_gallery import MARK, MilvusServer, photo
 from bonaface.errors import DataError, GalleryDamagedError, GalleryUnavailableError
 from bonaface.gallery.erasure import Eraser
 from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.people import checked_row
 
 
 @pytest.fixture
@@ -156,3 +157,11 @@ def test_of_two_services_that_enrol_one_person_at_once_the_second_sees_the_first
         first.close()
         second.close()
         server.kill()
+
+
+def test_a_vector_of_another_length_shows_when_it_is_found():
+    row = {"id": f"ann:{'0' * 32}", "person": "ann", "cosine": 1.0}
+    assert checked_row(row) is row
+    for cosine in (1e20, -2.0, float("nan")):
+        with pytest.raises(ValueError, match="a vector is not of length 1"):
+            checked_row(row | {"cosine": cosine})

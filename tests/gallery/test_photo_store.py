@@ -1,7 +1,9 @@
 """Kept images: nothing is removed that the store can't prove to be its own, and nothing without a deletion that asks for it."""
 
+import errno
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +122,49 @@ def test_everything_is_its_owners_alone(tmp_path):
     assert not [path for path in (tmp_path / "photos").rglob("*") if path.stat().st_mode & 0o077]
     with pytest.raises(GalleryError, match="32 hexadecimal digits"):
         store(tmp_path / "photos").read("../etc/passwd")
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe", "file for a folder"])
+def test_what_lies_in_an_images_place_and_is_none_is_neither_read_nor_removed(tmp_path, kind):
+    photos = store(tmp_path / "photos", {A})
+    with photos.adding({A: b"a"}):
+        pass
+    place, secret = tmp_path / "photos" / A[:2] / A, tmp_path / "secret"
+    secret.write_bytes(b"of others")
+    place.unlink()
+    if kind == "file for a folder":
+        place.parent.rmdir()
+        place.parent.write_bytes(b"of others")
+    else:
+        {"folder": place.mkdir, "link": lambda: place.symlink_to(secret), "pipe": lambda: os.mkfifo(place)}[kind]()
+    assert A not in photos
+    assert photos.read(A) is None
+    with photos.removing([A]):
+        pass
+    assert place.parent.exists()
+    assert kind == "file for a folder" or os.path.lexists(place)
+    assert secret.read_bytes() == b"of others"
+
+
+def test_pending_images_are_not_looked_for_behind_a_link(tmp_path):
+    store(tmp_path / "photos").close()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / B).write_bytes(b"of others")
+    (tmp_path / "photos" / "pending").rmdir()
+    (tmp_path / "photos" / "pending").symlink_to(tmp_path / "other")
+    with pytest.raises(GalleryError, match="pending is a link"):
+        store(tmp_path / "photos")
+    assert files(tmp_path / "other") == {B}
+
+
+def test_images_that_can_not_be_moved_keep_their_rows(tmp_path, monkeypatch):
+    photos = store(tmp_path, {A})
+    with photos.adding({A: b"a"}):
+        pass
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(GalleryFullError, match="read-only file system\\); nothing was deleted"), photos.removing([A]):
+        raise AssertionError("the row is not deleted")
