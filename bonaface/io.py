@@ -49,7 +49,8 @@ def atomic_write(path: Path | str, *, private: bool = False) -> Iterator[Path]:
     The temporary file lies in the same folder (a rename across disks isn't atomic) and keeps the suffix, which some
     writers read the format from. Missing parent folders are made. If the block raises, the temporary file is removed
     and what was at ``path`` before is still there. Of an existing file the mode and, where the system allows it, the
-    owner are kept; of a symbolic link the target is replaced and the link stays. A device, a FIFO and ``-`` (standard
+    owner are kept; of a symbolic link into a folder that is there the
+    target is replaced and the link stays. A device, a FIFO and ``-`` (standard
     output) can't be replaced: what the block wrote is copied into them.
 
     Args:
@@ -130,6 +131,10 @@ def _renamed_over(path: Path, private: bool) -> Iterator[Path]:
     try:
         if target.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        if path.is_symlink() and not target.parent.is_dir():
+            raise DataError(
+                f"{path}: is a link into {target.parent}, which is no folder; make it, or choose another name"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         before = target.stat() if target.exists() else None
         if private or before is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from bonaface.errors import DataError
 from bonaface.io import STDOUT
-from bonaface.reading import open_regular
+from bonaface.reading import open_regular, read_regular
 
-__all__ = ["refuse_foreign_file", "refuse_input", "refuse_other_folder", "refuse_stdout"]
+__all__ = ["refuse_foreign_file", "refuse_input", "refuse_other_folder", "refuse_stdout", "refuse_unlike"]
 
 _BLOCK = 2**20
 
@@ -37,12 +38,27 @@ def refuse_foreign_file(out: Path, mark: bytes) -> None:
     Raises:
         DataError: if there is one.
     """
-    if out.is_file() and not any(mark in block for block in _blocks(out, len(mark))):
+    if out.is_file() and not _holds(out, mark):
         raise DataError(f"{out}: is there and is another kind of file, so it isn't replaced; choose another name")
 
 
-def refuse_other_folder(out: Path, own: Iterable[str] = ()) -> None:
-    """Raise an error unless a folder is new or empty, or holds all of the files by which its kind is known.
+def refuse_unlike(out: Path, content: bytes) -> None:
+    """Raise an error where a file is there with another content than the one that it is to have.
+
+    Raises:
+        DataError: if there is one.
+    """
+    if out.exists() and not (out.is_file() and read_regular(out) == content):
+        raise DataError(f"{out}: is there with another content, so it isn't replaced; choose another name")
+
+
+def refuse_other_folder(out: Path, own: Sequence[str] = (), mark: bytes = b"") -> None:
+    """Raise an error unless a folder is new or empty, or one of the kind that is to be written.
+
+    Args:
+        out: the folder.
+        own: files that all folders of its kind hold, in the order in which they are written.
+        mark: words that the first of them holds; with it, a folder that was begun and not finished is known too.
 
     Raises:
         DataError: if it is a file, or holds something else.
@@ -50,9 +66,11 @@ def refuse_other_folder(out: Path, own: Iterable[str] = ()) -> None:
     refuse_stdout(out)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: is no folder; choose another name")
+    begun = {_temporary_name(name) for name in own}
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    known = set(own)
-    if names and not (known and known <= names):
+    names = {name for name in names if not any(each.fullmatch(name) for each in begun)}
+    finished = bool(own) and names.issuperset(own)
+    if names and not (finished or (mark and own[0] in names and _holds(out / own[0], mark))):
         raise DataError(
             f"{out}: holds {min(names)} and is no such folder as this command writes; name a new or empty one"
         )
@@ -66,6 +84,16 @@ def refuse_stdout(out: Path | str) -> None:
     """
     if str(out) == STDOUT:
         raise DataError(f"{STDOUT}: is standard output, which can't take this; name a file or a folder")
+
+
+def _temporary_name(name: str) -> re.Pattern[str]:
+    """Names under which ``atomic_write`` begins a file."""
+    path = Path(name)
+    return re.compile(rf"\.{re.escape(path.stem)}\.[0-9a-f]{{8}}{re.escape(path.suffix)}")
+
+
+def _holds(file: Path, mark: bytes) -> bool:
+    return any(mark in block for block in _blocks(file, len(mark)))
 
 
 def _blocks(file: Path, overlap: int) -> Iterator[bytes]:

@@ -102,6 +102,14 @@ def test_a_symlinks_target_is_replaced_and_the_link_stays(tmp_path: Path) -> Non
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_a_link_into_a_folder_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    link = tmp_path / "link.txt"
+    link.symlink_to(tmp_path / "gone" / "a.txt")
+    with pytest.raises(DataError, match=r"link\.txt: is a link into .*gone, which is no folder"), atomic_write(link):
+        pass
+    assert list(tmp_path.iterdir()) == [link]
+
+
 def test_symlinks_in_a_circle_are_a_sentence(tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     a.symlink_to(b)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from bonaface.errors import DataError, ModelError
+from bonaface.outputs import refuse_unlike
 
 __all__ = ["ASSETS", "FACE_CHECK", "FACE_DETECTOR", "SHIPPED_MODEL", "shipped_detector", "unpack_demo"]
 
@@ -42,7 +43,7 @@ def shipped_detector() -> bytes:
 
 
 def unpack_demo(out: Path) -> Path:
-    """Writes the pack's ``train`` and ``test`` folders into ``out``; files of the same names are replaced.
+    """Writes the pack's ``train`` and ``test`` folders into ``out``; files of the same names and another content are refused.
 
     Args:
         out: folder to write into; it is made where it is missing.
@@ -51,7 +52,8 @@ def unpack_demo(out: Path) -> Path:
         ``out``.
 
     Raises:
-        DataError: if ``out`` is a file, or the package was installed without the pack.
+        DataError: if ``out`` is a file or holds files of the same names and another content, or the package was installed
+            without the pack.
     """
     import tarfile  # with three compressions, which loading a model can do without
 
@@ -62,5 +64,8 @@ def unpack_demo(out: Path) -> Path:
     if not source.is_file():
         raise DataError(f"{_ARCHIVE}: the demo pack is not in the installed package, expected it in bonaface/assets")
     with source.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:xz") as archive:
+        for member in archive.getmembers():
+            if (content := archive.extractfile(member) if member.isfile() else None) is not None:
+                refuse_unlike(out / member.name, content.read())
         archive.extractall(out, filter="data")
     return out

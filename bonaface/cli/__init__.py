@@ -7,13 +7,15 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
-from bonaface.errors import BonafaceError, UnalignedWarning
+from bonaface.errors import BonafaceError, ConfigError, UnalignedWarning
 from bonaface.extras import EXTRAS, missing_extra, require
 from bonaface.version import __version__
 
@@ -81,6 +83,7 @@ def _run(command: str, words: list[str]) -> int:
         if command in NEEDS and not {"-h", "--help"} & set(words):
             extra, modules = NEEDS[command]
             require(extra, *modules)
+        _refuse_empty(words)
         module = importlib.import_module(f"bonaface.cli.{command}")
         code: int = module.main(words[1:])
         sys.stdout.flush()
@@ -102,6 +105,15 @@ def _run(command: str, words: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"bonaface {command}: interrupted", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raise an error for an empty word: as a path it would mean the folder that one is in, and a variable of the shell is unset."""
+    for before, word in pairwise(words):
+        if not word or re.fullmatch(r"--[a-z-]+=", word):
+            raise ConfigError(
+                f"{word or before}: is followed by an empty argument; expected a value, or nothing at all"
+            )
 
 
 def _warned(command: str, shown: Any, message: Warning | str, category: type[Warning], *rest: Any) -> None:

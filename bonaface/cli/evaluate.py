@@ -76,9 +76,9 @@ def main(arguments: Sequence[str]) -> int:
     """Print error rates and write the report; return 1 where images could not be read."""
     options = _parser().parse_args(arguments)
     _refuse_odd(options)
-    from bonaface.evaluation.evaluate import WRITTEN, PairSource, evaluate
+    from bonaface.evaluation.evaluate import MARK, WRITTEN, PairSource, evaluate
 
-    refuse_other_folder(options.out, WRITTEN)
+    refuse_other_folder(options.out, WRITTEN, MARK)
     for file in (options.out / name for name in WRITTEN):
         refuse_input(file, *(options.scores or ()), *(options.val_scores or ()), options.labels, options.val_labels)
     console = Console(stderr=True)

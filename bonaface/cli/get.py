@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bonaface.extras import require
 from bonaface.io import integer
-from bonaface.outputs import refuse_stdout
+from bonaface.outputs import refuse_stdout, refuse_unlike
 
 if TYPE_CHECKING:
     from bonaface.data.download import Fetched
@@ -137,8 +137,10 @@ def _weights(options: argparse.Namespace, console: Console) -> int:
 
     file = weights_path(options.network, options.cache, options.where)
     if options.out is not None:
+        content = file.read_bytes()
+        refuse_unlike(options.out, content)
         with atomic_write(options.out) as temporary:
-            temporary.write_bytes(file.read_bytes())
+            temporary.write_bytes(content)
     told = f"backbone timm:{WEIGHTS[file.stem].network}"
     console.print(f"{options.out or file}: weights for {told}", highlight=False, markup=False, soft_wrap=True)
     return 0

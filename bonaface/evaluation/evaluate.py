@@ -27,12 +27,14 @@ from bonaface.io import atomic_write
 from bonaface.metrics import FMRS
 from bonaface.outputs import refuse_other_folder
 
-__all__ = ["WRITTEN", "Evaluation", "PairSource", "evaluate"]
+__all__ = ["MARK", "WRITTEN", "Evaluation", "PairSource", "evaluate"]
 
 Model = Path | str | None
 
 WRITTEN = ("metrics.json", "scores.csv", "table.md", "report.html")
-"""Files of an evaluation's folder."""
+"""Files of an evaluation's folder, in the order in which they are written."""
+MARK = b'"threshold_source"'
+"""Words of its metrics.json."""
 _FMR = 1e-2
 _MOST_REPLICATES = 100_000
 _FEWEST_DRAWN, _FEWEST_DEGRADED = 4, 8
@@ -96,7 +98,7 @@ class Evaluation:
             DataError: if a file can't be written, or the folder holds something else than an earlier evaluation.
         """
         out = Path(out)
-        refuse_other_folder(out, WRITTEN)
+        refuse_other_folder(out, WRITTEN, MARK)
         has_images = bool((self.pairs.frame["path_0"] != "").any())
         write_metrics(self.as_dict(), out / "metrics.json")
         write_scores(self.scores, self.pairs.frame["pair_id"].tolist(), out / "scores.csv")

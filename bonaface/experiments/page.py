@@ -15,6 +15,7 @@ from bonaface.experiments.results import TableResult, collect
 from bonaface.experiments.spec import Plan
 from bonaface.experiments.tables import FOOTNOTES, cells, heads, markdown, rows_csv, runs_csv
 from bonaface.io import atomic_write
+from bonaface.outputs import refuse_foreign_file
 
 __all__ = ["write_tables"]
 
@@ -24,7 +25,7 @@ def write_tables(plan: Plan, folder: Path) -> list[Path]:
 
     Raises:
         ConfigError: if a row's run has other settings than the file.
-        DataError: if they can't be written.
+        DataError: if they can't be written, or other files have their names.
     """
     tables = collect(plan)
     written = {
@@ -33,6 +34,9 @@ def write_tables(plan: Plan, folder: Path) -> list[Path]:
         "table.csv": rows_csv(tables).to_csv(index=False),
         "runs.csv": runs_csv(tables).to_csv(index=False),
     }
+    marks = {"table.md": f"# {plan.name}", "report.html": ": experiments</title>"}
+    for name in written:
+        refuse_foreign_file(folder / name, marks.get(name, "table,row,").encode())
     for name, text in written.items():
         with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -24,12 +24,14 @@ from bonaface.errors import ConfigError
 from bonaface.forgery.methods import NEEDS_DONOR, forge
 from bonaface.images.alignment import Aligner
 from bonaface.io import atomic_write
+from bonaface.outputs import refuse_other_folder
 from bonaface.synthetic.generator import FaceGenerator, find_networks
 from bonaface.synthetic.identities import Photo, Recogniser, SyntheticPeople, yaw
 
 __all__ = ["FORGERIES", "SyntheticImage", "draw_test_pairs", "finish", "head_crop", "make_people", "pack_folder"]
 
 FORGERIES = ("swap_alpha", "swap_poisson", "swap_multiband", "self_blend", "rerender")
+_RENDERINGS = ".renderings"
 _DONORS_LOOKED_AT = 200
 _DONORS_KEPT = 4
 _LABEL_COLUMNS = ["pair_id", "label", "kind", "person_0", "person_1", "method_0", "method_1"]
@@ -81,6 +83,7 @@ def make_people(
 
     Raises:
         ConfigError: if a number is out of range.
+        DataError: if the folder holds something else than an earlier run.
         ModelError: if a network is missing or can't be read.
     """
     test_people = round(people * test_share)
@@ -89,7 +92,8 @@ def make_people(
             f"synthetic people: expected people >= 6, photos >= 2, fakes >= 0 and at least two people on either side, "
             f"got people={people}, photos={photos}, fakes={fakes}, test_share={test_share}"
         )
-    cache = out / ".renderings"
+    refuse_other_folder(out, (_RENDERINGS,))
+    cache = out / _RENDERINGS
     source = SyntheticPeople(
         FaceGenerator(find_networks(networks, cache)), Aligner(detector), Recogniser(recogniser), cache, seed
     )

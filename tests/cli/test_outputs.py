@@ -33,6 +33,7 @@ OUTPUTS = [
     ("export --format onnx --out note.onnx", "another kind of file"),
     ("serve --auth /dev/null --new-key me", "is no regular file"),
     ("enrol people --gallery /dev/null", "is a pipe or a device"),
+    ("get demo taken", "labels.csv: is there with another content"),
     ("enrol people --gallery g.sqlite --keep-photos people", "holds ann, and the gallery is new"),
 ]
 
@@ -56,6 +57,8 @@ def place(tmp_path, monkeypatch) -> Path:
     )
     (tmp_path / "verdicts.csv").write_text(f"{head}\na,people/ann/1.png,people/bob/1.png{9 * ','}\n")
     (tmp_path / "report.csv").write_text("person,path,status,reason\nann,people/ann/1.png,,\n")
+    (tmp_path / "taken" / "test").mkdir(parents=True)
+    (tmp_path / "taken" / "test" / "labels.csv").write_bytes(NOTE)
     for name in ("note", "note.npz", "note.onnx"):
         (tmp_path / name).write_bytes(NOTE)
     return tmp_path
@@ -104,3 +107,30 @@ def test_what_costs_nothing_is_checked_before_the_model_is_loaded(say, place, wo
 
     monkeypatch.setattr("bonaface.inference.verifier.load", load)
     assert say(*words.split()).code == 2
+
+
+@pytest.mark.parametrize("words", [("--out", ""), ("--out=",)])
+def test_an_empty_path_is_refused(say, place, words):
+    before = content(place)
+    answer = say("evaluate", "--scores", "scores.csv", "--labels", "labels.csv", *words)
+    assert (answer.code, answer.err) == (
+        2,
+        f"bonaface evaluate: {words[0]}: is followed by an empty argument; expected a value, or nothing at all\n",
+    )
+    assert content(place) == before
+
+
+def test_the_demo_is_unpacked_over_itself(say, place):
+    assert [say("get", "demo", "demo").code for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize("kept", [("metrics.json",), ("metrics.json", "scores.csv"), ()])
+def test_a_folder_in_which_an_evaluation_was_cut_off_is_used_again(say, place, kept):
+    words = ("evaluate", "--scores", "scores.csv", "--labels", "labels.csv", "--replicates", "5", "--out", "new")
+    assert say(*words).code == 0
+    for file in (place / "new").iterdir():
+        if file.name not in kept:
+            file.unlink()
+    (place / "new" / ".table.0123abcd.md").write_text("cut")
+    assert say(*words).code == 0
+    assert (place / "new" / "report.html").is_file()

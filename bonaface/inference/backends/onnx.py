@@ -172,7 +172,7 @@ def _weights_beside(content: bytes, file: Path) -> bytes:
     """The digests of the files beside a network that hold its weights, as onnx.proto's external_data names them."""
     found = {content[match.end() : match.end() + match[1][0]] for match in re.finditer(_LOCATION, content, re.DOTALL)}
     beside = [file.parent / os.fsdecode(name) for name in sorted(found) if b"\0" not in name]
-    return "".join(digest_of(content_of(each)) for each in beside if each.is_file()).encode()
+    return "".join(digest_of(content_of(each)) for each in beside if each.exists()).encode()
 
 
 def _onnx_session(model: bytes | str, file: Path, device: str) -> Any:

@@ -89,6 +89,8 @@ def _openvino_model(file: Path) -> tuple[Any, Any]:
     require("export", "openvino", what=str(file))
     import openvino
 
+    if (weights := file.with_suffix(".bin")).exists():
+        content_of(weights)
     core = openvino_core()
     try:
         return core, core.read_model(file)
