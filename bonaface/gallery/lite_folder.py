@@ -7,6 +7,7 @@ the older one does not name. So it only gets to open what is whole.
 from __future__ import annotations
 
 import fcntl
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = ["prepare_folder", "refuse_other_folder"]
 _OWN = {"LOCK", "collections"}
 _PARQUET = b"PAR1"
 _SHORTEST_PARQUET = 12
+_LOG = logging.getLogger("bonaface.gallery")
 
 
 def prepare_folder(folder: Path, alias: str, read_only: bool = False) -> None:
@@ -55,6 +57,7 @@ def prepare_folder(folder: Path, alias: str, read_only: bool = False) -> None:
             for collection in _collections(folder):
                 if collection not in replaced:
                     _refuse_damaged(folder, collection)
+                    _warn_of_cut_logs(folder, collection)
     except OSError as error:
         said = (error.strerror or str(error)).lower()
         raise GalleryError(
@@ -114,6 +117,23 @@ def _refuse_damaged(folder: Path, collection: Path) -> None:
         return  # killed before anything was written
     for name in _tables(folder, manifest):
         _refuse_cut(folder, collection / "partitions" / name)
+
+
+def _warn_of_cut_logs(folder: Path, collection: Path) -> None:
+    """Say that a log ends within a row: the library takes what is before it, without a word, and removes the file."""
+    import pyarrow
+
+    for log in collection.glob("wal/*.arrow"):
+        try:
+            with pyarrow.ipc.open_stream(log.read_bytes()) as rows:
+                for _ in rows:
+                    pass
+        except (pyarrow.ArrowException, OSError):
+            _LOG.warning(
+                "%s: its log %s is cut or damaged, as a kill may leave it: what was enrolled or deleted last may be lost",
+                folder,
+                log.relative_to(folder),
+            )
 
 
 def _tables(folder: Path, manifest: Path) -> list[str]:

@@ -165,3 +165,17 @@ def test_a_vector_of_another_length_shows_when_it_is_found():
     for cosine in (1e20, -2.0, float("nan")):
         with pytest.raises(ValueError, match="a vector is not of length 1"):
             checked_row(row | {"cosine": cosine})
+
+
+def test_a_cut_log_is_said(uri, tmp_path, caplog):
+    """Milvus Lite reads it up to the cut, without a word."""
+    gallery = Gallery(uri, MARK)
+    gallery.enrol("cyd", [photo(4)])
+    (log,) = (tmp_path / "g.db").glob("collections/*/wal/*.arrow")
+    whole = log.read_bytes()
+    gallery.close()
+    for kept, said in ((len(whole), False), (len(whole) // 2, True)):
+        log.write_bytes(whole[:kept])
+        caplog.clear()
+        Gallery(uri, MARK).close()
+        assert ("is cut or damaged" in caplog.text) == said
