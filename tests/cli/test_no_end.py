@@ -3,6 +3,7 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -108,3 +109,28 @@ def test_what_has_no_end_is_refused(say, tmp_path, monkeypatch, door, kind):
     said = say(*(word.format(tmp_path / "endless", **names) for word in door.split()))
     assert said.code == (1 if door.startswith("check") and "--" not in door else 2), said
     assert "Traceback" not in said.err
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_weights_beside_a_network_are_a_regular_file(say, tmp_path, kind):
+    onnx = pytest.importorskip("onnx")
+    weights = onnx.numpy_helper.from_array(np.ones((12, 8), np.float32), "w")
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Flatten", ["x"], ["f"]), onnx.helper.make_node("MatMul", ["f", "w"], ["y"])],
+        "g",
+        [value("x", onnx.TensorProto.FLOAT, [1, 3, 2, 2])],
+        [value("y", onnx.TensorProto.FLOAT, [1, 8])],
+        [weights],
+    )
+    file, beside, photo = tmp_path / "n.onnx", tmp_path / "n.data", tmp_path / "a.png"
+    onnx.save_model(
+        onnx.helper.make_model(graph), file, save_as_external_data=True, location=beside.name, size_threshold=0
+    )
+    beside.unlink()
+    os.mkfifo(beside) if kind == "pipe" else beside.symlink_to("/dev/zero")
+    (tmp_path / "n.json").write_text('{"size": 2, "channels": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1]}')
+    Image.new("RGB", (64, 64)).save(photo)
+    said = say("verify", str(photo), str(photo), "--model", str(file))
+    assert (said.code, f"n.data: can't be read (is a {kind}, and no regular file)" in said.err) == (2, True), said
