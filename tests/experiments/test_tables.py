@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from bonaface.config_io import save_config
+from bonaface.errors import DataError
 from bonaface.experiments.curves import rates_chart
 from bonaface.experiments.page import write_tables
 from bonaface.experiments.results import Spread, collect
@@ -161,3 +162,13 @@ def test_settings_that_the_words_leave_out_are_told_where_rows_differ(plan, tmp_
     assert first.endswith("; faces.issues null")
     assert cleaned.endswith(f"; faces.issues {tmp_path / 'issues.csv'}")
     assert "faces.train" not in cleaned
+
+
+@pytest.mark.parametrize("name", ["table.md", "report.html", "table.csv", "runs.csv"])
+def test_own_tables_are_written_anew_and_files_of_others_are_not(ended, tmp_path, name):
+    write_tables(ended, tmp_path)
+    assert len(write_tables(ended, tmp_path)) == 4
+    (tmp_path / name).write_text("bought: milk\n")
+    with pytest.raises(DataError, match=f"{name}: is there and is another kind of file"):
+        write_tables(ended, tmp_path)
+    assert (tmp_path / name).read_text() == "bought: milk\n"
