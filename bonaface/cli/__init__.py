@@ -15,6 +15,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from bonaface.cli.parser import Parser
 from bonaface.errors import BonafaceError, ConfigError, UnalignedWarning
 from bonaface.extras import EXTRAS, missing_extra, require
 from bonaface.version import __version__
@@ -148,7 +149,7 @@ def _failed(command: str, sentence: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface",
         usage="bonaface COMMAND [OPTIONS]",
         description="Face verification that a deepfake does not pass.",

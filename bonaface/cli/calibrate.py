@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from bonaface.cli.options import add_model, add_pair_draw
+from bonaface.cli.parser import Parser
 from bonaface.io import number
 
 __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface calibrate",
         description="Write a model whose thresholds and probabilities come from your own labelled photos. The file carries "
         "everything (preprocessing, face detector, calibration, thresholds with their intervals), and every command takes it by "

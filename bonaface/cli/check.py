@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
+from bonaface.cli.parser import Parser
 from bonaface.errors import DataError
 from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 
@@ -27,7 +28,7 @@ _COLUMNS = ("file", "faces", "eyes", "sharpness", "brightness", "turn", "tilt", 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface check",
         description="Judge single photos: the faces in each, their quality, and whether the photo is genuine or a deepfake.",
         epilog="Exit code 1: some photos can't be judged; the column problem says why.",

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, refuse_renamed, say_device
+from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.outputs import refuse_foreign_file, refuse_input
 
@@ -25,7 +26,7 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface clean",
         description="Find wrong labels, broken files, duplicates and leaks in a folder of faces. Nothing is moved or deleted: "
         "training follows the list by faces.issues.",

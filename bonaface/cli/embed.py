@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_device, say_device
+from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.extras import require
 from bonaface.io import integer
@@ -21,7 +22,7 @@ _COLUMNS = (TextColumn("embedding"), BarColumn(bar_width=24), MofNCompleteColumn
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface embed",
         description="Embed images: path, embedding, authenticity (the log-odds that the photo is genuine, where the model judges "
         "it), fault (why there is no embedding). A folder becomes one .npz file; any number of images, on many processors or "

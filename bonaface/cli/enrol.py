@@ -11,13 +11,14 @@ from rich.progress import Progress
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
+from bonaface.cli.parser import Parser
 from bonaface.gallery.database import URIS
 
 __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface enrol",
         description="Enrol people from a folder or a table: their good photos, and say what is wrong with the others. Run again, "
         "it skips what is enrolled.",

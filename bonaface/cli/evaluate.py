@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bonaface.cli.options import MODELS, add_device, add_pair_draw
+from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.io import integer, number
 from bonaface.outputs import refuse_input, refuse_other_folder
@@ -20,7 +21,7 @@ _MOST_WORST = 1000
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface evaluate",
         description="Error rates of a model against other people and against deepfakes, and a report of them.",
     )

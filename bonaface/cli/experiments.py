@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import refuse_port
+from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.io import integer
 
@@ -23,7 +24,7 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface experiments",
         usage="bonaface experiments run FILE [--only PATTERN] [--workers N] [--ray-address A]\n"
         "       bonaface experiments report FILE [--out DIR]\n"

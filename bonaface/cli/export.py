@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import refuse_renamed
+from bonaface.cli.parser import Parser
 
 __all__ = ["main"]
 
@@ -15,7 +16,7 @@ _FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-bf16", "open
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface export",
         description="Write a model as one file that needs no torch: images in, embeddings out, with the face detector, the "
         "calibration, the thresholds and the model card inside. It is held against the original on real faces first, and not "

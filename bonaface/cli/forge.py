@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bonaface.cli.options import refuse_renamed
+from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.io import integer
 from bonaface.outputs import refuse_stdout
@@ -26,7 +27,7 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface forge",
         description="Make deepfakes of a folder of real faces: the result is a folder to train on. "
         "Repeated, an interrupted command resumes.",

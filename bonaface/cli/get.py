@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bonaface.cli.parser import Parser
 from bonaface.extras import require
 from bonaface.io import integer
 from bonaface.outputs import refuse_stdout, refuse_unlike
@@ -23,7 +24,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bonaface get", description="Get a data set of faces, or pretrained weights.")
+    parser = Parser(prog="bonaface get", description="Get a data set of faces, or pretrained weights.")
     sets = parser.add_subparsers(dest="name", required=True, metavar="SET")
     demo = sets.add_parser(
         "demo", help="120 people who do not exist, with deepfakes and test pairs; in the package, no network"

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
+from bonaface.cli.parser import Parser
 from bonaface.gallery.database import URIS
 from bonaface.io import integer, number
 
@@ -22,7 +23,7 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface search",
         description="Find the enrolled people who are most like the faces of photos.",
         epilog="Exit code 1: some photos can't be judged; the column reason says why. A Milvus server's token is read from the "

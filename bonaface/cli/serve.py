@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_device, refuse_port
+from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, refuse_other_kind
 from bonaface.io import integer, number
@@ -29,7 +30,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface serve",
         description="Verification as a service: a REST API, its page, and a gallery of enrolled people. See docs/guides/deploy.md.",
         epilog="A Milvus server's token is read from the environment variable MILVUS_TOKEN.",

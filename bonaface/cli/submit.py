@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
+from bonaface.cli.parser import Parser
 from bonaface.errors import DataError
 from bonaface.io import refuse_other_file
 
@@ -17,7 +18,7 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface submit",
         description="Score a folder of pairs: the higher a similarity, the likelier are two genuine photos of one person. "
         "Writes pair_id,similarity, every pair once, in the order of the folders' names.",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bonaface.cli.options import add_model, say_device
+from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError, DataError
 from bonaface.io import number, private_table, refuse_other_file, spreadsheet_text
 from bonaface.outputs import refuse_input
@@ -33,7 +34,7 @@ _OTHER = 3
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bonaface verify",
         description="Say whether two photos are genuine photos of one person: same person, different people, not genuine, or "
         "cannot tell.",

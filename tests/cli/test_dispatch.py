@@ -197,4 +197,29 @@ def test_numbers_are_written_as_elsewhere(words, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(words.split())
     assert ended.value.code == 2
-    assert re.search("argument --[a-z]+: invalid (integer|number) value", capsys.readouterr().err)
+    assert re.search("--[a-z]+: expected an? (integer|number), not ", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["serve", "--rate", "nan"],
+            "bonaface serve: --rate: expected an integer, not 'nan' (see bonaface serve --help)",
+        ),
+        (["evaluate", "--fmr", "inf"], "--fmr: expected a number, not 'inf'"),
+        (["search", "x.jpg"], "the following arguments are required: --gallery"),
+        (["embed", "x", "--device", "gpu"], "--device: invalid choice: 'gpu' (choose from "),
+        (["serve", "--nothing"], "unrecognized arguments: --nothing"),
+        (["nothing"], "bonaface: COMMAND: invalid choice: 'nothing' (choose from "),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_without_usage(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]

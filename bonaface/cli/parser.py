@@ -1,0 +1,24 @@
+"""Argument parser that says in one sentence what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import NoReturn
+
+__all__ = ["Parser"]
+
+_INVALID = re.compile(r"invalid (?P<kind>integer|number) value: (?P<given>.*)", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """:class:`argparse.ArgumentParser` whose errors are one sentence and the way to the help, without twenty lines of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and exit with 2."""
+        message = re.sub(r"^argument ", "", message)
+        message = _INVALID.sub(r"expected \g<kind>, not \g<given>", message)
+        message = message.replace("expected integer", "expected an integer").replace(
+            "expected number", "expected a number"
+        )
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
