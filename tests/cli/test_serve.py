@@ -1,5 +1,6 @@
 """``bonaface serve`` as a process: what it refuses, what it prints, how it ends."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from bonaface.cli.serve import main
+from bonaface.cli.serve import _listening, main
 from bonaface.errors import BonafaceError, ConfigError
 from bonaface.service.auth import Keys
 
@@ -74,6 +75,29 @@ def test_a_port_in_use_is_said_before_a_model_is_loaded():
             main(["--model", "gone", "--port", port])
 
 
+def test_answers_are_sent_without_waiting_for_more():
+    """With TCP's delay an answer's body reached a client 40 ms after its header."""
+    delays: list[int] = []
+
+    async def accept() -> None:
+        done = asyncio.Event()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            delays.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+            done.set()
+
+        with _listening("127.0.0.1", 0) as listening:
+            server = await asyncio.start_server(connected, sock=listening)
+            async with server:
+                _, writer = await asyncio.open_connection(*listening.getsockname())
+                await asyncio.wait_for(done.wait(), 10)
+                writer.close()
+
+    asyncio.run(accept())
+    assert delays == [1]
+
+
 def test_a_model_that_is_none_is_said_in_a_sentence(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x07nonsense" * 50)
     for name in ("broken.onnx", "gone"):
@@ -97,7 +121,7 @@ def test_a_process_answers_and_ends_well_when_told_to(run_folder, tmp_path):
         "--audit",
         tmp_path / "audit.jsonl",
     ]
-    code = "import sys; from bonaface.cli.serve import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from bonaface.cli.serve import _listening, main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stderr=subprocess.PIPE, text=True)
     try:
         _until_up(f"http://127.0.0.1:{port}/v1/ready", process)
