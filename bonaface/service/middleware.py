@@ -81,6 +81,7 @@ class _Exchange:
     id: str
     status: int = 0
     caller: str = ""
+    closes: bool = False  # where one request ends is in doubt, so what follows is not read as another
 
 
 class Guard:
@@ -110,6 +111,7 @@ class Guard:
         except Exception as error:
             problem = problem_of(error)
             if not exchange.status:
+                exchange.closes = problem.kind == "malformed"
                 await answer(problem, exchange.id)(scope, receive, outgoing)
         finally:
             route = getattr(scope.get("route"), "path", "none")
@@ -171,6 +173,8 @@ class Guard:
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 headers["X-Request-ID"] = exchange.id
+                if exchange.closes:
+                    headers["Connection"] = "close"
                 headers.setdefault("Cache-Control", "no-store" if scope["path"].startswith("/v1/") else "no-cache")
             await send(message)
 
@@ -182,6 +186,8 @@ def _refuse_doubled(headers: Headers) -> None:
     for name in _ONCE:
         if len(headers.getlist(name)) > 1:
             raise Problem("malformed", f"the header {name} comes more than once; expected it once")
+    if "Content-Length" in headers and "Transfer-Encoding" in headers:
+        raise Problem("malformed", "the headers Content-Length and Transfer-Encoding exclude each other; expected one")
 
 
 def _origin(text: str, header: str) -> tuple[str, str | None, int | None]:

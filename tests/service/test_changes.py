@@ -47,6 +47,34 @@ def test_photos_enrolled_at_once_keep_to_the_limit(make_client, gallery):
     assert len(gallery.photos_of("ann")) == 3
 
 
+def enrol_batch(client, person, *images):
+    return client.post("/v1/people/batch", files=files(photos=list(images)), data={"person": [person] * len(images)})
+
+
+def test_batches_enrolled_at_once_keep_to_the_limit(make_client, gallery):
+    client = make_client(gallery, photos=3)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda n: enrol_batch(client, "ann", random_image(1, n)), range(6)))
+    assert [each.status_code for each in answers] == [200] * 6
+    assert sorted(each.json()["photos"][0]["status"] for each in answers) == ["enrolled"] * 3 + ["refused"] * 3
+    assert len(gallery.photos_of("ann")) == 3
+
+
+def test_of_a_batch_each_photo_has_its_line_though_others_enrol_meanwhile(client, gallery, monkeypatch):
+    admitted = gallery.enrol
+
+    def others_first(person, photos, admit):
+        monkeypatch.undo()
+        enrol(client, person, random_image(2))  # between the judgement of the batch and its writing
+        return admitted(person, photos, admit)
+
+    monkeypatch.setattr(gallery, "enrol", others_first)
+    answer = enrol_batch(client, "ann", b"no image", random_image(1))
+    said = answer.json()["photos"]
+    assert [line["status"] for line in said] == ["refused", "refused"]
+    assert len(gallery.photos_of("ann")) == 1
+
+
 @pytest.mark.parametrize("change", ["enrol", "delete"])
 def test_without_a_line_nothing_is_changed(client, gallery, monkeypatch, change):
     enrol(client, "ann", random_image(1))

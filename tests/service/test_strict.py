@@ -60,6 +60,22 @@ def test_query_parameters_are_fields_too(client):
     assert "'limt': no such field; expected after, limit" in refused(client.get("/v1/people?limt=1"))
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "people/ann"),
+        ("GET", "people/ann/export"),
+        ("DELETE", "people/ann"),
+        ("DELETE", f"people/ann/photos/{'0' * 32}"),
+        ("GET", "model"),
+    ],
+)
+def test_where_nothing_is_asked_a_parameter_is_refused(client, gallery, method, path):
+    client.post("/v1/people/ann/photos", files=files(photos=[ONE]))
+    assert "'photo': no such field; expected none" in refused(client.request(method, f"/v1/{path}?photo={'0' * 32}"))
+    assert len(gallery.photos_of("ann")) == 1  # the person was not deleted in place of the photo
+
+
 def test_a_pattern_is_quoted_as_it_is(client):
     assert "'^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'" in refused(client.get("/v1/people/-a"))
 
@@ -70,6 +86,14 @@ def test_a_pattern_is_quoted_as_it_is(client):
 def test_headers_that_can_not_be_read_are_400(make_client, headers):
     answer = make_client().get("/v1/health", headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:bonaface:malformed")
+
+
+def test_of_two_lengths_neither_is_believed(make_client):
+    answer = make_client().post(
+        "/v1/check", content=b"0", headers={"Transfer-Encoding": "chunked", "Content-Length": "1"}
+    )
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:bonaface:malformed")
+    assert answer.headers["Connection"] == "close"  # what a proxy took for the body is not read as a request
 
 
 @pytest.mark.parametrize("name", ["Authorization", "Host", "Origin", "Content-Type"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from importlib import resources
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
 from bonaface.service.errors import documented
 from bonaface.service.schemas import HealthResponse, ModelResponse, ReadyResponse, ThresholdResponse
 from bonaface.service.state import service_of
+from bonaface.service.uploads import fields
 from bonaface.version import __version__
 
 __all__ = ["WEB", "router"]
@@ -35,7 +36,12 @@ async def ready(request: Request) -> ReadyResponse:
     return ReadyResponse(status="ready")
 
 
-@router.get("/v1/model", responses=documented(*_COMMON, "key"), summary="The model and its thresholds")
+@router.get(
+    "/v1/model",
+    dependencies=[Depends(fields())],
+    responses=documented(*_COMMON, "key", "request"),
+    summary="The model and its thresholds",
+)
 async def model(request: Request) -> ModelResponse:
     """Which model answers, and what its similarities mean."""
     service = service_of(request)

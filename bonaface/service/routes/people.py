@@ -126,16 +126,37 @@ async def enrol_batch(
     return EnrolmentsResponse(photos=[lines[place] for place in sorted(lines)])
 
 
+class _OthersThereError(Exception):
+    """The person has other photos now than those that new ones were judged beside."""
+
+    def __init__(self, there: Sequence[Enrolled]) -> None:
+        self.there = there
+
+
 def _enrolled_good(
     request: Request, person: str, sent: Sequence[tuple[Upload, EmbeddedPhoto | DataError]], strict: bool
 ) -> list[EnrolledPhotoResponse]:
-    """Enrol the photos of a person that nothing is wrong with."""
+    """Enrol the photos of a person that nothing is wrong with, judged beside those that are there when they are written."""
+    there: Sequence[Enrolled] = service_of(request).gallery().photos_of(person)
+    while True:  # each round follows a change of the person by another request
+        try:
+            return _enrolled_beside(request, person, sent, strict, there)
+        except _OthersThereError as changed:
+            there = changed.there
+
+
+def _enrolled_beside(
+    request: Request,
+    person: str,
+    sent: Sequence[tuple[Upload, EmbeddedPhoto | DataError]],
+    strict: bool,
+    there: Sequence[Enrolled],
+) -> list[EnrolledPhotoResponse]:
     service = service_of(request)
-    gallery, calibration = service.gallery(), service.pipeline.calibration
     ids = [photo_id(person, upload.data) for upload, _ in sent]
-    there = gallery.photos_of(person)
     known = {each.photo for each in there}
     new = [place for place, key in enumerate(ids) if key not in known]
+    calibration = service.pipeline.calibration
     judged = refused_photos([ids[n] for n in new], [sent[n][1] for n in new], there, calibration) if new else {}
     refused = {new[row]: why for row, why in judged.items()}
     good = [place for place in new if place not in refused]
@@ -153,10 +174,11 @@ def _enrolled_good(
         with service.accounting(request, "enrol") as account:
 
             def admit(now_there: Sequence[Enrolled]) -> None:
-                _refuse_bad(service, [ids[n] for n in good], [sent[n][1] for n in good], now_there)
+                if {each.photo for each in now_there} != known:
+                    raise _OthersThereError(now_there)
                 account(person=person, photos=[ids[n] for n in good])
 
-            gallery.enrol(person, taken, admit)
+            service.gallery().enrol(person, taken, admit)
     return [
         EnrolledPhotoResponse(
             person=person,
@@ -183,7 +205,12 @@ async def people(
     return PeopleResponse(people=lines, next=found[-1].id if len(found) == limit else None)
 
 
-@router.get("/{person}", responses=documented(*_COMMON, "not-found"), summary="A person's photos")
+@router.get(
+    "/{person}",
+    dependencies=[Depends(fields())],
+    responses=documented(*_COMMON, "not-found"),
+    summary="A person's photos",
+)
 async def person(request: Request, person: PersonId) -> PersonResponse:
     """Lists the photos of a person."""
     service = service_of(request)
@@ -199,14 +226,22 @@ async def person(request: Request, person: PersonId) -> PersonResponse:
     return PersonResponse(person=person, photos=seen)
 
 
-@router.delete("/{person}", responses=documented(*_COMMON, "not-found", "disk", "audit"), summary="Delete a person")
+@router.delete(
+    "/{person}",
+    dependencies=[Depends(fields())],
+    responses=documented(*_COMMON, "not-found", "disk", "audit"),
+    summary="Delete a person",
+)
 async def delete_person(request: Request, person: PersonId) -> DeletionResponse:
     """Takes a person out of the database and off the disk."""
     return await _deleted(request, person, None)
 
 
 @router.delete(
-    "/{person}/photos/{photo}", responses=documented(*_COMMON, "not-found", "disk", "audit"), summary="Delete one photo"
+    "/{person}/photos/{photo}",
+    dependencies=[Depends(fields())],
+    responses=documented(*_COMMON, "not-found", "disk", "audit"),
+    summary="Delete one photo",
 )
 async def delete_photo(request: Request, person: PersonId, photo: PhotoId) -> DeletionResponse:
     """Takes one photo of a person out of the database and off the disk."""
@@ -215,6 +250,7 @@ async def delete_photo(request: Request, person: PersonId, photo: PhotoId) -> De
 
 @router.get(
     "/{person}/export",
+    dependencies=[Depends(fields())],
     responses=documented(*_COMMON, "not-found", "audit")
     | {
         200: {
