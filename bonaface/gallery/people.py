@@ -142,7 +142,9 @@ def checked_row(row: Row) -> Row:
 
 
 def _refuse_other_length(vector: NDArray[np.float32] | Sequence[float]) -> None:
-    if not abs(float(np.linalg.norm(vector)) - 1) < UNIT_TOLERANCE:
+    with np.errstate(all="ignore"):  # a damaged one's length may be infinite
+        length = float(np.linalg.norm(vector))
+    if not abs(length - 1) < UNIT_TOLERANCE:
         raise ValueError("a vector is not of length 1")
 
 

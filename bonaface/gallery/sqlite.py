@@ -291,19 +291,25 @@ class SqliteDatabase:
             yield
         except sqlite3.Error as error:
             raise self._refusal(error) from error
+        except UnicodeDecodeError as error:  # SQLite's message quotes what is damaged
+            raise self._damaged("the schema is not UTF-8") from error
         except OSError as error:
             raise self._unusable((error.strerror or str(error)).lower()) from error
 
     def _refusal(self, error: sqlite3.Error) -> GalleryError:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY) & 0xFF
+        undecoded = isinstance(error, sqlite3.OperationalError)  # without a code: Python can't read what SQLite gave
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT if undecoded else sqlite3.SQLITE_BUSY) & 0xFF
         if code == sqlite3.SQLITE_FULL:
             return GalleryFullError(f"{self.uri}: the disk is full; make room and send it again")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return GalleryUnavailableError(f"{self.uri}: can't be used at the moment ({error}); try again soon")
         if code in _UNUSABLE:
             return self._unusable(str(error))
+        return self._damaged(str(error).split(" with text ")[0])  # a damaged row's own text is no message
+
+    def _damaged(self, why: str) -> GalleryError:
         return GalleryDamagedError(
-            f"{self.uri}: can't be read as a gallery ({error}); restore it from a backup, or name another --gallery"
+            f"{self.uri}: can't be read as a gallery ({why}); restore it from a backup, or name another --gallery"
         )
 
     def _unusable(self, why: str) -> GalleryError:

@@ -134,7 +134,7 @@ with gallery.database._writing():
     again.close()
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbled", "no database"])
+@pytest.mark.parametrize("damage", ["cut", "garbled", "no database", "schema"])
 def test_a_damaged_file_is_said_and_left_as_it_is(gallery, file, damage):
     for n in range(30):
         gallery.enrol(f"p{n}", [photo(n)])
@@ -144,6 +144,7 @@ def test_a_damaged_file_is_said_and_left_as_it_is(gallery, file, damage):
         "cut": data[: len(data) // 2],
         "garbled": data[:100] + b"\xff" * (len(data) - 100),
         "no database": b"x" * 999,
+        "schema": data.replace(b"CREATE TABLE", b"CREATE \x80\x80\x80\x80\x80"),
     }
     file.write_bytes(wrong[damage])
     with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
@@ -227,6 +228,25 @@ def test_a_damaged_row_is_permanent_damage_and_nobody(gallery, file, column, val
         gallery.database.nearest([1.0] * DIM, 1)
     with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
         list(gallery.database.scan())
+
+
+def test_a_row_that_is_not_utf8_is_permanent_damage_and_its_text_is_not_told(gallery, file):
+    gallery.enrol("ann", [photo(1)])
+    with sqlite3.connect(file) as other:
+        other.execute(f"UPDATE {gallery.database.name()} SET details = CAST(x'7365637265747f80' AS TEXT)")  # noqa: S608 - ours
+    with pytest.raises(GalleryDamagedError, match="restore it from a backup") as refused:
+        list(gallery.database.scan())
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_vector_without_a_length_is_damage_without_a_warning(gallery, file):
+    gallery.enrol("ann", [photo(1)])
+    with sqlite3.connect(file) as other:
+        huge = np.full(DIM, 1e30, "<f4").tobytes()
+        other.execute(f"UPDATE {gallery.database.name()} SET vector = ?", (huge,))  # noqa: S608 - ours
+    with pytest.raises(GalleryDamagedError, match="not of length 1"):
+        gallery.photos_of("ann")
 
 
 def test_a_damaged_count_of_deletions_is_permanent_damage(gallery, file):
