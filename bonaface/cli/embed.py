@@ -82,7 +82,7 @@ def _into_file(options: argparse.Namespace) -> int:
     say_device(embedder.network.runtime)
     with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
         images, faults = embed_folder(embedder, Path(options.source), Path(options.out), progress)
-    said = f"{options.out}: {images:,} images embedded" + (f"; {faults:,} can't be used" if faults else "")
+    said = f"{options.out}: {images - faults:,} images embedded" + (f"; {faults:,} can't be used" if faults else "")
     console.print(said, highlight=False, markup=False, soft_wrap=True)
     return 1 if faults else 0
 
@@ -109,7 +109,7 @@ def _into_parquet(options: argparse.Namespace) -> int:
     ):
         done = embed_shards(job, left, options.workers, progress, images.count(left))
     speeds = f"{done.images / done.seconds:.1f} a second, {done.images / done.core_seconds:.1f} a second and core"
-    said = f"{options.out}: {done.images:,} images embedded in {done.seconds:.0f} s: {speeds}"
+    said = f"{options.out}: {done.images - done.faults:,} images embedded in {done.seconds:.0f} s: {speeds}"
     if done.faults:
         said += f"; {done.faults:,} can't be used"
     console.print(said, highlight=False, markup=False, soft_wrap=True)

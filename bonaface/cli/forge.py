@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         help="JPEG quality of photos and deepfakes alike (default: %(default)s)",
     )
     parser.add_argument(
-        "--size", type=integer, default=0, metavar="PX", help="side of the images; the photos' commonest by default"
+        "--size", type=integer, metavar="PX", help="side of the images; the photos' commonest by default"
     )
     parser.add_argument(
         "--test-pairs",
@@ -130,10 +130,12 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
     if options.test_pairs < 0:
         raise ConfigError(f"test-pairs: expected a whole number of at least 0, got {options.test_pairs}")
+    if options.size is not None and options.size < 1:
+        raise ConfigError(f"size: expected a whole number of at least 1, got {options.size}")
     methods = tuple(METHODS) if options.methods == "all" else tuple(name.strip() for name in options.methods.split(","))
     quality = _range(options.quality)
     detector = shipped_detector() if options.detector is None else options.detector
-    return Recipe(methods, options.per_person, options.seed, quality, options.size, detector)
+    return Recipe(methods, options.per_person, options.seed, quality, options.size or 0, detector)
 
 
 def _coverage(file: Path, landmarks: dict[str, Landmarks], table: FaceTable) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -64,7 +65,7 @@ class Validation:
         """Read what ``as_dict`` returns.
 
         Raises:
-            KeyError, TypeError, ValueError: if they are of another form, or a number is not finite.
+            KeyError, TypeError, ValueError: if they are of another form, a number is not finite, or the thresholds are in disorder.
         """
         llr = values["llr"]
         thresholds = tuple(
@@ -77,7 +78,19 @@ class Validation:
             )
             for each in values["thresholds"]
         )
+        _refuse_disorder(thresholds)
         return cls(thresholds, None if llr is None else Logistic.from_dict(llr), int(values["impostor_pairs"]))
+
+
+def _refuse_disorder(thresholds: Sequence[Threshold]) -> None:
+    """Refuse rates that are none, and a lower rate with a lower threshold, which would let more pairs pass."""
+    falling = sorted(thresholds, key=lambda each: -each.fmr)
+    for each in falling:
+        if not 0 < each.fmr <= 1:
+            raise ValueError(f"fmr: expected a rate above 0 and at most 1, got {each.fmr:g}")
+    for one, stricter in pairwise(falling):
+        if stricter.threshold < one.threshold:
+            raise ValueError(f"the threshold of fmr {stricter.fmr:g} is below that of {one.fmr:g}")
 
 
 def select_threshold(validation: Validation | None, fmr: float) -> Threshold:

@@ -40,3 +40,9 @@ def test_of_photos_that_others_may_not_read_the_deepfakes_are_as_private(plain_t
     assert main(["forge", str(tree), str(tmp_path / "out"), "--methods", "reenact", "--workers", "1"]) == 0
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "out" / "images").rglob("*.jpg")}
     assert modes == {0o600}
+
+
+def test_a_size_of_nothing_is_refused(plain_tree, tmp_path, capsys):
+    assert main(["forge", str(plain_tree()), str(tmp_path / "out"), "--size", "0"]) == 2
+    assert "size: expected a whole number of at least 1, got 0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -50,6 +50,6 @@ def test_the_command(tiny_exported, folder, tmp_path, capsys):
     assert main(words) == 1
     device, *said = capsys.readouterr().err.splitlines()
     assert device.startswith("device: ONNX Runtime on CPU")
-    assert said == [f"{tmp_path / 'e.npz'}: 5 images embedded; 1 can't be used"]
+    assert said == [f"{tmp_path / 'e.npz'}: 4 images embedded; 1 can't be used"]
     assert main([*words, "--workers", "2"]) == 2
     assert "e.npz: one process writes it, without --workers" in capsys.readouterr().err

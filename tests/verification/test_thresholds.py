@@ -104,3 +104,22 @@ def test_what_a_run_stores_survives_json(rng: np.random.Generator) -> None:
     assert made.thresholds
     assert made.impostor_pairs == 8 * 7 // 2 * 16
     assert Validation.from_dict(json.loads(json.dumps(made.as_dict()))) == made
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ([(-0.01, 0.4)], "fmr: expected a rate above 0"),
+        ([(0.0, 0.4)], "fmr: expected a rate above 0"),
+        ([(7.0, 0.4)], "fmr: expected a rate above 0"),
+        ([(0.01, 0.4), (0.001, 0.3)], "the threshold of fmr 0.001 is below that of 0.01"),
+        ([(0.001, 0.3), (0.01, 0.4)], "the threshold of fmr 0.001 is below that of 0.01"),
+    ],
+)
+def test_thresholds_in_disorder_are_damage(stored: list[tuple[float, float]], why: str) -> None:
+    thresholds = [
+        {"fmr": fmr, "threshold": threshold, "low": 0.0, "high": 1.0, "impostor_pairs": 1000}
+        for fmr, threshold in stored
+    ]
+    with pytest.raises(ValueError, match=why):
+        Validation.from_dict({"thresholds": thresholds, "llr": None, "impostor_pairs": 1000})
