@@ -105,7 +105,7 @@ def serving(side: Side, folder: Path) -> Iterator[tuple[str, int]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = side.command("serve", *side.model, "--gallery", "none", "--rate", "100000000", "--port", str(port))
+    words = side.command("serve", *side.model, "--gallery", "none", "--rate", "1000000", "--port", str(port))
     quiet = subprocess.DEVNULL
     with subprocess.Popen(words, cwd=folder, env=side.environment(), stdout=quiet, stderr=quiet) as process:
         url, until = f"http://127.0.0.1:{port}", time.monotonic() + 120

@@ -22,6 +22,7 @@ import yaml
 from bonaface.config import TrainConfig
 from bonaface.errors import ConfigError
 from bonaface.reading import read_regular_text
+from bonaface.strict_yaml import load_yaml
 
 __all__ = [
     "RENAMED",
@@ -95,11 +96,13 @@ def parse_config(words: Sequence[str]) -> TrainConfig:
         _refuse_names(_walked(_content(file)), f"{file}: ")
     _refuse_names(_options(words), "")
     try:
-        return _parsed(lambda made: made.parse_args(list(words)))
+        parsed = _parsed(lambda made: made.parse_args(list(words)))
     except ConfigError as error:
         named = str(error).partition(":")[0]
         in_file = bool(files) and not any(word.startswith(f"--{named}") for word in words)
         raise ConfigError(f"{files[-1]}: {error}" if in_file else str(error)) from error
+    _refuse_odd_numbers(words, parsed)
+    return parsed
 
 
 def load_config(file: Path) -> TrainConfig:
@@ -229,6 +232,21 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
                 yield from _walked(yaml.safe_load(value), f"{name}.")
 
 
+def _refuse_odd_numbers(words: Sequence[str], made: TrainConfig) -> None:
+    """Refuse words such as ``--seed 010``, which the parser reads as 8; a name may be written so."""
+    for name, value in _options(words):
+        try:
+            load_yaml(str(value))
+        except yaml.constructor.ConstructorError as error:
+            held: Any = made
+            for part in name.split("."):
+                held = getattr(held, part, None)
+            if not isinstance(held, str | list | tuple):
+                raise ConfigError(f"{name}: {error.problem}") from error
+        except yaml.YAMLError:
+            continue
+
+
 def _translated(content: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of 0.1 under the names of now."""
     made: dict[str, Any] = {}
@@ -251,7 +269,7 @@ def _config_files(words: Sequence[str]) -> list[Path]:
 def _content(file: Path) -> dict[str, Any]:
     """A YAML file of settings; the parser's own messages would not name it."""
     try:
-        content: Any = yaml.safe_load(read_regular_text(file))
+        content: Any = load_yaml(read_regular_text(file))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(f"{file}: can't be read ({reason}); {_EXPECTED}") from error

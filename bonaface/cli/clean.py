@@ -87,6 +87,8 @@ def _checked(table: FaceTable, options: argparse.Namespace, progress: Progress) 
     from bonaface.data.inspection import FaceCounter
     from bonaface.inference.embedder import load_embedder
 
+    if options.files_only and (options.model is not None or options.detector is not None):
+        raise ConfigError("--files-only: looks at no face; expected it without --model and --detector")
     if options.files_only:
         return check_faces(table, None, None, options.against, options.cache, progress)
     embedder = load_embedder(options.model, options.detector, options.device)

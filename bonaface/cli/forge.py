@@ -96,6 +96,8 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.forgery.landmarks import read_landmarks
     from bonaface.forgery.recipe import check_apart, check_recipe
 
+    if options.workers < 1:
+        raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
     recipe = _recipe(options)
     check_recipe(recipe)
     check_apart(options.faces, options.out)

@@ -35,6 +35,7 @@ from bonaface.errors import ConfigError
 from bonaface.experiments.settings import SET_ELSEWHERE, Settings, expand, flatten, merged, words_of
 from bonaface.experiments.spec import Plan, Resources, Row, Table, TestPairs, Way
 from bonaface.reading import read_regular_text
+from bonaface.strict_yaml import load_yaml
 
 __all__ = ["read_plan"]
 
@@ -77,7 +78,7 @@ def read_plan(file: Path) -> Plan:
 
 def _read(file: Path, expected: str = "expected a YAML file of experiments with rows or tables") -> Any:
     try:
-        return yaml.safe_load(read_regular_text(file))
+        return load_yaml(read_regular_text(file))
     except OSError as error:
         raise ConfigError(f"{file}: can't be read ({(error.strerror or str(error)).lower()}); {expected}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:

@@ -123,6 +123,8 @@ def refuse_uri(uri: str) -> None:
         ConfigError: if it names no gallery.
         MissingExtraError: if it names Milvus, which is not installed.
     """
+    if uri == "none":
+        raise ConfigError("--gallery none: names no gallery; expected a file such as people.sqlite")
     if sqlite_file(uri) is None:
         require("gallery", what=f"--gallery {uri}", instead="name a file such as people.sqlite, which needs no more")
 

@@ -36,6 +36,10 @@ def embed_folder(embedder: Embedder, folder: Path, out: Path, progress: Progress
     Raises:
         DataError: if there is no such folder, it holds no images, or the file can't be written.
     """
+    if folder.is_file():
+        raise DataError(
+            f"{folder}: is a file; expected a folder of images; a table of paths goes into an --out that is a folder"
+        )
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected a folder of images")
     names = _below(folder)

@@ -94,8 +94,10 @@ def _read(file: Path) -> Mapping[str, Any]:
     require("evaluate", "yaml", what=str(file), instead=f"write the same as {file.stem}.json")
     import yaml
 
+    from bonaface.strict_yaml import load_yaml
+
     try:
-        found = yaml.safe_load(text)
+        found = load_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     return found

@@ -84,6 +84,8 @@ def _read(path: Path) -> dict[str, str]:
         found = _LINE.fullmatch(line.strip())
         if found is None and line.strip():
             raise ConfigError(f"{path}:{number}: expected name:digest, as bonaface serve --new-key writes it")
+        if found is not None and found["name"] in digests:
+            raise ConfigError(f"{path}:{number}: {found['name']} stands twice; expected one key for each name")
         if found is not None:
             digests[found["name"]] = found["digest"]
     return digests

@@ -87,7 +87,10 @@ class OwnFakeRatio:
         Raises:
             KeyError, TypeError, ValueError: if one is missing, or is no number or not finite.
         """
-        return cls(*(finite(name, values[name]) for name in ("cosine", "authenticity", "bias", "low", "high")))
+        ratio = cls(*(finite(name, values[name]) for name in ("cosine", "authenticity", "bias", "low", "high")))
+        if ratio.low > ratio.high:
+            raise ValueError(f"low: expected at most high, {ratio.high:g}, got {ratio.low:g}")
+        return ratio
 
     def log_odds(self, cosine: NDArray[Any], neither: NDArray[Any]) -> Floats:
         """The ratio, of cosines and log-odds that neither photo is a deepfake, of any shapes that broadcast."""
@@ -159,6 +162,9 @@ class Calibration:
         genuine = values.get("genuine")
         names = ("mislabelled", "forged_below", "prior", "doubt")
         numbers = {name: finite(name, values[name]) for name in names if name in values}
+        for name in ("mislabelled", "doubt"):
+            if not 0 <= numbers.get(name, 0) <= 1:
+                raise ValueError(f"{name}: expected a share from 0 to 1, got {numbers[name]:g}")
         own_fake = values.get("own_fake")
         return cls(
             Logistic.from_dict(values["same"]),

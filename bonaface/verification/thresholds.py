@@ -88,6 +88,8 @@ def _refuse_disorder(thresholds: Sequence[Threshold]) -> None:
     for each in falling:
         if not 0 < each.fmr <= 1:
             raise ValueError(f"fmr: expected a rate above 0 and at most 1, got {each.fmr:g}")
+        if each.impostor_pairs < 0:
+            raise ValueError(f"impostor_pairs: expected a number of pairs, got {each.impostor_pairs}")
     for one, stricter in pairwise(falling):
         if stricter.threshold < one.threshold:
             raise ValueError(f"the threshold of fmr {stricter.fmr:g} is below that of {one.fmr:g}")

@@ -70,6 +70,7 @@ def test_against_a_test_set(say, make_people, make_pairs, tmp_path):
     [
         (["--model", "none.onnx"], "none.onnx: can't be read (no such file"),
         (["--detector", "none.onnx"], "none.onnx: no such file; expected a YuNet"),
+        (["--files-only", "--model", "none.onnx"], "--files-only: looks at no face"),
         (["--against", "none"], "none: no such folder; expected a test set"),
     ],
 )

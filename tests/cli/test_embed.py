@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bonaface.cli.embed import main
-from bonaface.errors import ConfigError
+from bonaface.errors import BonafaceError, ConfigError
 from bonaface.inference.embedder import load_embedder
 
 pytest.importorskip("ray")
@@ -39,3 +39,9 @@ def test_a_folder_of_people_becomes_a_table_once(run_folder, make_people, tmp_pa
 def test_no_workers(tmp_path):
     with pytest.raises(ConfigError, match="--workers: expected at least 1, got 0"):
         main([str(tmp_path), "--out", str(tmp_path / "x"), "--workers", "0"])
+
+
+def test_a_table_goes_into_a_folder(run_folder, tmp_path):
+    (tmp_path / "table.csv").write_text("path\nx.png\n")
+    with pytest.raises(BonafaceError, match=r"table.csv: is a file; expected a folder of images; a table"):
+        main([str(tmp_path / "table.csv"), "--out", str(tmp_path / "x.npz"), "--model", str(run_folder)])

@@ -76,6 +76,7 @@ def test_people_are_enrolled_and_found(demo, staff, uri, tmp_path, say):
         (("--k", 0), "--k 0: expected 1 to 50"),
         ((), "no such gallery; enrol people first by bonaface enrol"),
         (("--gallery", "postgres://here/x"), "postgres"),
+        (("--gallery", "none"), "--gallery none: names no gallery"),
     ],
 )
 def test_what_search_is_told_wrongly(words, expected, demo, uri, say):

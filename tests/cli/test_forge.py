@@ -42,6 +42,11 @@ def test_of_photos_that_others_may_not_read_the_deepfakes_are_as_private(plain_t
     assert modes == {0o600}
 
 
+def test_no_workers(plain_tree, tmp_path, capsys):
+    assert main(["forge", str(plain_tree()), str(tmp_path / "out"), "--workers", "0"]) == 2
+    assert "--workers: expected at least 1, got 0" in capsys.readouterr().err
+
+
 def test_a_size_of_nothing_is_refused(plain_tree, tmp_path, capsys):
     assert main(["forge", str(plain_tree()), str(tmp_path / "out"), "--size", "0"]) == 2
     assert "size: expected a whole number of at least 1, got 0" in capsys.readouterr().err

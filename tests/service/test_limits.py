@@ -92,6 +92,9 @@ def test_a_file_of_keys_must_be_one(tmp_path):
     (tmp_path / "keys").write_text("desk:secret\n")
     with pytest.raises(ConfigError, match="keys:1: expected name:digest"):
         Keys(tmp_path / "keys")
+    (tmp_path / "keys").write_text(f"desk:{'0' * 64}\ndesk:{'1' * 64}\n")
+    with pytest.raises(ConfigError, match="keys:2: desk stands twice"):
+        Keys(tmp_path / "keys")
     with pytest.raises(ConfigError, match="expected 1 to 64"):
         new_key(tmp_path / "keys", "a:b")
 

@@ -46,3 +46,21 @@ def test_a_damaged_file_is_refused(tmp_path, content):
     (tmp_path / CALIBRATION_FILE).write_text(content)
     with pytest.raises(ModelError, match="not a calibration as training writes it"):
         read_calibration(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"doubt": 57.0}, "doubt: expected a share from 0 to 1, got 57"),
+        ({"mislabelled": -0.1}, "mislabelled: expected a share from 0 to 1, got -0.1"),
+        (
+            {"own_fake": {"cosine": 1.0, "authenticity": 1.0, "bias": 0.0, "low": 4.0, "high": -5.0}},
+            "low: expected at most high, -5, got 4",
+        ),
+    ],
+)
+def test_numbers_that_no_fit_gives_are_refused(changed, said):
+    values = {"same": {"slope": 10.0, "bias": -4.0}, "genuine": {"slope": 1.0, "bias": 0.0}, "doubt": 0.05}
+    assert Calibration.from_dict(values).doubt == 0.05
+    with pytest.raises(ValueError, match=said):
+        Calibration.from_dict(values | changed)
