@@ -13,8 +13,6 @@ from itertools import pairwise
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
 from bonaface.errors import ConfigError
 from bonaface.verification.calibration import Logistic, finite
 
@@ -116,7 +114,7 @@ def select_threshold(validation: Validation | None, fmr: float) -> Threshold:
         raise TypeError(f"fmr: expected a number such as 0.001, got {fmr!r:.40}")
     known = sorted(() if validation is None else validation.thresholds, key=lambda each: each.fmr)
     for threshold in known:
-        if np.isclose(threshold.fmr, fmr, rtol=1e-6, atol=0):
+        if math.isclose(threshold.fmr, fmr, rel_tol=1e-6):
             return threshold
     if not known:
         raise ConfigError(f"fmr {fmr:g}: the model stores no thresholds; expected a calibrated model")
