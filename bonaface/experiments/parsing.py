@@ -67,6 +67,9 @@ def read_plan(file: Path) -> Plan:
     if "rows" in head or "grid" in head:
         own = {key: head[key] for key in ("title", "note", "rows", "grid") if key in head}
         given = [{"title": name} | own, *given]
+    elif unused := head.keys() & {"title", "note"}:
+        said = "is of the rows or the grid at the head, and there are none; move it into a table"
+        raise ConfigError(f"{file}: {min(unused)}: {said}")
     tables = tuple(_table(each, common, seeds, f"{file}: table {n}") for n, each in enumerate(given, 1))
     _refuse_equal(tables, file)
     tables = _with_shared_runs(tables, file)

@@ -47,6 +47,8 @@ def flatten(given: Any, where: str) -> Settings:
         if name not in leaves:
             told = "expected its settings by name" if name in groups else no_such_setting(name)
             raise ConfigError(f"{where}: {name}: {told}")
+        if name in flat:
+            raise ConfigError(f"{where}: {name}: stands twice, nested and with dots; expected it once")
         flat[name] = value
     return flat
 

@@ -154,7 +154,8 @@ class PhotoStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        """One writer at a time: what one deletes would else take what another enrols again meanwhile, which bears one name."""
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             yield
         finally:

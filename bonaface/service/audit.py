@@ -155,8 +155,10 @@ class AuditLog:
         if self._failed and opened.st_size > self._head.bytes:  # a line was written in part
             _set_aside(self._path, self._file, self._head.bytes)
             opened = os.fstat(self._file)
-        if opened.st_size != self._head.bytes or (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino):
+        if opened.st_size != self._head.bytes or not os.path.samestat(opened, named):
             raise ValueError("others have cut, moved or written the file")
+        if not os.path.samestat(os.fstat(self._head_file), _head_path(self._path).stat()):
+            raise ValueError("others have moved or replaced its head")
 
     def _write_head(self, head: _Head) -> None:
         content = json.dumps(asdict(head)).ljust(_HEAD_BYTES - 1) + "\n"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fastapi import Request, UploadFile
 from pydantic import BeforeValidator
 from starlette.datastructures import Headers
+from starlette.datastructures import UploadFile as FormFile
 from starlette.types import Receive
 
 from bonaface.errors import DataError
@@ -122,7 +123,8 @@ def written(read: Callable[[str], float]) -> BeforeValidator:
 def fields(*single: str, several: Sequence[str] = ()) -> Callable[[Request], Awaitable[None]]:
     """A dependency of a route that refuses form fields and query parameters of other names, doubled and empty ones.
 
-    A doubled field would be read as its last value, and a misspelt or empty one as none, all without a word.
+    A doubled field would be read as its last value, and a misspelt or empty one as none, all without a word. An empty file
+    without a name would be taken out of its list, and those behind it would be paired with others.
 
     Args:
         single: names that may come once.
@@ -139,7 +141,7 @@ def fields(*single: str, several: Sequence[str] = ()) -> Callable[[Request], Awa
             if count > 1 and name in single:
                 raise Problem("request", f"{name}: comes {count} times; expected it once")
         for name, value in form.multi_items() if form is not None else ():
-            if value == "":
+            if value == "" or (isinstance(value, FormFile) and not value.filename and not value.size):
                 raise Problem("request", f"{name}: is empty; expected a value, or the field left out")
         if form is not None and request.query_params:
             name = next(iter(request.query_params))

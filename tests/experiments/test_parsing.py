@@ -149,6 +149,8 @@ def test_the_files_of_the_report_are_whole(name, monkeypatch):
         ("", "expected name, out, config, seeds"),
         ({}, "expected rows, a grid or tables, got none"),
         ({"row": []}, "row: there is no such key; did you mean rows?"),
+        ({"settings": {"batch": {"n_labels": 5}, "batch.n_labels": 6}, "rows": []}, "batch.n_labels: stands twice"),
+        ({"note": "a", "tables": [{"title": "T", "rows": [{"name": "a"}]}]}, "note: is of the rows or the grid"),
         (
             {"rows": [{"name": "a", "setings": {}}]},
             "table 1, row 1: setings: there is no such key; did you mean settings?",

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,6 +91,25 @@ def test_what_another_service_is_writing_is_not_swept(tmp_path):
     with store(tmp_path).adding({A: b"a"}):
         assert store(tmp_path, known=()).read(A) == b"a"
     assert files(tmp_path) == {"bonaface-photos.json", f"{A[:2]}/{A}"}
+
+
+def test_what_one_service_deletes_does_not_take_what_another_enrols_again(tmp_path):
+    first, second, begun = store(tmp_path), store(tmp_path), threading.Event()
+    with first.adding({A: b"a"}):
+        pass
+
+    def enrol_again():
+        with second.adding({A: b"a"}):
+            begun.set()
+            deleted.wait(10)
+
+    deleted, thread = threading.Event(), threading.Thread(target=enrol_again)
+    with first.removing([A]):
+        thread.start()
+        begun.wait(0.2)  # it would begin at once, if it were let
+    deleted.set()
+    thread.join()
+    assert second.read(A) == b"a"
 
 
 def test_other_files_among_the_pending_are_left_alone(tmp_path):

@@ -216,6 +216,19 @@ def test_a_file_changed_while_it_is_written_is_refused(five, change):
     log.close()
 
 
+@pytest.mark.parametrize("change", ["remove", "replace"])
+def test_a_head_changed_while_the_file_is_written_is_refused(five, change):
+    head, log = five.with_name("audit.jsonl.head"), AuditLog(five)
+    text = head.read_text()
+    head.unlink()
+    if change == "replace":
+        head.write_text(text)
+    with pytest.raises(DataError, match="can't be written"):
+        log.write({"event": "verify"})
+    log.close()
+    assert len(five.read_text().splitlines()) == 5
+
+
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/full", "/dev/zero"])
 def test_devices_are_no_logs(path):
     with pytest.raises(DataError, match="no regular file"):

@@ -53,6 +53,26 @@ def test_fields_of_other_names_and_doubled_ones(client, path, sent, data, why):
     assert why in refused(client.post(f"/v1/{path}", files=files(**sent), data=data))
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "empty"),
+    [
+        ("verify/batch", ["first", "first", "second", "second"], 0),
+        ("verify", ["first", "second", "fmr"], 2),
+        ("search/batch", ["images", "images"], 0),
+    ],
+)
+def test_an_empty_file_without_a_name_is_not_left_out(client, path, fields, empty):
+    parts = [
+        f'--X\r\nContent-Disposition: form-data; name="{name}"; filename="{"" if place == empty else "a.png"}"\r\n\r\n'.encode()
+        + (b"" if place == empty else ONE)
+        + b"\r\n"
+        for place, name in enumerate(fields)
+    ]
+    headers = {"Content-Type": "multipart/form-data; boundary=X"}
+    answer = client.post(f"/v1/{path}", content=b"".join(parts) + b"--X--\r\n", headers=headers)
+    assert f"{fields[empty]}: is empty" in refused(answer)
+
+
 def test_query_parameters_are_fields_too(client):
     assert "limit: comes 2 times" in refused(client.get("/v1/people?limit=1&limit=2"))
     assert "limit: expected an integer such as 10, got '1_0'" in refused(client.get("/v1/people?limit=1_0"))
