@@ -12,6 +12,7 @@ import difflib
 import itertools
 import re
 import types
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -93,7 +94,11 @@ def parse_config(words: Sequence[str]) -> TrainConfig:
     """
     files = _config_files(words)
     for file in files:
-        _refuse_names(_walked(_content(file)), f"{file}: ")
+        settings = list(_walked(_content(file)))
+        _refuse_names(iter(settings), f"{file}: ")
+        for name, count in Counter(name for name, _ in settings).items():
+            if count > 1:
+                raise ConfigError(f"{file}: {name}: stands twice, nested and with dots; expected it once")
     _refuse_names(_options(words), "")
     try:
         parsed = _parsed(lambda made: made.parse_args(list(words)))

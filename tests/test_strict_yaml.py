@@ -42,6 +42,9 @@ def test_settings_are_read_so(tmp_path):
     file.write_text("batch:\n  n_labels: 0_20\n")
     with pytest.raises(ConfigError, match=r"line 2: .*0_20 is not written as a plain number"):
         parse_config(["--config", str(file)])
+    file.write_text("batch:\n  n_labels: 20\nbatch.n_labels: 21\n")
+    with pytest.raises(ConfigError, match=r"batch.n_labels: stands twice, nested and with dots"):
+        parse_config(["--config", str(file)])
     for words in (["--seed", "1_0"], ["--seed=010"], ["--batch", "{n_labels: 010}"]):
         with pytest.raises(ConfigError, match=r"^(seed|batch): .* is not written as a plain number"):
             parse_config(words)

@@ -54,7 +54,18 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
         ]
     pairs = PairTable.from_frame(csv.parent, frame)
     labels = labels_of(frame, csv)
+    _refuse_contradictions(frame, lines, csv)
     return pairs, labels.assign(fold=_folds(frame["fold"], lines, csv)) if "fold" in frame else labels
+
+
+def _refuse_contradictions(frame: pd.DataFrame, lines: Sequence[int], csv: Path) -> None:
+    said: dict[frozenset[str], tuple[int, str]] = {}
+    for line, first, second, label in zip(lines, *(frame[name] for name in (*_PATHS, "label")), strict=True):
+        before, other = said.setdefault(frozenset((first, second)), (line, label))
+        if other != label:
+            raise DataError(
+                f"{csv}: line {line}: label: {label}, where line {before} says {other} of the same two images"
+            )
 
 
 def _inside(path: str, folder: Path, where: str) -> str:

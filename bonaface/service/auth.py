@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from pathlib import Path
@@ -21,6 +22,9 @@ _LINE = re.compile(r"(?P<name>[A-Za-z0-9_.-]{1,64}):(?P<digest>[0-9a-f]{64})")
 class Keys:
     """The API keys of a file: a line ``name:digest`` for each. A key is 256 random bits, so one round of SHA-256 hides it.
 
+    The file is read again when it has changed, so that a new key counts and one that was taken out counts no more; while it can't
+    be read, nobody's does.
+
     Args:
         path: the file that ``bonaface serve --auth FILE --new-key NAME`` writes.
 
@@ -29,6 +33,7 @@ class Keys:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path, self._state = path, _state_of(path)
         self._digests = _read(path)
         if not self._digests:
             raise ConfigError(f"{path}: holds no key; make one by bonaface serve --auth {path} --new-key NAME")
@@ -36,11 +41,31 @@ class Keys:
     def owner(self, key: str) -> str | None:
         """Whose key it is; None where nobody's. The time that takes says nothing about any key."""
         digest = hashlib.sha256(key.encode()).hexdigest()
+        self._follow()
         found = None
         for name, known in self._digests.items():  # no early end: each is compared
             if hmac.compare_digest(known, digest):
                 found = name
         return found
+
+    def _follow(self) -> None:
+        state = _state_of(self._path)
+        if state == self._state:
+            return
+        try:
+            self._digests = _read(self._path)
+        except ConfigError as error:
+            self._digests = {}
+            logging.getLogger(__name__).error("%s; until then nobody's key counts", error)
+        self._state = state
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def new_key(path: Path, name: str) -> str:

@@ -19,7 +19,7 @@ from bonaface.service.auth import Keys
 from bonaface.service.errors import Problem, answer, problem_of
 from bonaface.service.prometheus import Metrics
 from bonaface.service.settings import ServiceSettings
-from bonaface.service.uploads import Bodies
+from bonaface.service.uploads import Bodies, refuse_cut
 
 __all__ = ["OPEN", "Guard", "RateLimit"]
 
@@ -131,6 +131,7 @@ class Guard:
         scope.setdefault("state", {}).update(id=exchange.id, caller=exchange.caller)
         limit = self._settings.request_bytes if may_send and scope["method"] == HTTPMethod.POST else 0
         async with self._bodies.arriving(headers, receive, exchange.caller, limit) as body:
+            refuse_cut(headers, body)
             try:
                 async with asyncio.timeout(self._settings.seconds):
                     await self._app(scope, _replayed(body, receive), send)

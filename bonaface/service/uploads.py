@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from fastapi import Request, UploadFile
 from pydantic import BeforeValidator
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.datastructures import UploadFile as FormFile
 from starlette.types import Receive
@@ -24,7 +25,7 @@ from bonaface.errors import DataError
 from bonaface.service.errors import Problem
 from bonaface.service.settings import ServiceSettings
 
-__all__ = ["Bodies", "Upload", "fields", "read_uploads", "refuse_second_format", "written"]
+__all__ = ["Bodies", "Upload", "fields", "read_uploads", "refuse_cut", "refuse_second_format", "written"]
 
 # Formats whose readers look for their start, or their directory, anywhere in a file: an image that is also one of them
 # is made to be taken for both. Each of these needs five or more bytes in a row, which compressed pixels hardly ever hold.
@@ -118,6 +119,23 @@ def _too_large(limit: int) -> Problem:
 def written(read: Callable[[str], float]) -> BeforeValidator:
     """Let a field that holds a number be read by ``read`` and not as leniently as pydantic does."""
     return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+
+def refuse_cut(headers: Headers, body: bytes) -> None:
+    """Refuse a form that does not end with its boundary, or goes on behind it: its last fields would be dropped without a word.
+
+    Raises:
+        Problem: if it is such a form.
+    """
+    kind, options = parse_options_header(headers.get("content-type"))
+    if kind != b"multipart/form-data" or not body or not options.get(b"boundary"):
+        return
+    end = b"--" + options[b"boundary"] + b"--"
+    if body.find(end) != len(body.rstrip(b"\r\n")) - len(end):
+        raise Problem(
+            "request",
+            "the form is cut, or goes on behind its end; expected its boundary and -- as its last line",
+        )
 
 
 def fields(*single: str, several: Sequence[str] = ()) -> Callable[[Request], Awaitable[None]]:

@@ -32,6 +32,10 @@ def test_a_list_of_pairs(listed: Path) -> None:
         ("path_0,path_1,label\na/a_0001.jpg,a/a_0009.jpg,1\n", "line 2: path_1: a/a_0009.jpg: no such file"),
         ("path_0,path_1,label\na/a_0001.jpg,b/b_0001.jpg,2\n", "expected 0 or 1, got '2'"),
         ("pair_id,path_0,path_1,label\n" + "7,a/a_0001.jpg,b/b_0001.jpg,0\n" * 2, "line 3: pair 7 occurs twice"),
+        (
+            "path_0,path_1,label\na/a_0001.jpg,b/b_0001.jpg,0\nb/b_0001.jpg,a/a_0001.jpg,1\n",
+            "line 3: label: 1, where line 2 says 0 of the same two images",
+        ),
         ("path_0,path_1,label,fold\na/a_0001.jpg,b/b_0001.jpg,0,x\n", "line 2: fold: expected a whole number"),
     ],
 )

@@ -86,6 +86,22 @@ def test_keys_open_and_nothing_else_does(make_client, tmp_path):
     assert (tmp_path / "keys").stat().st_mode & 0o077 == 0
 
 
+def test_a_file_of_keys_is_followed(tmp_path):
+    file = tmp_path / "keys"
+    first = new_key(file, "desk")
+    keys = Keys(file)
+    second = new_key(file, "door")
+    assert (keys.owner(first), keys.owner(second)) == ("desk", "door")
+    file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if line.startswith("door")))
+    assert (keys.owner(first), keys.owner(second)) == (None, "door")
+    file.write_text("nonsense\n")
+    assert keys.owner(second) is None
+    file.unlink()
+    assert keys.owner(second) is None
+    third = new_key(file, "desk")
+    assert keys.owner(third) == "desk"
+
+
 def test_a_file_of_keys_must_be_one(tmp_path):
     with pytest.raises(ConfigError, match="--new-key NAME"):
         Keys(tmp_path / "none")

@@ -53,6 +53,20 @@ def test_fields_of_other_names_and_doubled_ones(client, path, sent, data, why):
     assert why in refused(client.post(f"/v1/{path}", files=files(**sent), data=data))
 
 
+@pytest.mark.parametrize("at", ["cut", "behind"])
+def test_a_form_that_does_not_end_with_its_boundary(client, at):
+    """Its last field was dropped, and the default took its place."""
+    whole = client.build_request("POST", "/v1/verify", files=files(first=ONE, second=TWO), data={"fmr": "0.01"})
+    body, kind = whole.read(), whole.headers["content-type"]
+    assert client.post("/v1/verify", content=body, headers={"content-type": kind}).status_code == 200
+    boundary = kind.partition("boundary=")[2].encode()
+    more = b'--%b\r\nContent-Disposition: form-data; name="fmr"\r\n\r\n0.1\r\n--%b--\r\n' % (boundary, boundary)
+    changed = body[:-12] if at == "cut" else body + more
+    assert "the form is cut, or goes on behind its end" in refused(
+        client.post("/v1/verify", content=changed, headers={"content-type": kind})
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "empty"),
     [
