@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from itertools import groupby
 
 import pytest
 from pages import ALL, ROOT, Block
@@ -41,6 +42,7 @@ def lines(block: Block) -> list[str]:
 SHOWN = [block for block in ALL if block.language in SHELL and not MEASURED.match(block.where)]
 RUN = [block for block in SHOWN if not block.needs and any(line.startswith("bonaface ") for line in lines(block))]
 RUN = [block for block in RUN if block.where.partition(":")[0] not in ELSEWHERE]
+PAGES = {page: list(blocks) for page, blocks in groupby(RUN, key=lambda block: block.where.partition(":")[0])}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 
 
@@ -82,10 +84,11 @@ def desk(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("block", [pytest.param(block, id=block.where) for block in RUN])
-def test_commands_run(block, desk, monkeypatch, capfd):
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_run(page, desk, monkeypatch, capfd):
+    """A page's blocks one after another, as its readers run them: the later ones need what the first made."""
     monkeypatch.chdir(desk)
-    for line in lines(block):
+    for line in [line for block in PAGES[page] for line in lines(block)]:
         words = shlex.split(line, comments=True)
         if words[:1] != ["bonaface"]:
             assert words[:2] == ["pip", "install"], f"{line}: runs nowhere; say what it needs"
