@@ -65,7 +65,8 @@ def unpack_demo(out: Path) -> Path:
         raise DataError(f"{_ARCHIVE}: the demo pack is not in the installed package, expected it in bonaface/assets")
     with source.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:xz") as archive:
         for member in archive.getmembers():
-            if (content := archive.extractfile(member) if member.isfile() else None) is not None:
+            there = member.isfile() and (out / member.name).exists()  # a new folder is spared a second decompression
+            if (content := archive.extractfile(member) if there else None) is not None:
                 refuse_unlike(out / member.name, content.read())
         archive.extractall(out, filter="data")
     return out

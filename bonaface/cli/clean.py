@@ -63,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--review {options.review}: is --out too; choose another name")
     for out in filter(None, (options.out, options.review)):
         refuse_input(out, options.faces, options.against)
+    if options.files_only and (options.model is not None or options.detector is not None):
+        raise ConfigError("--files-only: looks at no face; expected it without --model and --detector")
     if options.review is not None:
         refuse_foreign_file(options.review, b" doubtful faces</title>")
     started = time.monotonic()
@@ -87,8 +89,6 @@ def _checked(table: FaceTable, options: argparse.Namespace, progress: Progress) 
     from bonaface.data.inspection import FaceCounter
     from bonaface.inference.embedder import load_embedder
 
-    if options.files_only and (options.model is not None or options.detector is not None):
-        raise ConfigError("--files-only: looks at no face; expected it without --model and --detector")
     if options.files_only:
         return check_faces(table, None, None, options.against, options.cache, progress)
     embedder = load_embedder(options.model, options.detector, options.device)

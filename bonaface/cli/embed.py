@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bonaface.cli.console import ProgressConsole
-from bonaface.cli.options import add_device, say_device
+from bonaface.cli.options import add_device, refuse_no_workers, say_device
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.extras import require
@@ -63,8 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Embeds images; returns 1 where some could not be used."""
     options = _parser().parse_args(arguments)
-    if options.workers is not None and options.workers < 1:
-        raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
+    refuse_no_workers(options.workers)
     refuse_stdout(options.out)
     return _into_file(options) if options.out.endswith(".npz") else _into_parquet(options)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bonaface.cli.console import ProgressConsole
-from bonaface.cli.options import refuse_port
+from bonaface.cli.options import refuse_no_workers, refuse_port
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.io import integer
@@ -76,8 +76,7 @@ def _run(options: argparse.Namespace) -> int:
     from bonaface.experiments.parsing import read_plan
     from bonaface.experiments.results import is_done, is_timed, refuse_changed
 
-    if options.workers is not None and options.workers < 1:
-        raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
+    refuse_no_workers(options.workers)
     console = ProgressConsole()
     plan = read_plan(options.file)
     trials = plan.trials(options.only)

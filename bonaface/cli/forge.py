@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bonaface.cli.options import refuse_renamed
+from bonaface.cli.options import refuse_no_workers, refuse_renamed
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.io import integer
@@ -96,8 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     from bonaface.forgery.landmarks import read_landmarks
     from bonaface.forgery.recipe import check_apart, check_recipe
 
-    if options.workers < 1:
-        raise ConfigError(f"--workers: expected at least 1, got {options.workers}")
+    refuse_no_workers(options.workers)
     recipe = _recipe(options)
     check_recipe(recipe)
     check_apart(options.faces, options.out)

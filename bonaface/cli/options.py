@@ -11,7 +11,16 @@ from bonaface.errors import ConfigError
 from bonaface.io import integer
 from bonaface.models.device import DEVICES
 
-__all__ = ["MODELS", "add_device", "add_model", "add_pair_draw", "refuse_port", "refuse_renamed", "say_device"]
+__all__ = [
+    "MODELS",
+    "add_device",
+    "add_model",
+    "add_pair_draw",
+    "refuse_no_workers",
+    "refuse_port",
+    "refuse_renamed",
+    "say_device",
+]
 
 MODELS = "folder of a run, an exported model, or an ONNX face network"
 """What ``--model`` takes."""
@@ -50,6 +59,16 @@ def refuse_port(port: int) -> None:
     """
     if not 0 <= port <= _LAST_PORT:
         raise ConfigError(f"--port {port}: expected 0 to {_LAST_PORT}; 0 takes any that is free")
+
+
+def refuse_no_workers(workers: int | None) -> None:
+    """Raise an error where fewer than one worker is asked for; None leaves the number open.
+
+    Raises:
+        ConfigError: if so.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers: expected at least 1, got {workers}")
 
 
 def refuse_renamed(parser: argparse.ArgumentParser, renamed: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 __all__ = ["Parser"]
 
+_KINDS = {"integer": "an integer", "number": "a number"}
 _INVALID = re.compile(r"invalid (?P<kind>integer|number) value: (?P<given>.*)", re.DOTALL)
 
 
@@ -17,8 +18,5 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and exit with 2."""
         message = re.sub(r"^argument ", "", message)
-        message = _INVALID.sub(r"expected \g<kind>, not \g<given>", message)
-        message = message.replace("expected integer", "expected an integer").replace(
-            "expected number", "expected a number"
-        )
+        message = _INVALID.sub(lambda found: f"expected {_KINDS[found['kind']]}, not {found['given']}", message)
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
