@@ -22,8 +22,7 @@ import yaml
 
 from bonaface.config import TrainConfig
 from bonaface.errors import ConfigError
-from bonaface.reading import read_regular_text
-from bonaface.strict_yaml import load_yaml
+from bonaface.strict_yaml import load_yaml, read_yaml
 
 __all__ = [
     "RENAMED",
@@ -273,34 +272,10 @@ def _config_files(words: Sequence[str]) -> list[Path]:
 
 def _content(file: Path) -> dict[str, Any]:
     """A YAML file of settings; the parser's own messages would not name it."""
-    try:
-        content: Any = load_yaml(read_regular_text(file))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"{file}: can't be read ({reason}); {_EXPECTED}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: is no UTF-8 text; {_EXPECTED}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or "characters that no text has"
-        raise ConfigError(f"{file}: {where}is no YAML ({problem}); {_EXPECTED}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{file}: is nested too deeply; {_EXPECTED}") from error
+    content = read_yaml(file, _EXPECTED)
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: holds {'nothing' if content is None else 'no settings by name'}; {_EXPECTED}")
-    if _holds_itself(content):
-        raise ConfigError(f"{file}: refers to itself by an alias; {_EXPECTED}")
     return content
-
-
-def _holds_itself(value: Any, around: tuple[int, ...] = (), seen: set[int] | None = None) -> bool:
-    seen = set() if seen is None else seen  # by aliases one list may stand in many places
-    if not isinstance(value, dict | list) or id(value) in seen - {*around}:
-        return False
-    seen.add(id(value))
-    inner = value.values() if isinstance(value, dict) else value
-    return id(value) in around or any(_holds_itself(each, (*around, id(value)), seen) for each in inner)
 
 
 def _parsed(parse: Callable[[Any], Any]) -> TrainConfig:

@@ -78,7 +78,9 @@ def read_cells(
         DataError: as ``read_numbered_table`` does.
     """
     lines = list(io.StringIO(_text(file, what, expected), newline=""))
-    header_at = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    # Excel takes a first line such as sep=; for the separator, and so do people's files.
+    skipped = ("#", "sep=")
+    header_at = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith(skipped)), len(lines))
     header = lines[header_at] if header_at < len(lines) else ""
     separator = next((each for each in ";\t" if each in header and "," not in header), ",")
     reader = csv.reader(lines[header_at:], delimiter=separator, skipinitialspace=True, strict=True)

@@ -21,24 +21,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import yaml
-
 from bonaface.config import TrainConfig
 from bonaface.config_io import nearest, parse_config
 from bonaface.errors import ConfigError
 from bonaface.experiments.settings import SET_ELSEWHERE, Settings, expand, flatten, merged, words_of
 from bonaface.experiments.spec import Plan, Resources, Row, Table, TestPairs, Way
-from bonaface.reading import read_regular_text
-from bonaface.strict_yaml import load_yaml
+from bonaface.strict_yaml import read_yaml
 
 __all__ = ["read_plan"]
 
+_EXPECTED = "expected a YAML file of experiments with rows or tables"
 _TABLE_KEYS = ("title", "note", "settings", "rows", "grid")
 _HEAD_KEYS = ("name", "out", "config", "seeds", "resources", "test", "tables", *_TABLE_KEYS)
 _ROW_KEYS = ("name", "run", "settings", "seeds", "same", "reported", "note")
@@ -53,7 +52,7 @@ def read_plan(file: Path) -> Plan:
     Raises:
         ConfigError: if the file is none, a key or a setting is unknown, a value is of the wrong type, or two rows have one name.
     """
-    head = _mapping(_read(file), _HEAD_KEYS, str(file))
+    head = _mapping(read_yaml(file, _EXPECTED), _HEAD_KEYS, str(file))
     name = _text(head, "name", str(file)) or file.stem
     if Path(name).name != name or name in {".", ".."}:
         raise ConfigError(f'{file}: name: expected the name of one folder, got "{name}"')
@@ -79,24 +78,13 @@ def read_plan(file: Path) -> Plan:
     return Plan(file, name, out / name, tables, configs, _resources(head, file), _test(head, file))
 
 
-def _read(file: Path, expected: str = "expected a YAML file of experiments with rows or tables") -> Any:
-    try:
-        return load_yaml(read_regular_text(file))
-    except OSError as error:
-        raise ConfigError(f"{file}: can't be read ({(error.strerror or str(error)).lower()}); {expected}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{file}: {where}is no YAML ({getattr(error, 'problem', error)}); {expected}") from error
-
-
 def _started_from(head: Mapping[str, Any], file: Path) -> Settings:
     """The settings of the file of bonaface train that the experiments begin with, without its name, place and seed."""
     named = _text(head, "config", str(file))
     if not named:
         return {}
     config = file.parent / named
-    given = _read(config, "expected the settings of a training, as bonaface train --config takes them")
+    given = read_yaml(config, "expected the settings of a training, as bonaface train --config takes them")
     if isinstance(given, Mapping):
         given = {key: value for key, value in given.items() if key not in SET_ELSEWHERE}
     return flatten(given, str(config))
@@ -228,7 +216,8 @@ def _config(row: Row, folder: Path, file: Path) -> TrainConfig:
 def _resources(head: Mapping[str, Any], file: Path) -> Resources:
     given = _mapping(head.get("resources", {}), ("cpus", "gpus"), f"{file}: resources")
     for key, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or (key == "cpus" and not value):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not is_number or value < 0 or (key == "cpus" and not value):
             raise ConfigError(f"{file}: resources: {key}: expected a number of them, got {value!r}")
     return Resources(given.get("cpus"), given.get("gpus", 0))
 

@@ -63,12 +63,15 @@ def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int 
     """
     name = name or str(path)
     if preprocess.detector is None:
-        whole = tuple(preprocess(frame) for frame in _sampled(path, count))
-        return Photo(name, (), None, None, whole, len(whole))
+        sampled = list(_sampled(path, count))
+        whole = tuple(preprocess(frame) for frame in sampled if frame is not None)
+        return Photo(name, (), None, None, whole, len(sampled))
     looks: list[Photo] = []
     problem, last, frames = None, None, 0
     for frame in _sampled(path, count):
         frames += 1
+        if frame is None:
+            continue
         rows = _followed(preprocess.aligner.faces(frame), last)
         faces = faces_of(rows)
         # Only before a face is followed can it be unclear which one is meant.
@@ -109,11 +112,11 @@ def sample_frames(path: Path, count: int = FRAMES) -> list[NDArray[np.uint8]]:
     Raises:
         DataError: if the file is missing, is no video, or none of the sampled frames can be decoded.
     """
-    return list(_sampled(path, count))
+    return [frame for frame in _sampled(path, count) if frame is not None]
 
 
-def _sampled(path: Path, count: int) -> Iterator[NDArray[np.uint8]]:
-    """The same one by one: of large frames only one is held."""
+def _sampled(path: Path, count: int) -> Iterator[NDArray[np.uint8] | None]:
+    """The same one by one, since of large frames only one is to be held; None for one that can't be decoded."""
     if count < 1:
         raise ValueError(f"count: expected at least 1, got {count}")
     _refuse_no_container(path)
@@ -154,7 +157,7 @@ def _silence() -> Iterator[None]:
         logging.setLogLevel(before)
 
 
-def _frames(video: Any, path: Path, count: int) -> Iterator[NDArray[np.uint8]]:
+def _frames(video: Any, path: Path, count: int) -> Iterator[NDArray[np.uint8] | None]:
     if not video.isOpened():
         raise DataError(f"{path}: is no video that OpenCV reads; expected MP4, MOV, AVI, MKV, WebM or MPEG")
     width, height = (int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -169,8 +172,7 @@ def _frames(video: Any, path: Path, count: int) -> Iterator[NDArray[np.uint8]]:
     for position in np.unique(((np.arange(count) + 0.5) * total / count).astype(int)):
         video.set(cv2.CAP_PROP_POS_FRAMES, float(position))
         decoded, frame = video.read()
-        if decoded and frame is not None:
-            found = True
-            yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
+        found |= decoded
+        yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8) if decoded else None
     if not found:
         raise DataError(f"{path}: none of its {total:,} frames can be decoded; expected a whole video file")

@@ -45,9 +45,12 @@ class Logistic:
         """Read slope and bias.
 
         Raises:
-            KeyError, TypeError, ValueError: if one is missing, or is no number or not finite.
+            KeyError, TypeError, ValueError: if one is missing, or is no number or not finite, or the slope is not above 0.
         """
-        return cls(finite("slope", values["slope"]), finite("bias", values["bias"]))
+        read = cls(finite("slope", values["slope"]), finite("bias", values["bias"]))
+        if read.slope <= 0:
+            raise ValueError(f"slope: expected a number above 0, got {read.slope:g}")
+        return read
 
     def log_odds(self, score: NDArray[Any]) -> Floats:
         """Calibrated log-odds of scores."""
@@ -85,9 +88,11 @@ class OwnFakeRatio:
         """Read the numbers by name.
 
         Raises:
-            KeyError, TypeError, ValueError: if one is missing, or is no number or not finite.
+            KeyError, TypeError, ValueError: if one is missing, or is no number or not finite, or a weight is negative.
         """
         ratio = cls(*(finite(name, values[name]) for name in ("cosine", "authenticity", "bias", "low", "high")))
+        if min(ratio.cosine, ratio.authenticity) < 0:
+            raise ValueError(f"weights: expected at least 0, got {ratio.cosine:g} and {ratio.authenticity:g}")
         if ratio.low > ratio.high:
             raise ValueError(f"low: expected at most high, {ratio.high:g}, got {ratio.low:g}")
         return ratio

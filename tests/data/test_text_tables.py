@@ -20,6 +20,7 @@ def read(tmp_path, content):
         b"a;b\n007;x y\n;\n",
         b"a\tb\n007\tx y\n\t\n",
         b'"a", "b"\n007, "x y"\n,\n',
+        b"sep=;\r\na;b\r\n007;x y\r\n;\r\n",
     ],
 )
 def test_separators_and_marks(tmp_path, content):

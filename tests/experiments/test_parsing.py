@@ -183,6 +183,7 @@ def test_the_files_of_the_report_are_whole(name, monkeypatch):
         ({"rows": [{"name": "a"}, {"name": "b", "same": "a", "seeds": [1]}]}, "settings and seeds can't be set"),
         ({"rows": [{"name": "a"}], "seeds": [1, 1]}, "seeds: expected a list of different whole numbers"),
         ({"rows": [{"name": "a"}], "resources": {"cpus": 0}}, "resources: cpus: expected a number of them, got 0"),
+        ({"rows": [{"name": "a"}], "resources": {"cpus": float("inf")}}, "cpus: expected a number of them, got inf"),
         ({"rows": [{"name": "a"}], "test": {"labels": "x"}}, "test: pairs: expected the folder of pairs"),
         ({"grid": {"steps": 3}}, "grid: steps: expected a list of values, got 3"),
         ({"tables": [{"title": "T"}]}, "table 1: expected rows or a grid, got neither"),

@@ -53,6 +53,15 @@ def test_a_short_video_gives_each_frame_once(tmp_path):
     assert len(sample_frames(write_video(tmp_path / "v.avi", [grey(90)] * 3))) == 3
 
 
+def test_frames_that_are_lost_are_counted(tmp_path, face, preprocess):
+    whole = write_video(tmp_path / "v.avi", [np.roll(face, n, axis=1) for n in range(32)]).read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole[: len(whole) * 6 // 10])
+    photo = read_video(cut, preprocess)
+    assert photo.frames == 16
+    assert 0 < len(photo.inputs) < 16
+
+
 def test_frames_without_a_face_are_left_out(tmp_path, face, preprocess):
     blank = np.zeros_like(face)
     photo = read_video(write_video(tmp_path / "v.mp4", [face, blank] * 8), preprocess)

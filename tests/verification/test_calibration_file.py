@@ -57,6 +57,12 @@ def test_a_damaged_file_is_refused(tmp_path, content):
             {"own_fake": {"cosine": 1.0, "authenticity": 1.0, "bias": 0.0, "low": 4.0, "high": -5.0}},
             "low: expected at most high, -5, got 4",
         ),
+        (
+            {"own_fake": {"cosine": -1.0, "authenticity": 1.0, "bias": 0.0, "low": -5.0, "high": 4.0}},
+            "weights: expected at least 0, got -1 and 1",
+        ),
+        ({"same": {"slope": -10.0, "bias": 4.0}}, "slope: expected a number above 0, got -10"),
+        ({"genuine": {"slope": 0.0, "bias": 4.0}}, "slope: expected a number above 0, got 0"),
     ],
 )
 def test_numbers_that_no_fit_gives_are_refused(changed, said):
