@@ -11,8 +11,7 @@ from bonaface.exporting.calibration_faces import calibration_faces
 from bonaface.exporting.conversion import check_request, convert
 from bonaface.exporting.model_card import card_of
 from bonaface.inference.embedder import load_embedder
-from bonaface.inference.metadata import MARK
-from bonaface.outputs import refuse_foreign_file, refuse_input
+from bonaface.io import check_new_file
 
 __all__ = ["export"]
 
@@ -50,7 +49,7 @@ def export(
     Raises:
         ConfigError: if there is no such format, the suffix is another format's, or the model was exported in 8 bits already.
         MissingExtraError: if a package is missing: a run needs PyTorch, an exported file does not.
-        DataError: if a folder holds too few readable photos.
+        DataError: if the file is there already or can't be written, or a folder holds too few readable photos.
         ModelError: if the model can't be read, or the exported one says something else; nothing is written then.
 
     Example:
@@ -63,8 +62,8 @@ def export(
         'half.onnx'
     """
     out, console = Path(out), console or Console(quiet=True)
-    refuse_foreign_file(out, MARK.encode())
-    refuse_input(out, None if model is None else Path(model))
+    for file in (out, *([out.with_suffix(".bin")] if out.suffix == ".xml" else [])):
+        check_new_file(file)
     embedder = load_embedder(
         None if model is None else os.fspath(model), None if detector is None else Path(detector), "cpu"
     )

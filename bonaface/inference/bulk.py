@@ -100,7 +100,7 @@ def begin(job: BulkJob, source: str, shard: int = 2048) -> ImageList:
         shard: images in a shard.
 
     Raises:
-        DataError: if the data set was begun from another source or by another model.
+        DataError: if the data set was begun from another source, from other images of it, or by another model.
         ModelError: if the model can't be loaded.
     """
     out = Place(job.out)
@@ -117,8 +117,11 @@ def begin(job: BulkJob, source: str, shard: int = 2048) -> ImageList:
         about = {"fingerprint": fingerprint, "model": job.model}
         kept.write((json.dumps(about, indent=2) + "\n").encode())
     images = job.images()
-    if images.source != source:
-        raise DataError(f"{job.out}: holds embeddings of {images.source}, not of {source}: choose another --out")
+    if not images.is_of(source):
+        raise DataError(
+            f"{job.out}: holds embeddings of {images.source} as it was when they were begun, and {source} is another source "
+            "or holds other images now; choose another --out"
+        )
     try:
         begun = parse_json(kept.read())["fingerprint"]
     except (KeyError, TypeError, ValueError) as error:

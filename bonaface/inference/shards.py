@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import posixpath
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -60,6 +62,14 @@ class ImageList:
         listed: list[str] = self._file.read_row_group(shard)["path"].to_pylist()
         return listed
 
+    def is_of(self, source: str) -> bool:
+        """True where the source is the listed one, and holds the same images as when it was listed."""
+        if _whole(source) != self.source:
+            return False
+        listed = itertools.chain.from_iterable(map(self.paths, range(self.shards)))
+        _, there = _images_of(self.source)
+        return all(before == now for before, now in itertools.zip_longest(listed, there))
+
     def place(self, path: str) -> Place:
         """Path of a listed image."""
         return Place(path) if "://" in path or path.startswith("/") else Place(self.base) / path
@@ -77,15 +87,8 @@ def write_list(source: str, to: Place, shard: int) -> None:
     Raises:
         DataError: if it is neither, has no images, or a path of the table leads out of its folder.
     """
-    place = Place(source)
-    if place.is_folder():
-        base, paths = source, _below(place)
-    elif source.lower().endswith(_TABLES) and place.exists():
-        base, paths = posixpath.dirname(source) or ".", _listed(place)
-    else:
-        what = "is neither" if place.exists() else "no such file or folder"
-        raise DataError(f"{source}: {what}; {_EXPECTED}")
-    about = {_KEY: json.dumps({"source": source, "base": base})}
+    base, paths = _images_of(source)
+    about = {_KEY: json.dumps({"source": _whole(source), "base": base})}
     written = 0
     with to.writing() as temporary, pq.ParquetWriter(temporary, _SCHEMA.with_metadata(about)) as writer:
         for group in _groups(paths, shard):
@@ -93,6 +96,22 @@ def write_list(source: str, to: Place, shard: int) -> None:
             written += len(group)
         if not written:
             raise DataError(f"{source}: holds no images; {_EXPECTED}")
+
+
+def _whole(source: str) -> str:
+    """A source by a name that is its own from any folder."""
+    return source if "://" in source else os.path.abspath(source)  # noqa: PTH100 - links stay
+
+
+def _images_of(source: str) -> tuple[str, Iterator[str]]:
+    """The folder that a source's images are named from, and the images."""
+    place, whole = Place(source), _whole(source)
+    if place.is_folder():
+        return whole, _below(place)
+    if source.lower().endswith(_TABLES) and place.exists():
+        return posixpath.dirname(whole), _listed(place)
+    what = "is neither" if place.exists() else "no such file or folder"
+    raise DataError(f"{source}: {what}; {_EXPECTED}")
 
 
 def _below(place: Place) -> Iterator[str]:

@@ -30,7 +30,7 @@ OUTPUTS = [
     ("enrol report.csv --gallery g.sqlite --report report.csv", "is read by this command"),
     ("clean people --files-only --out i.csv --review note", "another kind of file"),
     ("clean table.csv --files-only --out i.csv --review table.csv", "is read by this command"),
-    ("export --format onnx --out note.onnx", "another kind of file"),
+    ("export --format onnx --out note.onnx", "is there already"),
     ("serve --auth /dev/null --new-key me", "is no regular file"),
     ("enrol people --gallery /dev/null", "is a pipe or a device"),
     ("get demo taken", "labels.csv: is there with another content"),

@@ -1,6 +1,7 @@
 """Embeddings of many images, shard by shard: as the embedder's own, gone on with, broken images named."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -104,7 +105,7 @@ def test_what_does_not_belong_together_is_refused(photos, tmp_path):
         DataError, match="holds embeddings by another model, which can't be compared: choose another --out"
     ):
         begin(BulkJob(job.out, "8"), str(photos))
-    with pytest.raises(DataError, match=r"holds embeddings of .*photos, not of .*elsewhere: choose another --out"):
+    with pytest.raises(DataError, match=r"holds embeddings of .*photos as it was .* and .*elsewhere is another source"):
         begin(job, str(tmp_path / "elsewhere"))
     with pytest.raises(DataError, match="holds something else; expected a new folder"):
         begin(BulkJob(str(photos), "7"), str(photos))
@@ -116,6 +117,21 @@ def test_what_does_not_belong_together_is_refused(photos, tmp_path):
         (tmp_path / "a" / bulk_embedding._MODEL).write_text(damaged)
         with pytest.raises(DataError, match="is damaged; choose another --out"):
             begin(job, str(photos))
+
+
+def test_a_source_that_changed_is_refused(photos, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    shutil.copytree(photos, here / "in")
+    job = BulkJob(str(tmp_path / "a"), "7")
+    monkeypatch.chdir(here)
+    begin(job, "in")
+    monkeypatch.chdir(tmp_path)
+    assert begin(job, "here/in").source == str(here / "in")
+    with pytest.raises(DataError, match="is another source"):
+        begin(job, "in")
+    shutil.copy(here / "in" / "0.png", here / "in" / "new.png")
+    with pytest.raises(DataError, match="holds other images now; choose another --out"):
+        begin(job, "here/in")
 
 
 def test_a_list_whose_model_was_not_noted_is_made_anew(photos, tmp_path):
