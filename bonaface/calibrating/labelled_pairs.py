@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.data.pair_labels import forged_sides
 from bonaface.errors import DataError
 from bonaface.evaluation.figures import bootstrap_of
 from bonaface.evaluation.inputs import PairSource, read_judged
@@ -113,10 +114,5 @@ def _kinds(labels: pd.DataFrame) -> NDArray[np.str_]:
 
 def _fake_sides(labels: pd.DataFrame, kind: NDArray[np.str_]) -> NDArray[np.bool_] | None:
     """Which images are deepfakes, ``(2, n)``; None where the methods do not name one in each pair that has one."""
-    forged = np.isin(kind, ("own_fake", "other_fake"))
-    if not forged.any():
-        return np.zeros((2, len(kind)), dtype=bool)
-    if not {"method_0", "method_1"} <= set(labels):
-        return None
-    named = np.stack([~labels[name].isin(["", "real"]).to_numpy(dtype=bool) for name in ("method_0", "method_1")])
-    return named & forged if bool((named.sum(axis=0)[forged] == 1).all()) else None
+    sides = forged_sides(labels)
+    return sides if bool((sides.any(axis=0) == np.isin(kind, ("own_fake", "other_fake"))).all()) else None

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from bonaface.data.pairs import PairTable, labels_of
+from bonaface.data.pair_labels import labels_of
+from bonaface.data.pairs import PairTable
 from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import DataError
 from bonaface.reading import read_regular
@@ -53,7 +54,7 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
             for line, path in zip(lines, frame[column], strict=True)
         ]
     pairs = PairTable.from_frame(csv.parent, frame)
-    labels = labels_of(frame, csv)
+    labels = labels_of(frame, csv, lines)
     _refuse_contradictions(frame, lines, csv)
     return pairs, labels.assign(fold=_folds(frame["fold"], lines, csv)) if "fold" in frame else labels
 
@@ -144,6 +145,8 @@ def _lfw_pair(words: list[str], mated: bool, where: str) -> Iterator[tuple[str, 
     names = [words[0], words[0]] if mated else [words[0], words[2]]
     if any("/" in name or "\\" in name or name in (".", "..") for name in names):
         raise DataError(f"{where}: expected people's names, got {' '.join(names)[:80]!r}")
+    if not mated and names[0] == names[1]:
+        raise DataError(f"{where}: a non-mated pair has the person {names[0]} twice; expected two people")
     return zip(names, map(int, numbers), strict=True)
 
 

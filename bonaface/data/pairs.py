@@ -12,21 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.data.layouts import images_by_folder, is_pair, looks_like_pairs, unpadded
+from bonaface.data.pair_labels import labels_of
 from bonaface.data.text_tables import read_cells, read_numbered_table
 from bonaface.errors import DataError
-from bonaface.metrics import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd  # for labels: a folder of pairs is read without it
 
-__all__ = ["PairTable", "labels_of", "read_labels", "read_pairs", "read_path_pairs"]
+__all__ = ["PairTable", "read_labels", "read_pairs", "read_path_pairs"]
 
 _EXPECTED = "expected <pair_id>/0.jpg and <pair_id>/1.jpg, directly or under images/"
 _COLUMNS = ("pair_id", "path_0", "path_1")
 _PATH_NAMES = (("path_0", "path_1"), ("first", "second"), ("a", "b"))
 _PATHS_EXPECTED = "expected the columns path_0 and path_1 (or first and second), optionally pair_id"
 _LABELS_EXPECTED = "expected a CSV with pair_id and label"
-_DETAILS = ["kind", "person_0", "person_1", "method_0", "method_1"]
 
 
 @dataclass(frozen=True)
@@ -151,38 +150,16 @@ def read_labels(csv: Path, pairs: PairTable) -> pd.DataFrame:
 
     Returns:
         One row per pair, in the order of ``pairs``: ``label`` (int; 1 = two real photos of one person) and those of
-        ``kind``, ``person_0``, ``person_1``, ``method_0`` and ``method_1`` (str) that the file has.
+        ``kind``, ``person_0``, ``person_1``, ``method_0`` and ``method_1`` (str) that the file has; ``kind`` also where the
+        methods say it.
 
     Raises:
-        DataError: if columns are missing, a label isn't 0 or 1, a kind is unknown or contradicts its label, or pairs
-            are missing, unknown or labelled twice.
+        DataError: if columns are missing, labels are not as ``labels_of`` wants them, or pairs are missing, unknown or
+            labelled twice.
     """
-    frame, _ = read_numbered_table(Path(csv), "a table of labels", _LABELS_EXPECTED, ["pair_id", "label"])
+    frame, lines = read_numbered_table(Path(csv), "a table of labels", _LABELS_EXPECTED, ["pair_id", "label"])
     positions = _positions(frame["pair_id"], pairs, Path(csv))
-    return labels_of(frame, Path(csv)).iloc[np.argsort(positions)].reset_index(drop=True)
-
-
-def labels_of(frame: pd.DataFrame, csv: Path) -> pd.DataFrame:
-    """Check what a table of text says of pairs.
-
-    Args:
-        frame: one row per pair, with ``pair_id``, ``label`` and any of ``kind``, ``person_0``, ``person_1``, ``method_0``
-            and ``method_1``.
-        csv: where it comes from, for messages.
-
-    Returns:
-        ``label`` as int and those of the others that there are, in the same order.
-
-    Raises:
-        DataError: if a label isn't 0 or 1, or a kind is unknown or contradicts its label.
-    """
-    wrong = np.flatnonzero(~frame["label"].isin(["0", "1"]))
-    if wrong.size:
-        pair_id, label = frame.loc[wrong[0], ["pair_id", "label"]]
-        raise DataError(f"{csv}: pair {pair_id}: label: expected 0 or 1, got {label!r}")
-    if "kind" in frame:
-        _check_kinds(frame, csv)
-    return frame[["label", *(column for column in _DETAILS if column in frame)]].astype({"label": np.int64})
+    return labels_of(frame, Path(csv), lines).iloc[np.argsort(positions)].reset_index(drop=True)
 
 
 def _positions(pair_ids: pd.Series, pairs: PairTable, csv: Path) -> NDArray[np.int64]:
@@ -209,13 +186,3 @@ def _positions(pair_ids: pd.Series, pairs: PairTable, csv: Path) -> NDArray[np.i
             f"expected each pair of {pairs.root} once"
         )
     return positions
-
-
-def _check_kinds(frame: pd.DataFrame, csv: Path) -> None:
-    """A kind must be known, and ``same`` must go with label 1, the others with 0."""
-    for pair_id, label, kind in zip(frame["pair_id"], frame["label"], frame["kind"], strict=True):
-        if kind not in KINDS:
-            raise DataError(f"{csv}: pair {pair_id}: kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-        if (kind == "same") != (label == "1"):
-            right = "1" if kind == "same" else "0"
-            raise DataError(f"{csv}: pair {pair_id}: kind {kind} has label {label}; expected {right}")

@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from bonaface.data.layouts import images_by_folder, looks_like_pairs
+from bonaface.data.pair_labels import labels_of
 from bonaface.data.pair_lists import read_lfw_pairs, read_pair_list
-from bonaface.data.pairs import PairTable, labels_of, read_labels, read_pairs
+from bonaface.data.pairs import PairTable, read_labels, read_pairs
 from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import ConfigError, DataError
 from bonaface.evaluation.figures import bootstrap_of, groups_of
@@ -123,7 +124,7 @@ def _of_values(given: Any) -> tuple[PairTable, pd.DataFrame]:
     frame["label"] = frame["label"].astype(int)
     if "pair_id" not in frame:
         frame["pair_id"] = _numbered(len(frame))
-    frame = frame.astype(str).reset_index(drop=True)
+    frame = frame.astype(object).where(frame.notna(), "").astype(str).reset_index(drop=True)
     pairs = _without_images(Path(), frame["pair_id"].tolist())
     return pairs, labels_of(frame, Path("labels"))
 

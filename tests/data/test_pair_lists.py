@@ -106,6 +106,7 @@ def test_lfw_with_one_fold(listed: Path, mark: str) -> None:
         ("1\na 1 b 2\na 1 b 1\n", "line 2: expected 'name n m'"),
         ("1\na 1 2\na 1 2\n", "line 3: expected 'name n other m'"),
         ("1\na 1 7\na 1 b 1\n", "line 2: "),
+        ("1\na 1 2\na 1 a 2\n", "line 3: a non-mated pair has the person a twice; expected two people"),
         ("1\n../a 1 2\na 1 b 1\n", "line 2: expected people's names"),
     ],
 )
