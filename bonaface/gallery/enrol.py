@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from bonaface.data.people_list import PeopleList, read_people_list
 from bonaface.errors import DataError, ModelError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.database import refuse_other_kind, sqlite_file
-from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read, new_photo, refused_photos
-from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read, enrol_beside, new_photo, refused_photos
+from bonaface.gallery.gallery import Admit, Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
 from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
@@ -175,7 +176,7 @@ class _Enrolment:
             each
             for person in people
             for each in (
-                self._enrol_person(person, looked[person], there[person])
+                enrol_beside(self._gallery, person, partial(self._enrol_person, person, looked[person]))
                 if looked[person]
                 else [EnrolledPhoto(person, "", REFUSED, "the folder holds no images")]
             )
@@ -199,8 +200,14 @@ class _Enrolment:
         person: str,
         photos: Sequence[tuple[str, bytes, EmbeddedPhoto | DataError | None]],
         there: Sequence[Enrolled],
+        unchanged: Admit,
     ) -> list[EnrolledPhoto]:
-        new = [(path, data, each) for path, data, each in photos if each is not None]
+        known = {each.photo for each in there}
+        new = [
+            (path, data, each)
+            for path, data, each in photos
+            if each is not None and photo_id(person, data) not in known
+        ]
         ids = [photo_id(person, data) for _, data, _ in new]
         refused = dict(refused_photos(ids, [each for *_, each in new], there, self._calibration)) if new else {}
         good = [place for place in range(len(new)) if place not in refused]
@@ -212,7 +219,7 @@ class _Enrolment:
             new_photo(data, each) for _, data, each in (new[place] for place in good) if isinstance(each, EmbeddedPhoto)
         ]
         if taken:
-            self._gallery.enrol(person, taken)
+            self._gallery.enrol(person, taken, unchanged)
         said = {new[place][0]: (REFUSED, why.removeprefix(f"{new[place][0]}: ")) for place, why in refused.items()}
         said |= {new[place][0]: (ENROLLED, alike) for place in good}
         return [EnrolledPhoto(person, path, *said.get(path, (BEFORE, ""))) for path, *_ in photos]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError
+from bonaface.gallery.gallery import Admit, Gallery
 from bonaface.gallery.people import Enrolled, NewPhoto, plain, stacked
 from bonaface.images.photo import Photo
 from bonaface.images.quality import ENROLMENT, unfit
@@ -19,8 +20,9 @@ from bonaface.verification.embeddings import Embeddings
 if TYPE_CHECKING:
     from bonaface.inference.verifier import Verifier
 
-__all__ = ["EmbeddedPhoto", "embed_read", "new_photo", "refusals", "refused_photos"]
+__all__ = ["EmbeddedPhoto", "embed_read", "enrol_beside", "new_photo", "refusals", "refused_photos"]
 
+Said = TypeVar("Said")
 Unread = TypeVar("Unread")
 
 
@@ -76,6 +78,40 @@ def refused_photos(
         stacked(others) if others else None,
         calibration,
     )
+
+
+class _OthersThereError(Exception):
+    """The person has other photos now than those that new ones were judged beside."""
+
+    def __init__(self, there: Sequence[Enrolled]) -> None:
+        self.there = there
+
+
+def enrol_beside(gallery: Gallery, person: str, attempt: Callable[[Sequence[Enrolled], Admit], Said]) -> Said:
+    """Judge photos of a person beside those that are there, and enrol the good ones, as one step.
+
+    Args:
+        gallery: where to.
+        person: id of the person.
+        attempt: given the photos that are there, judges new ones beside them, and passes the second argument on to
+            :meth:`Gallery.enrol` as ``admit``. It is called anew with those that are there by then if another thread, service
+            or command changes the person before the new ones are written.
+
+    Returns:
+        What the last attempt returned.
+    """
+    there: Sequence[Enrolled] = gallery.photos_of(person)
+    while True:  # each round follows a change of the person by another
+        known = {each.photo for each in there}
+
+        def unchanged(now_there: Sequence[Enrolled], known: set[str] = known) -> None:
+            if {each.photo for each in now_there} != known:
+                raise _OthersThereError(now_there)
+
+        try:
+            return attempt(there, unchanged)
+        except _OthersThereError as changed:
+            there = changed.there
 
 
 def _why_not(embedded: EmbeddedPhoto) -> str | None:

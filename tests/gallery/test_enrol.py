@@ -1,5 +1,6 @@
 """Many people at once: good photos in, the others with their reasons, again without effect, and found by photos."""
 
+import contextlib
 import csv
 import sqlite3
 
@@ -10,6 +11,7 @@ from pattern_service import random_image
 from bonaface.errors import BonafaceError, ConfigError, DataError, GalleryError, ModelError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.enrol import EnrolledPhoto, enrol
+from bonaface.gallery.enrolment import embed_read
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.search import search
 from bonaface.inference.verifier import Verifier
@@ -101,11 +103,11 @@ def test_stopped_half_way_it_goes_on(make_staff, uri, verifier, monkeypatch):
     write = Gallery.enrol
     calls = []
 
-    def killed(self, person, photos):
+    def killed(self, person, *photos):
         calls.append(person)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return write(self, person, photos)
+        return write(self, person, *photos)
 
     with monkeypatch.context() as patch:
         patch.setattr(Gallery, "enrol", killed)
@@ -115,6 +117,33 @@ def test_stopped_half_way_it_goes_on(make_staff, uri, verifier, monkeypatch):
     done = enrol(staff, uri, model=verifier)
     assert [each.status for each in done] == ["already enrolled"] * 8 + ["enrolled"] * 16
     assert len(count(uri, verifier)) == 12
+
+
+@pytest.mark.parametrize(
+    ("whose", "status", "reason", "there"),
+    [(2, "refused", "is unlike 2 of the 3 other photos", 2), (1, "enrolled", "", 4), (None, "already enrolled", "", 2)],
+)
+def test_what_another_command_enrols_meanwhile_counts(
+    make_staff, uri, verifier, tmp_path, monkeypatch, whose, status, reason, there
+):
+    """While Ann's photos are embedded, another command enrols photos under the same id: a stranger's, hers, the very same."""
+    staff = make_staff(ann=[random_image(1), random_image(1, 1)])
+    (tmp_path / "theirs" / "ann").mkdir(parents=True)
+    for n in range(2):
+        theirs = random_image(1, n) if whose is None else random_image(whose, n + 2)
+        (tmp_path / "theirs" / "ann" / f"{n}.png").write_bytes(theirs)
+
+    def embedded_late(*photos):
+        monkeypatch.undo()
+        enrol(tmp_path / "theirs", uri, model=verifier)
+        return embed_read(*photos)
+
+    monkeypatch.setattr("bonaface.gallery.enrol.embed_read", embedded_late)
+    with contextlib.suppress(DataError):  # said where all were refused; the report says which
+        enrol(staff, uri, model=verifier, report=tmp_path / "report.csv")
+    rows = list(csv.DictReader((tmp_path / "report.csv").open()))
+    assert [(row["status"], row["reason"]) for row in rows] == [(status, reason)] * 2
+    assert count(uri, verifier) == {"ann": there}
 
 
 @pytest.mark.parametrize(

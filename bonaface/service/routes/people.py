@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 
 from bonaface.errors import DataError
-from bonaface.gallery.enrolment import EmbeddedPhoto, new_photo, refused_photos
-from bonaface.gallery.gallery import Gallery
+from bonaface.gallery.enrolment import EmbeddedPhoto, enrol_beside, new_photo, refused_photos
+from bonaface.gallery.gallery import Admit, Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
 from bonaface.io import integer
 from bonaface.service.errors import Problem, documented
@@ -121,37 +121,21 @@ async def enrol_batch(
     for one in dict.fromkeys(person):
         places = [place for place, whose in enumerate(person) if whose == one]
         sent = [(uploads[place], embedded[place]) for place in places]
-        said = await in_thread(partial(_enrolled_good, request, one, sent, strict))
+        attempt = partial(_enrolled_good, request, one, sent, strict)
+        said = await in_thread(partial(enrol_beside, service.gallery(), one, attempt))
         lines |= dict(zip(places, said, strict=True))
     return EnrolmentsResponse(photos=[lines[place] for place in sorted(lines)])
 
 
-class _OthersThereError(Exception):
-    """The person has other photos now than those that new ones were judged beside."""
-
-    def __init__(self, there: Sequence[Enrolled]) -> None:
-        self.there = there
-
-
 def _enrolled_good(
-    request: Request, person: str, sent: Sequence[tuple[Upload, EmbeddedPhoto | DataError]], strict: bool
-) -> list[EnrolledPhotoResponse]:
-    """Enrol the photos of a person that nothing is wrong with, judged beside those that are there when they are written."""
-    there: Sequence[Enrolled] = service_of(request).gallery().photos_of(person)
-    while True:  # each round follows a change of the person by another request
-        try:
-            return _enrolled_beside(request, person, sent, strict, there)
-        except _OthersThereError as changed:
-            there = changed.there
-
-
-def _enrolled_beside(
     request: Request,
     person: str,
     sent: Sequence[tuple[Upload, EmbeddedPhoto | DataError]],
     strict: bool,
     there: Sequence[Enrolled],
+    unchanged: Admit,
 ) -> list[EnrolledPhotoResponse]:
+    """Enrol the photos of a person that nothing is wrong with, judged beside those that are there."""
     service = service_of(request)
     ids = [photo_id(person, upload.data) for upload, _ in sent]
     known = {each.photo for each in there}
@@ -174,8 +158,7 @@ def _enrolled_beside(
         with service.accounting(request, "enrol") as account:
 
             def admit(now_there: Sequence[Enrolled]) -> None:
-                if {each.photo for each in now_there} != known:
-                    raise _OthersThereError(now_there)
+                unchanged(now_there)
                 account(person=person, photos=[ids[n] for n in good])
 
             service.gallery().enrol(person, taken, admit)
