@@ -119,8 +119,8 @@ def main(arguments: Sequence[str]) -> int:
     ]
     if not options.test_pairs:
         return max(codes)
-    listed = write_pairs(options.out / "test", options.test_pairs, options.seed)
-    _say(console, f"{listed}: {options.test_pairs:,} pairs of the people in it, who are not in {options.out / 'train'}")
+    listed, count = write_pairs(options.out / "test", options.test_pairs, options.seed)
+    _say(console, f"{listed}: {count:,} pairs of the people in it, who are not in {options.out / 'train'}")
     return max(codes)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from bonaface.data.doubled_pairs import refuse_doubled
 from bonaface.data.pair_labels import labels_of
 from bonaface.data.pairs import PairTable
 from bonaface.data.text_tables import read_numbered_table
@@ -38,7 +39,8 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
         ``fold`` (int) where the file has it.
 
     Raises:
-        DataError: if a column is missing, an image isn't there, or labels are not as ``labels_of`` wants them.
+        DataError: if a column is missing, an image isn't there, labels are not as ``labels_of`` wants them, or a pair stands
+            twice, by whatever paths and in whichever order.
     """
     csv = Path(csv)
     frame, lines = read_numbered_table(csv, "a list of pairs", _LIST_EXPECTED, [*_PATHS, "label"])
@@ -48,25 +50,16 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
     if doubled.size:
         row = int(doubled[0])
         raise DataError(f"{csv}: line {lines[row]}: pair {frame['pair_id'][row]} occurs twice; expected each once")
+    checked: dict[str, str] = {}
     for column in _PATHS:
-        frame[column] = [
-            _inside(path, csv.parent, f"{csv}: line {line}: {column}")
-            for line, path in zip(lines, frame[column], strict=True)
-        ]
+        for line, path in zip(lines, frame[column], strict=True):
+            if path not in checked:
+                checked[path] = _inside(path, csv.parent, f"{csv}: line {line}: {column}")
+        frame[column] = frame[column].map(checked)
     pairs = PairTable.from_frame(csv.parent, frame)
     labels = labels_of(frame, csv, lines)
-    _refuse_contradictions(frame, lines, csv)
+    refuse_doubled(pairs, frame["label"].tolist(), [f"line {line}" for line in lines], csv)
     return pairs, labels.assign(fold=_folds(frame["fold"], lines, csv)) if "fold" in frame else labels
-
-
-def _refuse_contradictions(frame: pd.DataFrame, lines: Sequence[int], csv: Path) -> None:
-    said: dict[frozenset[str], tuple[int, str]] = {}
-    for line, first, second, label in zip(lines, *(frame[name] for name in (*_PATHS, "label")), strict=True):
-        before, other = said.setdefault(frozenset((first, second)), (line, label))
-        if other != label:
-            raise DataError(
-                f"{csv}: line {line}: label: {label}, where line {before} says {other} of the same two images"
-            )
 
 
 def _inside(path: str, folder: Path, where: str) -> str:
@@ -100,8 +93,8 @@ def read_lfw_pairs(root: Path, pairs_txt: Path) -> tuple[PairTable, pd.DataFrame
         (same or impostor), ``person_0``, ``person_1``, ``fold``.
 
     Raises:
-        DataError: if the file has not as many lines as its first one says, a line is of another form, or an image
-            isn't there.
+        DataError: if the file has not as many lines as its first one says, a line is of another form, an image isn't
+            there, or a pair stands twice.
 
     Source: G. B. Huang, M. Ramesh, T. Berg and E. Learned-Miller, "Labeled Faces in the Wild", 2007, and
         http://vis-www.cs.umass.edu/lfw/README.txt.
@@ -122,7 +115,9 @@ def read_lfw_pairs(root: Path, pairs_txt: Path) -> tuple[PairTable, pd.DataFrame
         rows.append((f"{row:08d}", *paths, int(mated), "same" if mated else "impostor", *people, fold))
     columns = ["pair_id", *_PATHS, "label", "kind", "person_0", "person_1", "fold"]
     frame = pd.DataFrame(rows, columns=columns)
-    return PairTable.from_frame(root, frame), frame[columns[3:]]
+    pairs = PairTable.from_frame(root, frame)
+    refuse_doubled(pairs, frame["label"].tolist(), [f"line {row + 2}" for row in range(len(frame))], pairs_txt)
+    return pairs, frame[columns[3:]]
 
 
 def _lfw_half(lines: list[list[str]], file: Path) -> int:

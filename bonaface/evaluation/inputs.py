@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from bonaface.data.doubled_pairs import refuse_doubled
 from bonaface.data.layouts import images_by_folder, looks_like_pairs
 from bonaface.data.pair_labels import labels_of
 from bonaface.data.pair_lists import read_lfw_pairs, read_pair_list
@@ -110,7 +111,9 @@ def _read_any(source: PairSource) -> tuple[PairTable, pd.DataFrame]:
     if labels.suffix.lower() == ".txt":
         return read_lfw_pairs(pairs, labels)
     table = read_pairs(pairs)
-    return table, read_labels(labels, table)
+    read = read_labels(labels, table)
+    refuse_doubled(table, read["label"].tolist(), [f"pair {each}" for each in table.pair_id], pairs, contents=True)
+    return table, read
 
 
 def _of_values(given: Any) -> tuple[PairTable, pd.DataFrame]:
@@ -124,6 +127,9 @@ def _of_values(given: Any) -> tuple[PairTable, pd.DataFrame]:
     frame["label"] = frame["label"].astype(int)
     if "pair_id" not in frame:
         frame["pair_id"] = _numbered(len(frame))
+    doubled = frame["pair_id"][frame["pair_id"].duplicated()]
+    if len(doubled):
+        raise DataError(f"labels: pair {doubled.iloc[0]} occurs twice; expected each once")
     frame = frame.astype(object).where(frame.notna(), "").astype(str).reset_index(drop=True)
     pairs = _without_images(Path(), frame["pair_id"].tolist())
     return pairs, labels_of(frame, Path("labels"))

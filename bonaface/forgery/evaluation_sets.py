@@ -33,11 +33,11 @@ def split_off_test(table: FaceTable, seed: int) -> dict[str, FaceTable]:
 
 
 def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
-    """Draw pairs of the four kinds in the challenge's shares, of all people of a folder of faces.
+    """Draw pairs of the four kinds in the challenge's shares, of all people of a folder of faces; each pair once.
 
     Args:
         folder: any folder that ``read_faces`` reads; where forge_tree made it, its forgeries.csv says by which method.
-        count: number of pairs.
+        count: number of pairs; of a folder that has fewer of a kind than its share there are fewer.
         seed: of the draw.
 
     Returns:
@@ -50,6 +50,8 @@ def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
     """
     table = read_faces(folder)
     pairs = draw_pairs(table, count, seed, np.ones(len(table), dtype=bool))
+    both = pairs[["a", "b"]].to_numpy()
+    pairs = pairs[~pd.DataFrame(np.sort(both, axis=1)).duplicated().to_numpy()].reset_index(drop=True)
     paths = table.frame["path"]
     columns = {f"path_{side}": paths.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
     columns |= {name: pairs[name].to_numpy() for name in ("label", "kind", "person_0", "person_1")}
@@ -61,12 +63,12 @@ def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def write_pairs(folder: Path, count: int, seed: int) -> Path:
-    """Draw pairs as :func:`drawn_pairs` does and list them in the folder's pairs.csv, whose path is returned."""
-    listed = folder / "pairs.csv"
+def write_pairs(folder: Path, count: int, seed: int) -> tuple[Path, int]:
+    """Draw pairs as :func:`drawn_pairs` does and list them in the folder's pairs.csv; returns its path and how many there are."""
+    listed, drawn = folder / "pairs.csv", drawn_pairs(folder, count, seed)
     with atomic_write(listed) as temporary:
-        drawn_pairs(folder, count, seed).to_csv(temporary, index=False)
-    return listed
+        drawn.to_csv(temporary, index=False)
+    return listed, len(drawn)
 
 
 def with_forged_validation(
