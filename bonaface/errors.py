@@ -5,7 +5,8 @@
     │   └── GalleryError                  enrolled people can't be read or written
     │       ├── GalleryUnavailableError   the database does not answer; it may come back
     │       ├── GalleryFullError          the disk has no room; nothing was written
-    │       └── GalleryDamagedError       files are damaged or missing; waiting does not help
+    │       ├── GalleryDamagedError       files are damaged or missing; waiting does not help
+    │       └── GalleryOutdatedError      embedded for another model meanwhile; opening it with that model helps
     ├── ConfigError  a setting is wrong, or settings contradict each other
     ├── ModelError   weights, a checkpoint or an exported model can't be used
     └── MissingExtraError   an optional package is not installed; it is an ImportError too
@@ -20,6 +21,7 @@ __all__ = [
     "GalleryDamagedError",
     "GalleryError",
     "GalleryFullError",
+    "GalleryOutdatedError",
     "GalleryUnavailableError",
     "MissingExtraError",
     "ModelError",
@@ -49,6 +51,10 @@ class GalleryFullError(GalleryError):
 
 class GalleryDamagedError(GalleryError):
     """Files of a gallery are damaged or missing: waiting does not help, a backup does."""
+
+
+class GalleryOutdatedError(GalleryError):
+    """A gallery was embedded for another model meanwhile: waiting does not help, opening it with that model does."""
 
 
 class ConfigError(BonafaceError):

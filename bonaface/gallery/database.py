@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -51,6 +52,12 @@ class Database(Protocol):
     uri: str
     folder: Path | None
 
+    def exclusively(self) -> AbstractContextManager[None]:
+        """No other process changes anything in the block, and of the changes in it all are made or none.
+
+        A Milvus server can't promise that.
+        """
+
     def name(self) -> CollectionName | None:
         """The name of the collection that counts; None where there is no gallery yet."""
 
@@ -66,8 +73,8 @@ class Database(Protocol):
     def write(self, rows: Sequence[Row], collection: CollectionName | None = None) -> None:
         """Put rows in, all or none; a row with the id of another takes its place. Without a name into the one that counts."""
 
-    def delete(self, ids: Collection[str]) -> None:
-        """Take rows out."""
+    def delete(self, ids: Collection[str], collection: CollectionName | None = None) -> None:
+        """Take rows out. Without a name of the collection that counts."""
 
     def of_person(self, person: str) -> list[Row]:
         """All rows of a person."""

@@ -83,9 +83,12 @@ class Gallery:
         if found is None:
             if self._read_only:
                 raise DataError(f"{self.database.uri}: nobody is enrolled; enrol people first by bonaface enrol")
-            found = self.database.create(mark)
-            self.database.swap(found)
-            found = self.database.name() or found
+            with self.database.exclusively():  # of two first openings the earlier counts
+                found = self.database.name()
+                if found is None:
+                    found = self.database.create(mark)
+                    self.database.swap(found)
+                    found = self.database.name() or found
         if check and found.mark.fingerprint != mark.fingerprint:
             raise ModelError(_other_model(self.database.uri, found.mark, mark))
         return found

@@ -17,7 +17,14 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bonaface.errors import ConfigError, GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
+from bonaface.errors import (
+    ConfigError,
+    GalleryDamagedError,
+    GalleryError,
+    GalleryFullError,
+    GalleryOutdatedError,
+    GalleryUnavailableError,
+)
 from bonaface.gallery.collection_name import PREFIX, CollectionName, ModelMark
 from bonaface.gallery.lite_folder import prepare_folder
 from bonaface.gallery.people import Row, checked_row
@@ -36,7 +43,7 @@ _LEAST_ROOM = 256 * 2**20
 _UNAVAILABLE = re.compile("unavailable|deadline|timeout|closed channel", re.IGNORECASE)
 # pymilvus asks for a sign of life every ten seconds, and gRPC servers cut off who asks more often than every five minutes.
 _CHANNEL = {"grpc.keepalive_time_ms": 600_000}
-_CONNECTION_FAILED, _NOT_LOADED = 2, 101
+_CONNECTION_FAILED, _NOT_FOUND, _NOT_LOADED = 2, 100, 101
 _LOGGERS = ("pymilvus", "milvus_lite", "grpc._server")
 _FIELDS = ["id", "person", "vector", "authenticity", "enrolled", "details"]
 
@@ -63,6 +70,8 @@ class MilvusDatabase:
         # While Milvus Lite moves rows from its log to its files, readers would see neither: so they take turns.
         self._turn: AbstractContextManager[Any] = nullcontext() if self.folder is None else threading.RLock()
         self._timeout = _TIMEOUT if self.folder is None else _TIMEOUT_HERE
+        self._counts = _ALIAS
+        """By its own name, once it is known: under the alias a server may have another model's rows one day."""
         self._client = self._connected(token)
 
     def _connected(self, token: str) -> MilvusClient:
@@ -90,6 +99,7 @@ class MilvusDatabase:
         live = self._live()
         if live is None:
             return None
+        self._counts = live
         name = CollectionName.parse(live)
         if name is None:
             raise GalleryError(f"{self.uri}: holds {live}, which is no gallery of bonaface; name another --gallery")
@@ -155,6 +165,7 @@ class MilvusDatabase:
             self.call(lambda client: client.alter_alias(str(new), _ALIAS))
         else:
             self.call(lambda client: client.create_alias(str(new), _ALIAS))
+        self._counts = str(new)
         for name in live:
             self.drop(name)
 
@@ -165,20 +176,21 @@ class MilvusDatabase:
             GalleryFullError: if there is no room; nothing was written then.
         """
         self._refuse_full()
-        into = _ALIAS if collection is None else str(collection)
+        into = self._counts if collection is None else str(collection)
         self.call(lambda client: client.upsert(into, list(rows), timeout=self._timeout))
 
-    def delete(self, ids: Collection[str]) -> None:
+    def delete(self, ids: Collection[str], collection: CollectionName | None = None) -> None:
         """Take rows out."""
+        from_ = self._counts if collection is None else str(collection)
         condition = f"id in {list(ids)}".replace("'", '"')
-        self.call(lambda client: client.delete(_ALIAS, filter=condition, timeout=self._timeout))
+        self.call(lambda client: client.delete(from_, filter=condition, timeout=self._timeout))
 
     def of_person(self, person: str) -> list[Row]:
         """All rows of a person."""
         return self._query(f'person == "{person}"', _FIELDS)
 
     def _query(self, condition: str, fields: Sequence[str]) -> list[Row]:
-        found = self.call(lambda client: client.query(_ALIAS, condition, list(fields), timeout=self._timeout))
+        found = self.call(lambda client: client.query(self._counts, condition, list(fields), timeout=self._timeout))
         return [self._whole(dict(row)) for row in found]
 
     def scan(self, after: str = "", fields: Sequence[str] = _FIELDS, batch: int = _BATCH) -> Iterator[list[Row]]:
@@ -186,7 +198,7 @@ class MilvusDatabase:
         condition = f'id > "{after}"' if after else ""
         iterator = self.call(
             lambda client: client.query_iterator(
-                _ALIAS, batch_size=batch, filter=condition, output_fields=list(fields), timeout=self._timeout
+                self._counts, batch_size=batch, filter=condition, output_fields=list(fields), timeout=self._timeout
             )
         )
         try:
@@ -199,7 +211,9 @@ class MilvusDatabase:
         """The ``k`` rows, all but their vectors, of highest inner product, each with it as ``cosine``, best first."""
         fields = [name for name in _FIELDS if name != "vector"]  # all of them, as any may be damaged
         hits = self.call(
-            lambda client: client.search(_ALIAS, data=[vector], limit=k, output_fields=fields, timeout=self._timeout)
+            lambda client: client.search(
+                self._counts, data=[vector], limit=k, output_fields=fields, timeout=self._timeout
+            )
         )[0]
         return [self._whole({**hit["entity"], "id": hit["id"], "cosine": float(hit["distance"])}) for hit in hits]
 
@@ -215,12 +229,16 @@ class MilvusDatabase:
 
     def flush(self) -> None:
         """Put what was written into its final files."""
-        self.call(lambda client: client.flush(_ALIAS, timeout=self._timeout))
+        self.call(lambda client: client.flush(self._counts, timeout=self._timeout))
 
     def compact(self) -> None:
         """Let a server drop deleted rows from its files; Milvus Lite has no such call."""
         self.flush()
-        self.call(lambda client: client.compact(_ALIAS, timeout=self._timeout))
+        self.call(lambda client: client.compact(self._counts, timeout=self._timeout))
+
+    def exclusively(self) -> AbstractContextManager[None]:
+        """Milvus Lite's folder is one process's; a server has no transactions, so there it promises nothing."""
+        return nullcontext()
 
     def call(self, act: Callable[[MilvusClient], T]) -> T:
         """Anything that the client can do, its errors in a sentence.
@@ -241,11 +259,13 @@ class MilvusDatabase:
         except _client_errors() as error:
             if getattr(error, "code", None) != _NOT_LOADED:
                 raise
-            self._client.load_collection(_ALIAS, timeout=self._timeout)
+            self._client.load_collection(self._counts, timeout=self._timeout)
             return act(self._client)
 
     def _refusal(self, error: Exception) -> GalleryError:
         said = str(error)
+        if getattr(error, "code", None) == _NOT_FOUND and self.folder is None:
+            return GalleryOutdatedError(f"{self.uri}: was embedded for another model meanwhile; start again with it")
         if os.strerror(errno.ENOSPC) in said or os.strerror(errno.EDQUOT) in said:
             return GalleryFullError(f"{self.uri}: the disk is full; make room and send it again")
         if getattr(error, "code", None) == _CONNECTION_FAILED or _UNAVAILABLE.search(said):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bonaface.errors import DataError
-from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import Enrolled, NewPhoto, as_row
+from bonaface.gallery.people import Enrolled, NewPhoto, Row, as_row
 from bonaface.images.decoding import decode_bytes
 from bonaface.inference.embedder import Embedder
 
@@ -20,7 +20,8 @@ _BATCH = 64
 def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: str = "") -> int:
     """Embed the images of a gallery again.
 
-    It can be killed at any time: until the last step the old embeddings count.
+    It can be killed at any time: until the last step the old embeddings count. What other processes enrol or delete meanwhile
+    is enrolled or deleted afterwards too; on a Milvus server, which can't be locked, they must not run.
 
     Args:
         uri: the gallery.
@@ -40,28 +41,61 @@ def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: 
         found = gallery.database.name()
         if found is not None and found.mark.fingerprint == mark.fingerprint:
             return 0
-        every = list(gallery.every())
-        missing = [each for each in every if gallery.photo_store is None or each.photo not in gallery.photo_store]
-        if missing:
-            raise DataError(
-                f"{photos}: {len(missing)} of {len(every)} images were not kept, the first of them of {missing[0].person}: "
-                "enrol them again in a new --gallery"
-            )
-        new = gallery.database.create(mark)
-        for start in range(0, len(every), _BATCH):
-            part = every[start : start + _BATCH]
-            gallery.database.write(_rows(gallery, part, embedder), new)
-        gallery.database.swap(new)
-        return len(every)
+        new, done = gallery.database.create(mark), dict[str, float]()
+        while not _taken_over(gallery, new, done):  # each round embeds what others enrolled in the one before
+            _embed(gallery, new, done, embedder)
+        if gallery.database.folder is None:
+            gallery.database.compact()
+        return len(done)
     finally:
         gallery.close()
 
 
-def _rows(gallery: Gallery, part: Sequence[Enrolled], embedder: Embedder) -> list[dict[str, object]]:
-    images = [gallery.image(each.photo) or b"" for each in part]
-    made = embedder.embed_images([decode_bytes(data, each.photo) for data, each in zip(images, part, strict=True)])
+def _embed(gallery: Gallery, new: CollectionName, done: dict[str, float], embedder: Embedder) -> None:
+    """Embed the photos that aren't done yet into the new collection."""
+    every = [each for each in gallery.every() if done.get(_id(each)) != each.enrolled]
+    missing = [each for each in every if gallery.photo_store is None or each.photo not in gallery.photo_store]
+    missing = [each for each in missing if each.photo in {one.photo for one in gallery.photos_of(each.person)}]
+    if missing:
+        raise DataError(
+            f"{gallery.database.uri}: {len(missing)} of {len(every)} images were not kept, the first of them of "
+            f"{missing[0].person}: enrol them again in a new --gallery"
+        )
+    for start in range(0, len(every), _BATCH):
+        found = [(each, gallery.image(each.photo)) for each in every[start : start + _BATCH]]
+        part = [(each, data) for each, data in found if data is not None]  # others were deleted since
+        if part:
+            gallery.database.write(_rows(part, embedder), new)
+            done |= {_id(each): each.enrolled for each, _ in part}
+
+
+def _taken_over(gallery: Gallery, new: CollectionName, done: dict[str, float]) -> bool:
+    """Let the new collection count, without what was deleted since; False where something was enrolled that it lacks."""
+    with gallery.database.exclusively():
+        now = {
+            row["id"]: row["enrolled"] / 1000
+            for rows in gallery.database.scan(fields=["id", "enrolled"])
+            for row in rows
+        }
+        if not now.items() <= done.items():
+            return False
+        gone = done.keys() - now.keys()
+        if gone:
+            gallery.database.delete(gone, new)
+        gallery.database.swap(new)
+    for each in gone:
+        del done[each]
+    return True
+
+
+def _id(photo: Enrolled) -> str:
+    return f"{photo.person}:{photo.photo}"
+
+
+def _rows(part: Sequence[tuple[Enrolled, bytes]], embedder: Embedder) -> list[Row]:
+    made = embedder.embed_images([decode_bytes(data, each.photo) for each, data in part])
     odds = [None] * len(part) if made.authenticity is None else made.authenticity.tolist()
     return [
         as_row(each.person, each.photo, NewPhoto(data, vector, judged, each.details), each.enrolled)
-        for each, data, vector, judged in zip(part, images, made.identity, odds, strict=True)
+        for (each, data), vector, judged in zip(part, made.identity, odds, strict=True)
     ]

@@ -15,11 +15,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
-from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
+from bonaface.errors import (
+    GalleryDamagedError,
+    GalleryError,
+    GalleryFullError,
+    GalleryOutdatedError,
+    GalleryUnavailableError,
+)
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.people import Row, checked_row
 from bonaface.gallery.vectors import Vectors
@@ -157,11 +164,11 @@ class SqliteDatabase:
             if live is not None and not new.unique:
                 self._connection.execute(f"DROP TABLE {new}")
                 return
+            self._refuse_dropped(new)
             self._connection.execute("UPDATE gallery SET live = ?, deletions = deletions + 1", (str(new),))
             if live is not None:
                 self._connection.execute(f"DROP TABLE {live}")
             self._seen = str(new)
-        self.compact()
 
     def drop(self, collection: str) -> None:
         """Remove a collection with all its rows."""
@@ -171,17 +178,30 @@ class SqliteDatabase:
     def write(self, rows: Sequence[Row], collection: CollectionName | None = None) -> None:
         """Put rows in, all or none; a row with the id of another takes its place."""
         with self._writing():
-            table = str(collection or self._state()[0])
+            table = self._table(collection)
             self._forget(table, [row["id"] for row in rows])
             self._connection.executemany(
                 f"INSERT INTO {table} (id, authenticity, enrolled, details, vector) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - ours
                 map(_packed, rows),
             )
 
-    def delete(self, ids: Collection[str]) -> None:
+    def delete(self, ids: Collection[str], collection: CollectionName | None = None) -> None:
         """Take rows out."""
         with self._writing():
-            self._forget(str(self._state()[0]), ids)
+            self._forget(self._table(collection), ids)
+
+    def _table(self, collection: CollectionName | None) -> str:
+        live = self._state()[0]
+        if collection is None:
+            return str(live)
+        self._refuse_dropped(collection)
+        return str(collection)
+
+    def _refuse_dropped(self, collection: CollectionName) -> None:
+        if str(collection) not in self._collections():
+            raise GalleryUnavailableError(
+                f"{self.uri}: another process began to embed it again, so this one stops; let one do it at a time"
+            )
 
     def _forget(self, table: str, ids: Collection[str]) -> None:
         gone = self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(key,) for key in ids])  # noqa: S608 - ours
@@ -253,9 +273,13 @@ class SqliteDatabase:
         """The collection that counts, and how many deletions there were."""
         live, deletions = self._connection.execute("SELECT live, deletions FROM gallery").fetchone()
         if self._seen not in (None, live):
-            raise GalleryUnavailableError(f"{self.uri}: was embedded for another model meanwhile; start again with it")
+            raise GalleryOutdatedError(f"{self.uri}: was embedded for another model meanwhile; start again with it")
         self._seen = live
         return live, int(deletions)
+
+    def exclusively(self) -> AbstractContextManager[None]:
+        """No other process or thread changes anything in the block, and of the changes in it all are made or none."""
+        return self._writing()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -276,6 +300,9 @@ class SqliteDatabase:
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         with self._turn, self._in_words():
+            if self._connection.in_transaction:  # this thread's own, see exclusively
+                yield
+                return
             self._connection.execute(begin)
             try:
                 yield

@@ -17,6 +17,7 @@ from bonaface.errors import (
     GalleryDamagedError,
     GalleryError,
     GalleryFullError,
+    GalleryOutdatedError,
     GalleryUnavailableError,
 )
 
@@ -41,6 +42,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "busy": (503, "The service is busy"),
     "late": (503, "The answer took too long"),
     "database": (503, "The database does not answer"),
+    "outdated": (503, "The gallery is another model's by now"),
     "damaged": (500, "The gallery is damaged"),
     "disk": (507, "The disk is full"),
     "audit": (507, "The audit log can't be written"),
@@ -126,6 +128,11 @@ def _of_gallery(error: GalleryError) -> Problem:
         )
     if isinstance(error, GalleryDamagedError):
         return Problem("damaged", "files of the gallery are damaged: it has to be restored from a backup")
+    if isinstance(error, GalleryOutdatedError):
+        return Problem(
+            "outdated",
+            "the gallery was embedded for another model: waiting does not help, this service has to be started with that model",
+        )
     return Problem("fault", "the gallery can't be used; the service's log says why")
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from pattern_service import PatternNetwork, pixels, random_image
+from tiny_gallery import MilvusServer
 
-from bonaface.errors import DataError, ModelError
+from bonaface.errors import DataError, GalleryOutdatedError, GalleryUnavailableError, ModelError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import NewPhoto
+from bonaface.gallery.people import NewPhoto, as_row
 from bonaface.gallery.reembed import reembed
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.embedder import Embedder
@@ -58,3 +59,88 @@ def test_where_a_image_is_missing_nothing_changes(uri, embedder, tmp_path):
     with pytest.raises(DataError, match="1 of 6 images were not kept"):
         reembed(uri, mark, tmp_path / "photos", embedder)
     Gallery(uri, OLD).close()
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """An SQLite gallery of three people, open in a process with the old model, and something to do while it is embedded anew."""
+    gallery = Gallery(str(tmp_path / "g.sqlite"), OLD, tmp_path / "photos")
+    for person in range(3):
+        gallery.enrol(f"p{person}", [_new(person, n) for n in range(2)])
+    yield gallery
+    gallery.close()
+
+
+def _new(person, n):
+    return NewPhoto(random_image(person, n), np.eye(4, dtype="float32")[0], None)
+
+
+def _meanwhile(monkeypatch, embedder, *acts):
+    """Let each act happen while a batch is embedded, one after the other."""
+    left, embed = list(acts), embedder.embed_images
+
+    def late(images):
+        if left:
+            left.pop(0)()
+        return embed(images)
+
+    monkeypatch.setattr(embedder, "embed_images", late)
+
+
+def test_what_others_enrol_and_delete_meanwhile_counts(busy, embedder, tmp_path, monkeypatch):
+    monkeypatch.setattr("bonaface.gallery.reembed._BATCH", 2)
+    _meanwhile(
+        monkeypatch,
+        embedder,
+        lambda: (busy.remove("p0"), busy.remove("p2"), busy.enrol("new", [_new(5, 0)])),
+        lambda: busy.enrol("p1", [_new(1, 7)]),
+        lambda: busy.enrol("p0", [_new(0, 0)], now=lambda: 9.0),
+    )
+    mark = ModelMark("patterns", embedder.fingerprint, 48, True)
+    assert reembed(busy.database.uri, mark, tmp_path / "photos", embedder) == 5
+    gallery = Gallery(busy.database.uri, mark, tmp_path / "photos")
+    assert {person.id: person.photos for person in gallery.people()} == {"new": 1, "p0": 1, "p1": 3}
+    assert [each.enrolled for each in gallery.photos_of("p0")] == [9.0]
+    gallery.close()
+    for act in (busy.count, lambda: busy.remove("p1"), lambda: busy.enrol("late", [_new(6, 0)])):
+        with pytest.raises(GalleryOutdatedError, match="another model meanwhile; start again with it"):
+            act()
+
+
+def test_a_photo_without_an_image_that_comes_meanwhile_changes_nothing(busy, embedder, tmp_path, monkeypatch):
+    other = Gallery(busy.database.uri, OLD)
+    _meanwhile(monkeypatch, embedder, lambda: other.enrol("new", [_new(5, 0)]))
+    mark = ModelMark("patterns", embedder.fingerprint, 48, True)
+    with pytest.raises(DataError, match=r"1 of 1 images were not kept, the first of them of new"):
+        reembed(busy.database.uri, mark, tmp_path / "photos", embedder)
+    assert busy.count() == 7
+    other.close()
+
+
+def test_of_two_that_embed_anew_at_once_one_gives_way_and_nothing_is_lost(busy, embedder, tmp_path, monkeypatch):
+    mark = ModelMark("patterns", embedder.fingerprint, 48, True)
+    _meanwhile(monkeypatch, embedder, lambda: busy.database.create(mark))
+    with pytest.raises(GalleryUnavailableError, match="let one do it at a time"):
+        reembed(busy.database.uri, mark, tmp_path / "photos", embedder)
+    assert busy.count() == 6
+
+
+def test_on_a_server_the_old_model_neither_answers_nor_writes_afterwards(embedder, tmp_path):
+    server = MilvusServer(tmp_path)
+    old = Gallery(server.uri, OLD, tmp_path / "photos")
+    old.enrol("ann", [_new(1, 0)])
+    mark = ModelMark("patterns", embedder.fingerprint, 48, True)
+    try:
+        assert reembed(server.uri, mark, tmp_path / "photos", embedder) == 1
+        for act in (
+            old.count,
+            lambda: old.search(np.eye(4, dtype="float32")[0], 1),
+            lambda: old.enrol("bob", [_new(2, 0)]),
+            lambda: old.database.write([as_row("bob", "0" * 32, _new(2, 0), 5.0)]),
+            lambda: old.database.delete(["ann:0"]),
+        ):
+            with pytest.raises(GalleryOutdatedError):
+                act()
+    finally:
+        old.close()
+        server.kill()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_gallery import DIM, MARK, photo, unit
 
-from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError, GalleryUnavailableError
+from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError, GalleryOutdatedError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import sqlite_file
 from bonaface.gallery.gallery import Gallery
@@ -185,7 +185,7 @@ def test_a_gallery_that_was_embedded_anew_meanwhile_is_not_searched(gallery, fil
     other = Gallery(str(file), ModelMark("new", "0" * 32, DIM, True), check=False)
     other.database.swap(other.database.create(other.mark))
     other.close()
-    with pytest.raises(GalleryUnavailableError, match="another model meanwhile"):
+    with pytest.raises(GalleryOutdatedError, match="another model meanwhile"):
         gallery.search(photo(1).identity, 1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pattern_service import files, random_image
 
-from bonaface.errors import GalleryDamagedError, GalleryFullError, GalleryUnavailableError
+from bonaface.errors import GalleryDamagedError, GalleryFullError, GalleryOutdatedError, GalleryUnavailableError
 from bonaface.gallery.people import NewPhoto
 from bonaface.service.audit import AuditLog
 
@@ -94,7 +94,13 @@ def _no_room(*_):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(GalleryUnavailableError, 503), (GalleryFullError, 507), (GalleryDamagedError, 500)]
+    ("error", "status"),
+    [
+        (GalleryUnavailableError, 503),
+        (GalleryOutdatedError, 503),
+        (GalleryFullError, 507),
+        (GalleryDamagedError, 500),
+    ],
 )
 def test_a_change_that_fails_has_a_line_that_says_so_and_no_path_is_told(
     client, gallery, audit, monkeypatch, error, status

@@ -29,7 +29,9 @@ async def health() -> HealthResponse:
     return HealthResponse(status="ok", version=__version__)
 
 
-@router.get("/v1/ready", responses=documented(*_COMMON, "database", "audit", "damaged"), summary="Can it be asked?")
+@router.get(
+    "/v1/ready", responses=documented(*_COMMON, "database", "audit", "damaged", "outdated"), summary="Can it be asked?"
+)
 async def ready(request: Request) -> ReadyResponse:
     """Answers with an error while the gallery's database does not, or the audit log can't be written."""
     await service_of(request).refuse_unready()
