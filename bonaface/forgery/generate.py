@@ -34,17 +34,16 @@ from bonaface.data.table import FaceTable
 from bonaface.errors import DataError
 from bonaface.forgery.camera import Camera, Crop
 from bonaface.forgery.donors import Sight, see
-from bonaface.forgery.landmarks import Landmarks, digest_of
+from bonaface.forgery.landmarks import Landmarks
 from bonaface.forgery.methods import NEEDS_DONOR, forge
+from bonaface.forgery.note import begin, is_begun, state_of
 from bonaface.forgery.recipe import Order, Recipe, check_folders, check_recipe, commonest_side, plan
 from bonaface.images.alignment import Aligner
-from bonaface.images.decoding import decode
-from bonaface.io import atomic_write, parse_json
-from bonaface.reading import read_regular_text
+from bonaface.images.decoding import decode, name_of, read_file
+from bonaface.io import atomic_write
 
 __all__ = ["Forged", "Recipe", "forge_tree"]
 
-_STATE = ".forging.json"
 _R = TypeVar("_R")
 
 
@@ -81,7 +80,7 @@ def forge_tree(
 
     Args:
         table: photos of at least one person, of two for the swaps.
-        out: empty, new, or left by a run with the same recipe and images that was stopped.
+        out: empty, new, or left by a run with the same recipe and photos, of the same contents, that was stopped.
         recipe: what to make.
         workers: processes; 1 works in this one.
         progress: shows how far it is.
@@ -97,12 +96,14 @@ def forge_tree(
     size = recipe.size or commonest_side(table)
     workshop = Workshop(table.root, out, Camera(size, recipe.quality))
     given = landmarks or {}
-    _begin(out, recipe, table, size, given)
+    state = state_of(recipe, table, size, given)
+    is_begun(out, state)
     with _workers(workers) as each:
-        sights, left_out = _survey(table, recipe, given, each, progress)
+        sights, left_out, faces = _survey(table, recipe, given, each, progress)
         seen = [row for row in range(len(table)) if table.frame["path"].iat[row] not in left_out]
         readable = table.take(np.array(seen, dtype=np.int64))
         check_folders(readable, out, recipe.methods)
+        begin(out, state | {"faces": faces})
         orders = plan(readable, sights, recipe)
         by_person = _grouped(orders)
         filled: Iterator[tuple[int, int]] = each(workshop.fill, by_person)
@@ -166,35 +167,59 @@ class Workshop:
         return self.camera.crop(decode(self.root / path), sight.points, random)
 
 
-def look(root: Path, aligner: Aligner | None, path: str, landmarks: Landmarks | None) -> Sight | str:
-    """Look at a photo: what it shows, or why it can't be read.
+@dataclass(frozen=True)
+class Look:
+    """What there is to know of a photo before anything is made.
+
+    Attributes:
+        content: digest of its file; empty where that can't be read.
+        seen: what it shows, or why it can't be read.
+    """
+
+    content: str
+    seen: Sight | str
+
+
+def look(root: Path, aligner: Aligner | None, path: str, landmarks: Landmarks | None) -> Look:
+    """Look at a photo.
 
     Raises:
         DataError: if the landmarks lie outside of the photo.
     """
+    content = ""
     try:
-        image = decode(root / path)
+        data = read_file(root / path)
+        content = hashlib.blake2b(data, digest_size=16).hexdigest()
+        image = decode(data, name_of(root / path))
     except DataError as error:
-        return str(error)
-    return see(image, aligner, landmarks)
+        return Look(content, str(error))
+    return Look(content, see(image, aligner, landmarks))
 
 
 def _survey(
     table: FaceTable,
     recipe: Recipe,
     landmarks: Mapping[str, Landmarks],
-    each: Callable[..., Iterator[Sight | str]],
+    each: Callable[..., Iterator[Look]],
     progress: Progress | None,
-) -> tuple[list[Sight], dict[str, str]]:
-    """Look at all photos: what each readable one shows, in order, and why the others can't be read."""
-    paths = table.frame["path"].tolist()
+) -> tuple[list[Sight], dict[str, str], str]:
+    """Look at all photos: what each readable one shows, in order, why the others can't be read, and a digest of it all."""
+    paths, people = table.frame["path"].tolist(), table.frame["person"].tolist()
     aligner = None if recipe.detector is None else Aligner(recipe.detector)
-    looks: Iterator[Sight | str] = each(
+    looks: Iterator[Look] = each(
         functools.partial(look, table.root, aligner), paths, [landmarks.get(path) for path in paths]
     )
-    found: list[Sight | str] = list(_shown(looks, len(paths), "looking at photos", progress, lambda _: 1))
-    sights = [sight for sight in found if isinstance(sight, Sight)]
-    return sights, {path: why for path, why in zip(paths, found, strict=True) if isinstance(why, str)}
+    found = list(_shown(looks, len(paths), "looking at photos", progress, lambda _: 1))
+    digest = hashlib.blake2b(digest_size=16)
+    sights, left_out = [], {}
+    for path, person, each_look in zip(paths, people, found, strict=True):
+        readable = not isinstance(each_look.seen, str)
+        digest.update(f"{path}|{person}|{each_look.content}|{readable}\n".encode("utf-8", "surrogateescape"))
+        if isinstance(each_look.seen, str):
+            left_out[path] = each_look.seen
+        else:
+            sights.append(each_look.seen)
+    return sights, left_out, digest.hexdigest()
 
 
 def _grouped(orders: Sequence[Order]) -> list[list[Order]]:
@@ -234,48 +259,6 @@ def _quiet_worker() -> None:
     """Ctrl-C is the parent's to answer, and each worker keeps to one core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-
-
-def _begin(out: Path, recipe: Recipe, table: FaceTable, size: int, landmarks: Mapping[str, Landmarks]) -> None:
-    """Notes what is being made, so that another run into the same folder is refused and this one can be resumed."""
-    digest = hashlib.blake2b(digest_size=16)
-    for row in range(len(table)):
-        digest.update(f"{table.frame['path'].iat[row]}|{table.path(row).stat().st_size}\n".encode())
-    state = {
-        "methods": list(recipe.methods),
-        "per_person": recipe.per_person,
-        "seed": recipe.seed,
-        "quality": list(recipe.quality),
-        "size": size,
-        "detector": recipe.detector_digest,
-        "faces": digest.hexdigest(),
-        "landmarks": digest_of(landmarks, table.frame["path"].tolist()),
-    }
-    note = out / _STATE
-    if not note.exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise DataError(
-                f"{out}: expected an empty or a new folder, or one that bonaface forge began; it holds other files"
-            )
-        with atomic_write(note) as temporary:
-            temporary.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-        return
-    begun = _read_note(note)
-    differing = [name for name in state if begun.get(name, "") != state[name]]
-    if differing:
-        raise DataError(
-            f"{out}: was started with other {', '.join(differing)}; repeat that command to resume, or choose a new folder"
-        )
-
-
-def _read_note(note: Path) -> dict[str, object]:
-    try:
-        begun = parse_json(read_regular_text(note))
-    except ValueError:
-        begun = None
-    if not isinstance(begun, dict):
-        raise DataError(f"{note}: isn't the note that bonaface forge left; choose a new folder")
-    return begun
 
 
 def _finish(out: Path, orders: Sequence[Order]) -> None:

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from bonaface.assets import unpack_demo
 from bonaface.cli import main
 from bonaface.data.pair_lists import read_pair_list
-from bonaface.data.table import read_faces
+from bonaface.data.table import FaceTable, read_faces
 from bonaface.errors import ConfigError, DataError
 from bonaface.forgery.donors import Donors
 from bonaface.forgery.evaluation_sets import with_forged_validation
@@ -153,6 +153,27 @@ def test_another_recipe_or_other_photos_are_refused_in_a_folder_that_was_begun(t
     Image.fromarray(portrait(9, 9)).save(tree / "person 0" / "new.png")
     with pytest.raises(DataError, match="started with other faces;"):
         forge_tree(read_faces(tree), out, Recipe(per_person=1))
+    assert digests(out) == before
+
+
+@pytest.mark.parametrize("change", ["restored", "of another content", "of another person"])
+def test_a_folder_is_not_resumed_with_another_plan(tree: Path, tmp_path: Path, change: str) -> None:
+    out, recipe, photo = tmp_path / "out", Recipe(per_person=1), tree / "person 0" / "1.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(bytes(len(whole)))  # as a download that did not end leaves it: of its own size
+    table = read_faces(tree)
+    assert list(forge_tree(table, out, recipe).left_out) == ["person 0/1.png"]
+    before = digests(out)
+    assert forge_tree(table, out, recipe).kept == 15
+    if change == "restored":
+        photo.write_bytes(whole)
+    elif change == "of another content":
+        photo.write_bytes(b"\1" * len(whole))
+    else:
+        person = table.frame["person"].where(table.frame["path"] != "person 3/0.png", "person 2")
+        table = FaceTable(table.root, table.frame.assign(person=person))
+    with pytest.raises(DataError, match="started with other faces; repeat that command to resume, or choose a new"):
+        forge_tree(table, out, recipe)
     assert digests(out) == before
 
 
