@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
@@ -19,10 +19,11 @@ from rich.progress import Progress
 from bonaface.data.people_list import PeopleList, read_people_list
 from bonaface.errors import DataError, ModelError
 from bonaface.gallery.collection_name import ModelMark
-from bonaface.gallery.database import refuse_other_kind, sqlite_file
+from bonaface.gallery.database import is_absent, refuse_other_kind
 from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read, enrol_beside, new_photo, refused_photos
 from bonaface.gallery.gallery import Admit, Gallery
-from bonaface.gallery.people import PERSON, Enrolled, photo_id
+from bonaface.gallery.people import PERSON, Enrolled, NewPhoto, photo_id
+from bonaface.gallery.photo_store import refuse_used_folder
 from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
@@ -93,7 +94,7 @@ def enrol(
 
     Raises:
         DataError: if the source holds no photos, a person can't be called so, or no photo is enrolled in the end; the report is
-            written then, and no new gallery is left behind.
+            written then, and no new gallery is made.
         GalleryError: if the gallery can't be written to.
         ModelError: if the gallery is another model's, or the model is not calibrated.
 
@@ -108,29 +109,25 @@ def enrol(
     calibration = verifier.embedder.calibration
     if calibration is None:
         raise ModelError(f"{verifier.name}: is not calibrated, so nobody can tell which photos are of one person")
-    file = sqlite_file(gallery)
-    fresh = file is not None and not file.exists()
-    opened = Gallery(
-        gallery,
-        ModelMark.of(verifier.embedder),
-        None if keep_photos is None else Path(keep_photos),
-        os.environ.get("MILVUS_TOKEN", ""),
-    )
+    keep = None if keep_photos is None else Path(keep_photos)
+    if keep is not None and is_absent(gallery):
+        refuse_used_folder(keep)
+    mark, token = ModelMark.of(verifier.embedder), os.environ.get("MILVUS_TOKEN", "")
+    opening = partial(Gallery, gallery, mark, keep, token)
+    enrolment = _Enrolment(verifier, calibration, opening, people, strict)
+    if not is_absent(gallery):
+        enrolment.open()
     try:
-        enrolment = _Enrolment(verifier, calibration, opened, people, strict)
         task = None if progress is None else progress.add_task("enrolling", total=len(people))
         done: list[EnrolledPhoto] = []
         for part in enrolment.run():
             done += part
             if progress is not None and task is not None:
                 progress.update(task, completed=sum(bool(each.path) for each in done))
-        nobody = not opened.count()
     finally:
-        opened.close()
+        enrolment.close()
     if report is not None:
         _write(Path(report), done)
-    if nobody and fresh and file is not None and not file.with_name(f"{file.name}-wal").exists():  # else others use it
-        file.unlink()
     if all(each.status == REFUSED for each in done):
         first = next(each for each in done if each.path)
         raise DataError(
@@ -140,14 +137,31 @@ def enrol(
 
 
 class _Enrolment:
-    """The people of a source on their way into a gallery."""
+    """The people of a source on their way into a gallery; a new one is made when the first of them is enrolled."""
 
     def __init__(
-        self, verifier: Verifier, calibration: Calibration, gallery: Gallery, people: PeopleList, strict: bool
+        self,
+        verifier: Verifier,
+        calibration: Calibration,
+        opening: Callable[[], Gallery],
+        people: PeopleList,
+        strict: bool,
     ) -> None:
-        self._verifier, self._calibration, self._gallery = verifier, calibration, gallery
+        self._verifier, self._calibration, self._opening = verifier, calibration, opening
+        self._gallery: Gallery | None = None
         self._people, self._strict = people, strict
         self._elsewhere = _with_two_people(people)
+
+    def open(self) -> Gallery:
+        """Open the gallery, and make it where it is missing."""
+        if self._gallery is None:
+            self._gallery = self._opening()
+        return self._gallery
+
+    def close(self) -> None:
+        """Let go of the gallery."""
+        if self._gallery is not None:
+            self._gallery.close()
 
     def run(self) -> Iterator[list[EnrolledPhoto]]:
         """People in parts whose photos are embedded together."""
@@ -164,7 +178,7 @@ class _Enrolment:
                 yield self._enrol_part(pool, part)
 
     def _enrol_part(self, pool: ThreadPoolExecutor, people: Sequence[str]) -> list[EnrolledPhoto]:
-        there = {person: self._gallery.photos_of(person) for person in people}
+        there = {person: [] if self._gallery is None else self._gallery.photos_of(person) for person in people}
         asked = [(person, path) for person in people for path in self._people.photos[person]]
         known = {(person, each.photo) for person in people for each in there[person]}
         read = list(pool.map(lambda each: self._read(each[0], each[1], known), asked))
@@ -176,7 +190,7 @@ class _Enrolment:
             each
             for person in people
             for each in (
-                enrol_beside(self._gallery, person, partial(self._enrol_person, person, looked[person]))
+                self._enrol_person(person, looked[person])
                 if looked[person]
                 else [EnrolledPhoto(person, "", REFUSED, "the folder holds no images")]
             )
@@ -196,12 +210,29 @@ class _Enrolment:
             return b"", error
 
     def _enrol_person(
+        self, person: str, photos: Sequence[tuple[str, bytes, EmbeddedPhoto | DataError | None]]
+    ) -> list[EnrolledPhoto]:
+        if self._gallery is None:
+            said, taken = self._judged(person, photos, [])
+            if not taken:
+                return said
+        gallery = self.open()
+
+        def attempt(there: Sequence[Enrolled], unchanged: Admit) -> list[EnrolledPhoto]:
+            said, taken = self._judged(person, photos, there)
+            if taken:
+                gallery.enrol(person, taken, unchanged)
+            return said
+
+        return enrol_beside(gallery, person, attempt)
+
+    def _judged(
         self,
         person: str,
         photos: Sequence[tuple[str, bytes, EmbeddedPhoto | DataError | None]],
         there: Sequence[Enrolled],
-        unchanged: Admit,
-    ) -> list[EnrolledPhoto]:
+    ) -> tuple[list[EnrolledPhoto], list[NewPhoto]]:
+        """What becomes of each photo beside those that are there, and the good ones."""
         known = {each.photo for each in there}
         new = [
             (path, data, each)
@@ -218,11 +249,9 @@ class _Enrolment:
         taken = [
             new_photo(data, each) for _, data, each in (new[place] for place in good) if isinstance(each, EmbeddedPhoto)
         ]
-        if taken:
-            self._gallery.enrol(person, taken, unchanged)
         said = {new[place][0]: (REFUSED, why.removeprefix(f"{new[place][0]}: ")) for place, why in refused.items()}
         said |= {new[place][0]: (ENROLLED, alike) for place in good}
-        return [EnrolledPhoto(person, path, *said.get(path, (BEFORE, ""))) for path, *_ in photos]
+        return [EnrolledPhoto(person, path, *said.get(path, (BEFORE, ""))) for path, *_ in photos], taken
 
     def _looks_like(self, person: str, photos: Sequence[EmbeddedPhoto | DataError]) -> str:
         """Who else the photos show, if it is likelier than not that someone enrolled was enrolled under another id before."""
@@ -231,7 +260,7 @@ class _Enrolment:
             for each in photos
             if isinstance(each, EmbeddedPhoto) and each.embedding is not None
         ]
-        if not vectors:
+        if not vectors or self._gallery is None:
             return ""
         mean = np.mean(vectors, axis=0)
         hits = self._gallery.search((mean / np.linalg.norm(mean)).astype(np.float32), 2)

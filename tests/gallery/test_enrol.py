@@ -188,6 +188,20 @@ def test_where_all_photos_are_bad_there_is_a_report_and_no_gallery(make_staff, u
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "staff"]
 
 
+def test_a_gallery_that_another_command_fills_meanwhile_stays(make_staff, uri, verifier, tmp_path, monkeypatch):
+    staff = make_staff(ann=[random_image(1, fake=True)])
+    (tmp_path / "theirs" / "bob").mkdir(parents=True)
+    (tmp_path / "theirs" / "bob" / "0.png").write_bytes(random_image(2))
+    monkeypatch.setattr(
+        "bonaface.gallery.enrol._write",
+        lambda *_: (monkeypatch.undo(), enrol(tmp_path / "theirs", uri, model=verifier)),
+    )
+    with pytest.raises(DataError, match="none of 1 photos"):
+        enrol(staff, uri, model=verifier, report=tmp_path / "r.csv", keep_photos=tmp_path / "kept")
+    assert count(uri, verifier) == {"bob": 1}
+    assert not (tmp_path / "kept").exists()
+
+
 @pytest.mark.parametrize(
     ("people", "why"),
     [
