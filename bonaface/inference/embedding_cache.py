@@ -40,8 +40,8 @@ class EmbeddingCache:
         self.folder = folder / "embeddings" / fingerprint
         self._identity: dict[bytes, NDArray[np.float32]] = {}
         self._authenticity: dict[bytes, float] = {}
-        for shard in self._shards():
-            self._read(shard)
+        # Those whose content is in memory: what others write meanwhile stays.
+        self._mine = [shard for shard in self._shards() if self._read(shard)]
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._identity
@@ -70,11 +70,12 @@ class EmbeddingCache:
 
     def compact(self) -> None:
         """Put all shards into one file."""
-        shards = self._shards()
+        shards = self._mine
         if len(shards) > 1:
             digests = list(self._identity)
             identity, authenticity = self.get(digests)
             judged = None if authenticity is None else authenticity.astype(np.float32)
+            self._mine = []
             self._write(digests, Embeddings(identity, judged))
             for shard in shards:
                 shard.unlink(missing_ok=True)
@@ -90,18 +91,24 @@ class EmbeddingCache:
         }
         if embeddings.authenticity is not None:
             content["authenticity"] = embeddings.authenticity
-        with atomic_write(self.folder / f"{secrets.token_hex(8)}.npz", private=True) as temporary:
+        shard = self.folder / f"{secrets.token_hex(8)}.npz"
+        with atomic_write(shard, private=True) as temporary:
             np.savez(temporary, **content)  # type: ignore[arg-type]  # numpy's stubs take the names for allow_pickle
+        self._mine.append(shard)
 
-    def _read(self, shard: Path) -> None:
+    def _read(self, shard: Path) -> bool:
         try:
             with np.load(shard, allow_pickle=False) as content:
                 digests = [digest.tobytes() for digest in content["digest"]]
                 found = Embeddings(content["identity"], content.get("authenticity"))
                 _check_finite(found)
                 self._remember(digests, found)
-        except (EOFError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        except OSError:  # can't be read at the moment, or another process merged it: what it held is embedded again
+            return False
+        except (EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             shard.unlink(missing_ok=True)  # what it held is embedded again
+            return False
+        return True
 
     def _remember(self, digests: Sequence[bytes], embeddings: Embeddings) -> None:
         self._identity |= dict(zip(digests, embeddings.identity, strict=True))

@@ -118,3 +118,15 @@ def test_what_is_not_finite_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not finite"):
         cache.add([bytes(16)], Embeddings(np.array([[np.nan, 1]], np.float32), None))
     assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_what_another_process_wrote_meanwhile_is_not_deleted(tmp_path: Path) -> None:
+    one, other = EmbeddingCache(tmp_path, "f" * 8), EmbeddingCache(tmp_path, "f" * 8)
+    row = Embeddings(np.eye(2, dtype=np.float32)[:1])
+    for digest in (b"a" * 16, b"b" * 16):
+        one.add([digest], row)
+    other.add([b"c" * 16], row)
+    one.compact()
+    found = EmbeddingCache(tmp_path, "f" * 8)
+    assert all(digest * 16 in found for digest in (b"a", b"b", b"c"))
+    assert len(list(found.folder.iterdir())) == 2
