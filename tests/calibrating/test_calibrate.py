@@ -26,14 +26,17 @@ def listed(folder, people, count=60, columns=("label", "kind", "method_1"), sepa
     """A CSV of pairs of a folder of people with five photos each; one of them stands for a deepfake where the kind says so."""
     rng = np.random.default_rng(0)
     files = {person.name: sorted(person.glob("*.png")) for person in sorted(people.iterdir())}
-    rows = []
-    for n in range(count):
-        kind = KINDS[n % (4 if "kind" in columns else 2)]
+    rows, taken = [], set()
+    while len(rows) < count:
+        kind = KINDS[len(rows) % (4 if "kind" in columns else 2)]
         first, other = rng.choice(sorted(files), 2, replace=False)
         second = first if kind in ("same", "own_fake") else other
         a, b = rng.choice(4, 2, replace=False)
         fake = kind.endswith("fake")
         paths = files[first][a], files[second][4 if fake else b]
+        if frozenset(paths) in taken:
+            continue
+        taken.add(frozenset(paths))
         rows.append((*paths, int(kind == "same"), kind, first, second, "real", "swap" if fake else "real"))
     names = ["path_0", "path_1", "label", "kind", "person_0", "person_1", "method_0", "method_1"]
     frame = pd.DataFrame(rows, columns=names)
