@@ -7,7 +7,17 @@ from typing import Any
 
 from rich.console import Console
 
-__all__ = ["ProgressConsole"]
+__all__ = ["ProgressConsole", "counted"]
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things, in the singular where it is one.
+
+    Example:
+        >>> counted(1, "pair"), counted(2000, "pair"), counted(0, "image")
+        ('1 pair', '2,000 pairs', '0 images')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 class ProgressConsole(Console):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bonaface.cli.console import ProgressConsole
+from bonaface.cli.console import ProgressConsole, counted
 from bonaface.cli.options import refuse_no_workers, refuse_port
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     for trial in trials:
         refuse_changed(trial)
     left = [trial for trial in trials if not is_done(trial)]
-    _say(console, f"{options.file}: {len(trials)} runs, {len(trials) - len(left)} of which have ended well")
+    _say(console, f"{options.file}: {counted(len(trials), 'run')}, {len(trials) - len(left)} of which ended well")
     if not left and all(map(is_timed, trials)):
         return 0
     failed = _run_all(plan, trials, left, options, console)
@@ -117,7 +117,7 @@ def _run_all(plan: Plan, trials: list[Trial], left: list[Trial], options: argpar
     with connected(options.ray_address):
         run_trials(left, plan.test, plan.resources, workers, started, ended)
         untimed = [trial for trial in trials if is_done(trial) and not is_timed(trial)]
-        _say(console, f"timing {len(untimed)} networks, one at a time")
+        _say(console, f"timing {counted(len(untimed), 'network')}, one at a time")
         measure_all(untimed, plan.resources, workers)
     return failed
 

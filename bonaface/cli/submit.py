@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from bonaface.cli.console import ProgressConsole
+from bonaface.cli.console import ProgressConsole, counted
 from bonaface.cli.options import add_model, say_device
 from bonaface.cli.parser import Parser
 from bonaface.errors import DataError
@@ -52,13 +52,13 @@ def main(arguments: Sequence[str]) -> int:
     for why in scored.faults.values():
         console.print(why, highlight=False, markup=False, soft_wrap=True)
     spoiled = int(scored.spoiled.sum())
+    unreadable = counted(len(scored.faults), "image")
     if spoiled and options.strict:
-        raise DataError(
-            f"{options.pairs}: {len(scored.faults)} images can't be read, so nothing was written (--strict)"
-        )
+        raise DataError(f"{options.pairs}: {unreadable} can't be read, so nothing was written (--strict)")
     write_submission(scored, options.out)
-    said = f"{options.out}: {len(pairs):,} pairs scored"
+    said = f"{options.out}: {counted(len(pairs), 'pair')} scored"
     if spoiled:
-        said += f"; {len(scored.faults)} images can't be read, so {spoiled} pairs have the lowest similarity"
+        have = "has" if spoiled == 1 else "have"
+        said += f"; {unreadable} can't be read, so {counted(spoiled, 'pair')} {have} the lowest similarity"
     console.print(said, highlight=False, markup=False, soft_wrap=True)
     return 1 if spoiled else 0

@@ -19,7 +19,7 @@ from bonaface.evaluation.inputs import Labels, PairSource, Scores, copied_pairs,
 from bonaface.evaluation.models import load_models, score_models
 from bonaface.evaluation.report import ReportInput, versions, write_report
 from bonaface.evaluation.robustness import add_robustness, subject_of
-from bonaface.evaluation.scores import PairScores, write_scores
+from bonaface.evaluation.scores import PairScores, told_apart, write_scores
 from bonaface.evaluation.threshold_table import Bootstrap, refuse_unresolved, too_few
 from bonaface.evaluation.wording import comparison_verdict, headline, markdown, table_of
 from bonaface.inference.embedder import Embedder
@@ -193,7 +193,8 @@ def evaluate(
             for each, embedder in zip(figures, embedders, strict=True):
                 if robustness:
                     add_robustness(each, subject_of(embedder), table, frame, robustness, seed, progress)
-    settings = {each.name: each.source for each in found if each.source}
+    names = told_apart(["command", *(each.name for each in found)])[1:]
+    settings = {name: each.source for name, each in zip(names, found, strict=True) if each.source}
     return Evaluation(figures, compare(found, frame, bootstrap), found, table, frame, settings)
 
 

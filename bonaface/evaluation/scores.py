@@ -135,13 +135,12 @@ def told_apart(names: Sequence[str]) -> list[str]:
 
 
 def write_scores(scores: Sequence[PairScores], pair_ids: Sequence[str], file: Path) -> None:
-    """Write pair_id,similarity; of several models one column each, named after them.
+    """Write pair_id,similarity; of several models one column each, named after them, no two alike.
 
     Raises:
         DataError: if the file can't be written.
     """
-    named = {"similarity" if len(scores) == 1 else each.name: each.similarity for each in scores}
+    names = ["similarity"] if len(scores) == 1 else [each.name for each in scores]
+    columns = zip(told_apart(["pair_id", *names]), [pair_ids, *(each.similarity for each in scores)], strict=True)
     with atomic_write(file, private=True) as temporary:
-        pd.DataFrame({"pair_id": pair_ids, **named}).to_csv(
-            temporary, index=False, float_format="%.9g", errors="backslashreplace"
-        )
+        pd.DataFrame(dict(columns)).to_csv(temporary, index=False, float_format="%.9g", errors="backslashreplace")

@@ -61,8 +61,7 @@ def test_an_image_that_cannot_be_read(network, people_pairs, tmp_path, capsys) -
     assert (figures["unreadable_images"], figures["spoiled_pairs"]) == (1, 1)
     assert "00000003/1.jpg" in capsys.readouterr().err
     html = (out / "report.html").read_text()
-    assert "get the lowest similarity" in html
-    assert "can&#39;t be read" in html or "can't be read" in html
+    assert "1 image can't be read. Rule: the pair with it gets the lowest similarity." in html
 
 
 def test_scores_of_several_models(people_pairs, tmp_path, rng) -> None:
@@ -84,6 +83,22 @@ def test_scores_of_several_models(people_pairs, tmp_path, rng) -> None:
     assert "strong is better than weak" in html
     assert "data:image/jpeg" not in html
     assert pd.read_csv(out / "scores.csv").columns.tolist() == ["pair_id", "weak", "strong"]
+
+
+def test_models_named_as_columns_and_settings_are(people_pairs, tmp_path, rng) -> None:
+    root, out = people_pairs(), tmp_path / "out"
+    labels = pd.read_csv(root / "labels.csv", dtype={"pair_id": str})
+    files = [tmp_path / "pair_id.csv", tmp_path / "command.csv"]
+    for file in files:
+        labels.assign(similarity=rng.random(48))[["pair_id", "similarity"]].to_csv(file, index=False)
+    code, figures = evaluate(out, "--scores", *files, "--labels", root / "labels.csv")
+    assert code == 0
+    written = pd.read_csv(out / "scores.csv", dtype={"pair_id": str})
+    assert written.columns.tolist() == ["pair_id", "pair_id (2)", "command"]
+    assert written["pair_id"].tolist() == labels["pair_id"].tolist()
+    for file, column in zip(files, written.columns[1:], strict=True):
+        np.testing.assert_allclose(written[column], pd.read_csv(file)["similarity"], rtol=1e-8)
+    assert str(files[1]) in figures["settings"].values()
 
 
 def test_thresholds_of_validation_scores(people_pairs, tmp_path, rng) -> None:

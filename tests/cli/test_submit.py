@@ -93,7 +93,7 @@ def test_a_broken_image_is_named_and_its_pair_gets_the_lowest(submit, make_pairs
     assert said.code == 1
     assert said.lines[0].startswith(f"{broken}: {what}; expected")
     assert said.lines[1:] == [
-        f"{tmp_path / 'out.csv'}: 12 pairs scored; 1 images can't be read, so 1 pairs have the lowest similarity"
+        f"{tmp_path / 'out.csv'}: 12 pairs scored; 1 image can't be read, so 1 pair has the lowest similarity"
     ]
     scores = pd.read_csv(tmp_path / "out.csv")["similarity"]
     assert len(scores) == 12
@@ -146,7 +146,7 @@ def test_strict_writes_no_file(submit, make_pairs, tmp_path, before):
         out.write_text(before)
     said = submit(pairs, "--strict")
     assert said.code == 2
-    assert said.lines[-1] == f"bonaface submit: {pairs}: 1 images can't be read, so nothing was written (--strict)"
+    assert said.lines[-1] == f"bonaface submit: {pairs}: 1 image can't be read, so nothing was written (--strict)"
     assert (out.read_text() if before else out.exists()) == (before or False)
 
 

@@ -22,7 +22,7 @@ def test_rows_run_fail_are_kept_and_become_tables(write_plan, tmp_path, capfd):
     file = write_plan(rows)
     assert main(["run", str(file), "--workers", "2"]) == 1
     said = capfd.readouterr().err
-    assert f"{file}: 2 runs, 0 of which have ended well" in said
+    assert f"{file}: 2 runs, 0 of which ended well" in said
     assert "too many, seed 0: failed: n_labels: a step needs 99 labels" in said
     assert "good, seed 0: val EER " in said
     good = tmp_path / "runs" / "tiny" / "good-seed0"
@@ -31,11 +31,11 @@ def test_rows_run_fail_are_kept_and_become_tables(write_plan, tmp_path, capfd):
     write_plan([rows[0], rows[1] | {"settings": {"batch.n_labels": 3}}])
     assert main(["run", str(file)]) == 0
     said = capfd.readouterr().err
-    assert f"{file}: 2 runs, 1 of which have ended well" in said
+    assert f"{file}: 2 runs, 1 of which ended well" in said
     assert "too many, seed 0: val EER " in said
     assert (good / "best.ckpt").stat().st_mtime_ns == first
     assert main(["run", str(file)]) == 0
-    assert "2 of which have ended well" in capfd.readouterr().err
+    assert "2 of which ended well" in capfd.readouterr().err
 
     assert main(["report", str(file)]) == 0
     table = (tmp_path / "runs" / "tiny" / "table.md").read_text()
