@@ -275,8 +275,8 @@ class TrainConfig:
         name: the run's folder is out/name.
         out: folder of runs.
         seed: of split, pairs, batches, augmentation and weights.
-        init_from: run whose best weights this one starts from; keep its seed and faces.train, which make the split. Two runs, one
-            that sees the image and one the residual, if model.authenticity sees both.
+        init_from: run whose best weights this one starts from; refused where this one would validate on people whom it was trained
+            on: keep its seed and faces. Two runs, one that sees the image and one the residual, if model.authenticity sees both.
         faces: training data and augmentation.
         model: networks and test-time augmentation.
         batch: composition of batches.

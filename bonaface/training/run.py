@@ -3,6 +3,7 @@
 config.yaml       every setting: it alone repeats the run
 files/            ONNX networks and the detector that the run was built from, so that the folder can be moved
 issues.csv        images that were left out, and why
+people.json       who is trained and who is validated on: --resume refuses other data
 best.ckpt         weights with the lowest validation EER
 last.ckpt         all that --resume needs
 metrics.csv       one row a validation
@@ -61,6 +62,11 @@ class RunFolder:
     def files(self) -> Path:
         """Folder of the files that the run was built from."""
         return self.path / "files"
+
+    @property
+    def people(self) -> Path:
+        """The note of who is trained and who is validated on."""
+        return self.path / "people.json"
 
     @property
     def best(self) -> Path:

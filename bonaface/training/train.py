@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from rich.progress import Progress
 
 from bonaface.config import TrainConfig
 from bonaface.config_io import settings_by_name
+from bonaface.data.splits import split_by_person
+from bonaface.data.table import FaceTable
 from bonaface.losses import build_loss
 from bonaface.models.device import available_device
 from bonaface.models.face_model import FaceModel
@@ -25,6 +28,7 @@ from bonaface.training.distributed import Distributed
 from bonaface.training.initialisation import initial_model
 from bonaface.training.module import FaceTraining, val_embeddings
 from bonaface.training.optim import Length
+from bonaface.training.people_note import PeopleNote, SourcePeople
 from bonaface.training.run import RunFolder, check_file_names
 from bonaface.training.sources import clean, read_sources
 from bonaface.training.trainer import Compute, fit
@@ -88,6 +92,8 @@ def train(config: TrainConfig, console: Console | None = None, resume: bool = Fa
     model = initial_model(config.model, config.init_from, run)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tables, issues = clean(sources, config.faces, config.batch, console, progress)
+        tables = [split_by_person(each, config.faces.val_fraction, config.seed) for each in tables]
+        note = _people_note(tables, config, run, console) if distributed.is_main else None
         faces = prepare(tables, model.views, config.faces, config.batch, config.seed, console, progress)
     training = None if baseline else _training(model, faces, config, distributed)
     if not distributed.is_main and training is not None:
@@ -96,6 +102,8 @@ def train(config: TrainConfig, console: Console | None = None, resume: bool = Fa
 
     with run.removed_on_error():
         run.write_start(config, issues)
+        if note is not None:
+            note.write(run)
         with tracked(config.tracking, settings_by_name(config), run.path, console) as trackers:
             if training is None:
                 run.write_weights(model)
@@ -109,6 +117,24 @@ def train(config: TrainConfig, console: Console | None = None, resume: bool = Fa
             versions = {"bonaface": __version__, "torch": torch.__version__}
             run.write_metrics(figures | {"val_pairs": len(faces.pairs), "seed": config.seed} | versions)
     return run.path
+
+
+def _people_note(
+    tables: Sequence[FaceTable], config: TrainConfig, run: RunFolder, console: Console
+) -> PeopleNote | None:
+    """The note to write of a run that is begun; None of one that is resumed, once its people are the same."""
+    named = zip(config.faces.sources, tables, config.faces.originals_of_sources, strict=True)
+    note = PeopleNote([SourcePeople.of(where, table, originals) for (where, _), table, originals in named])
+    before = PeopleNote.read(run)
+    if before is not None:
+        note.refuse_other(run, before)
+    elif run.last.exists():
+        console.log(
+            f"{run}: was begun by a version that kept no note of its people: its figures hold only if the data are the same"
+        )
+    else:
+        return note.following(config.init_from)
+    return None
 
 
 def _training(model: FaceModel, faces: TrainingFaces, config: TrainConfig, distributed: Distributed) -> FaceTraining:

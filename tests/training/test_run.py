@@ -74,7 +74,7 @@ def test_one_seed_one_model(trained):
 def test_what_a_run_leaves(trained):
     run = trained("whole")
     files = {"config.yaml", "issues.csv", "best.ckpt", "last.ckpt", "metrics.csv", "metrics.json", "calibration.json"}
-    files.add("curves.html")
+    files |= {"curves.html", "people.json"}
     assert {file.name for file in run.iterdir()} == files
     rows = pd.read_csv(run / "metrics.csv")
     assert rows["step"].tolist() == [0, 2, 4, 6]
