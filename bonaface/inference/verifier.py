@@ -350,7 +350,7 @@ class Verifier:
 
 
 def qualified(verdict: Verdict, a: Photo, b: Photo) -> Verdict:
-    """A verdict with what is known of the photos: two copies of one prove nothing, and what was rotated is said.
+    """A verdict with what is known of the photos: two copies of one prove nothing; other faces and rotation are said.
 
     Args:
         verdict: on their embeddings.
@@ -360,6 +360,11 @@ def qualified(verdict: Verdict, a: Photo, b: Photo) -> Verdict:
     if are_copies(a.thumbprint, b.thumbprint):
         verdict = replace(verdict, decision="cannot tell", reason=_COPIES)
     used = [f"{each.name}: {len(each.inputs)} of {each.frames} frames used" for each in (a, b) if each.frames > 1]
+    used += [
+        f"{each.name}: the most prominent of {len(each.faces)} faces was judged"
+        for each in (a, b)
+        if len(each.faces) > 1
+    ]
     used += [f"{each.name} was rotated by {each.rotated} degrees" for each in (a, b) if each.rotated]
     return replace(verdict, reason=" ".join([verdict.reason, *(f"({each})" for each in used)]))
 

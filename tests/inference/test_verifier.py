@@ -117,6 +117,16 @@ def test_a_turned_photo_is_judged_and_said_to_be_turned(verifier, ann, tmp_path)
     assert righted.reason == f"{straight.reason} (image was rotated by 90 degrees)"
 
 
+def test_a_second_face_behind_is_said(verifier, ann, people):
+    other = ann.with_name("1.jpg")
+    crowd = Image.new("RGB", (640, 320), "grey")
+    crowd.paste(Image.open(ann).resize((320, 320)), (0, 0))
+    crowd.paste(Image.open(people / "0001" / "0.jpg").resize((64, 64)), (540, 40))
+    straight, found = verifier.verify(ann, other), verifier.verify(crowd, other)
+    assert found.decision == straight.decision
+    assert found.reason == f"{straight.reason} (image: the most prominent of 2 faces was judged)"
+
+
 def test_a_photo_without_a_face_tells_nothing(verifier, ann):
     verdict = verifier.verify(np.zeros((200, 200, 3), np.uint8), ann)
     assert verdict.decision == "cannot tell"
