@@ -91,6 +91,9 @@ class Database(Protocol):
     def flush(self) -> None:
         """Put what was written into its final files."""
 
+    def refuse_full(self) -> None:
+        """Raise an error where there is no room to write."""
+
     def compact(self) -> None:
         """Drop the bytes of deleted rows, as far as the database can be told to."""
 

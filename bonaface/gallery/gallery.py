@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import DataError, GalleryUnavailableError, ModelError
+from bonaface.errors import DataError, GalleryFullError, GalleryUnavailableError, ModelError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import is_absent, open_database
 from bonaface.gallery.erasure import Eraser
@@ -68,6 +68,7 @@ class Gallery:
         self._writing = threading.RLock()
         self._unsettled = 0
         self._closed = False
+        self._full = False  # a change failed for want of room, and none was found since
         try:
             found = self._opened(mark, check)
             self.photo_store = None if photos is None else PhotoStore(photos, found.gallery, self._photo_ids)
@@ -230,13 +231,23 @@ class Gallery:
         """Raise an error unless people can be enrolled, found and deleted.
 
         Raises:
-            GalleryError: if the database does not answer, or what was deleted can't be taken off the disk.
+            GalleryError: if the database does not answer, what was deleted can't be taken off the disk, or a change failed for
+                want of room and there is still none.
         """
         self.count()
+        if self._full:
+            self._refuse_full()
         if self._eraser.failure is not None:
             raise GalleryUnavailableError(
                 f"{self.database.uri}: what was deleted is not off the disk yet ({self._eraser.failure})"
             )
+
+    def _refuse_full(self) -> None:
+        with self._exclusively():
+            self.database.refuse_full()
+            if self.photo_store is not None:
+                self.photo_store.refuse_full()
+            self._full = False
 
     def close(self) -> None:
         """Finish what was begun, and let go of the database."""
@@ -254,7 +265,11 @@ class Gallery:
         with self._writing:
             if self._closed:
                 raise GalleryUnavailableError(f"{self.database.uri}: is closed, as the service is ending")
-            yield
+            try:
+                yield
+            except GalleryFullError:
+                self._full = True
+                raise
 
     def _photo_ids(self) -> set[str]:
         scanned = self.database.scan(fields=["id"], batch=_MOST_ROWS)

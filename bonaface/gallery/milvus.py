@@ -175,7 +175,7 @@ class MilvusDatabase:
         Raises:
             GalleryFullError: if there is no room; nothing was written then.
         """
-        self._refuse_full()
+        self.refuse_full()
         into = self._counts if collection is None else str(collection)
         self.call(lambda client: client.upsert(into, list(rows), timeout=self._timeout))
 
@@ -266,8 +266,8 @@ class MilvusDatabase:
         said = str(error)
         if getattr(error, "code", None) == _NOT_FOUND and self.folder is None:
             return GalleryOutdatedError(f"{self.uri}: was embedded for another model meanwhile; start again with it")
-        if os.strerror(errno.ENOSPC) in said or os.strerror(errno.EDQUOT) in said:
-            return GalleryFullError(f"{self.uri}: the disk is full; make room and send it again")
+        if any(os.strerror(code) in said for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+            return GalleryFullError(f"{self.uri}: the disk is full or a file too large; make room and send it again")
         if getattr(error, "code", None) == _CONNECTION_FAILED or _UNAVAILABLE.search(said):
             return GalleryUnavailableError(f"{self.uri}: the database does not answer; try again soon")
         if self.folder is None:
@@ -278,7 +278,8 @@ class MilvusDatabase:
             f"{self.uri}: the database can't read or write its files ({_short(error)}); restore it from a backup"
         )
 
-    def _refuse_full(self) -> None:
+    def refuse_full(self) -> None:
+        """Raise an error where there is too little room to write."""
         if self.folder is not None and shutil.disk_usage(self.folder).free < _LEAST_ROOM:
             raise GalleryFullError(
                 f"{self.uri}: less than {_LEAST_ROOM // 2**20} MB are free; make room and send it again"

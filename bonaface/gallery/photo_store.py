@@ -23,6 +23,7 @@ from bonaface.reading import read_regular, read_regular_text
 __all__ = ["PhotoStore", "refuse_used_folder"]
 
 _PHOTO = re.compile("[0-9a-f]{32}")
+_TRIAL = "0" * 32
 _MARKER = "bonaface-photos.json"
 _PENDING = "pending"
 _OF_FILE_SYSTEMS = {"lost+found"}
@@ -108,6 +109,12 @@ class PhotoStore:
                 raise GalleryFullError(f"{self.folder}: can't be written to ({said}); nothing was deleted") from error
             yield
             self._discard(photos)
+
+    def refuse_full(self) -> None:
+        """Raise an error where there is no room for an image."""
+        with self._writing():
+            self._write({_TRIAL: bytes(1 << 20)})
+            self._discard([_TRIAL])
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -41,6 +41,22 @@ _SECONDS = 30.0  # that another process may hold the file
 _BATCH = 1000
 _FIELDS = ("id", "person", "vector", "authenticity", "enrolled", "details")
 _SEARCHED = ("id", "authenticity", "enrolled", "details")
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_IOERR,
+)
+_NO_ROOM = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
+"""Nothing was changed: the disk is full, or a file must not become as large (``EFBIG``)."""
 _UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
@@ -257,6 +273,11 @@ class SqliteDatabase:
     def flush(self) -> None:
         """Nothing is left to be done: what was written is in the file."""
 
+    def refuse_full(self) -> None:
+        """Raise an error where there is no room to write."""
+        with self._writing():
+            self._connection.execute("UPDATE gallery SET deletions = deletions + 1")  # SQLite writes no equal row
+
     def compact(self) -> None:
         """Cut off the log, which has what deleted rows once were; in the file itself zeros are in their place."""
         with self._turn, self._in_words():
@@ -325,10 +346,11 @@ class SqliteDatabase:
 
     def _refusal(self, error: sqlite3.Error) -> GalleryError:
         undecoded = isinstance(error, sqlite3.OperationalError)  # without a code: Python can't read what SQLite gave
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT if undecoded else sqlite3.SQLITE_BUSY) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            return GalleryFullError(f"{self.uri}: the disk is full; make room and send it again")
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT if undecoded else sqlite3.SQLITE_BUSY)
+        if code in _NO_ROOM:
+            return GalleryFullError(f"{self.uri}: can't be written to ({error}); make room and send it again")
+        code &= 0xFF
+        if code in _PASSING:
             return GalleryUnavailableError(f"{self.uri}: can't be used at the moment ({error}); try again soon")
         if code in _UNUSABLE:
             return self._unusable(str(error))

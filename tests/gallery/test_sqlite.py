@@ -1,5 +1,6 @@
 """A gallery in one file: shared by processes, damaged files said, nothing written where it can't be."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_gallery import DIM, MARK, photo, unit
 
-from bonaface.errors import GalleryDamagedError, GalleryError, GalleryFullError, GalleryOutdatedError
+from bonaface.errors import (
+    GalleryDamagedError,
+    GalleryError,
+    GalleryFullError,
+    GalleryOutdatedError,
+    GalleryUnavailableError,
+)
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import sqlite_file
 from bonaface.gallery.gallery import Gallery
@@ -296,3 +303,55 @@ def test_a_lost_table_or_column_shows_at_the_start(gallery, file, lost):
         other.execute(lost.format(people))
     with pytest.raises(GalleryDamagedError, match=r"no such (table|column).*; restore it from a backup"):
         Gallery(str(file), MARK)
+
+
+_LIMITED = """
+import resource, sys
+from pathlib import Path
+from tiny_gallery import MARK, photo
+from bonaface.errors import GalleryFullError
+from bonaface.gallery.gallery import Gallery
+
+def said(act):
+    try:
+        act()
+    except GalleryFullError as error:
+        return str(error)
+
+file, photos = sys.argv[1], Path(sys.argv[2])
+gallery = Gallery(file, MARK, photos)
+gallery.enrol("ann", [photo(1)])
+before = resource.getrlimit(resource.RLIMIT_FSIZE)
+size = Path(file + "-wal").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))  # as a full disk, but EFBIG
+assert "can't be written to (disk I/O error); make room" in said(lambda: gallery.enrol("bob", [photo(2)]))
+assert "can't be written to (disk I/O error); make room" in said(lambda: gallery.remove("ann"))
+assert "make room" in said(gallery.refuse_unready)
+assert "make room" in said(lambda: Gallery(file, MARK))
+assert gallery.count() == 1 and gallery.image(gallery.photos_of("ann")[0].photo) == photo(1).data
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
+assert "nothing was enrolled" in said(gallery.refuse_unready)  # there is room for rows, and none for images
+resource.setrlimit(resource.RLIMIT_FSIZE, before)
+gallery.refuse_unready()
+gallery.enrol("bob", [photo(2)])
+assert gallery.remove("ann") == 1 and gallery.erased(10)
+gallery.close()
+assert sorted(path.name for path in (photos / "pending").iterdir()) == []
+print("done")
+"""
+
+
+def test_files_that_must_not_grow_are_no_damage(file, tmp_path):
+    command = [sys.executable, "-c", _LIMITED, str(file), str(tmp_path / "photos")]
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths})
+    assert done.stdout == "done\n", done.stderr
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_PROTOCOL])
+def test_a_passing_fault_is_no_damage(gallery, code):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    said = gallery.database._refusal(error)
+    assert isinstance(said, GalleryUnavailableError)
+    assert "can't be used at the moment (disk I/O error)" in str(said)

@@ -30,10 +30,12 @@ async def health() -> HealthResponse:
 
 
 @router.get(
-    "/v1/ready", responses=documented(*_COMMON, "database", "audit", "damaged", "outdated"), summary="Can it be asked?"
+    "/v1/ready",
+    responses=documented(*_COMMON, "database", "disk", "audit", "damaged", "outdated"),
+    summary="Can it be asked?",
 )
 async def ready(request: Request) -> ReadyResponse:
-    """Answers with an error while the gallery's database does not, or the audit log can't be written."""
+    """Answers with an error while the gallery's database does not, or it or the audit log can't be written."""
     await service_of(request).refuse_unready()
     return ReadyResponse(status="ready")
 
