@@ -73,8 +73,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from bonaface.experiments.judged_pairs import digest_of
     from bonaface.experiments.parsing import read_plan
-    from bonaface.experiments.results import is_done, is_timed, refuse_changed
+    from bonaface.experiments.records import is_done, is_untimed, refuse_changed
 
     refuse_no_workers(options.workers)
     console = ProgressConsole()
@@ -82,9 +83,10 @@ def _run(options: argparse.Namespace) -> int:
     trials = plan.trials(options.only)
     for trial in trials:
         refuse_changed(trial)
-    left = [trial for trial in trials if not is_done(trial)]
+    judged_on = digest_of(plan.test)
+    left = [trial for trial in trials if not is_done(trial, judged_on)]
     _say(console, f"{options.file}: {counted(len(trials), 'run')}, {len(trials) - len(left)} of which ended well")
-    if not left and all(map(is_timed, trials)):
+    if not left and not any(map(is_untimed, trials)):
         return 0
     failed = _run_all(plan, trials, left, options, console)
     _say(console, f"{len(left) - failed} ended well" + (f", {failed} failed" if failed else ""))
@@ -95,12 +97,12 @@ def _run(options: argparse.Namespace) -> int:
 def _run_all(plan: Plan, trials: list[Trial], left: list[Trial], options: argparse.Namespace, console: Console) -> int:
     """Run what is left, then time each network alone; return how many runs failed."""
     from bonaface.experiments.ray_runner import measure_all, run_trials
-    from bonaface.experiments.results import is_done, is_timed
+    from bonaface.experiments.records import is_untimed
     from bonaface.experiments.runner import refuse_missing
     from bonaface.inference.ray_cluster import connected
     from bonaface.tracking.callbacks import check_tracking
 
-    refuse_missing(plan, left)
+    refuse_missing(left)
     for tracking in dict.fromkeys(trial.config.tracking for trial in left):
         check_tracking(tracking)
     failed = 0
@@ -116,7 +118,7 @@ def _run_all(plan: Plan, trials: list[Trial], left: list[Trial], options: argpar
     workers = options.workers or (1 if options.ray_address is None else None)
     with connected(options.ray_address):
         run_trials(left, plan.test, plan.resources, workers, started, ended)
-        untimed = [trial for trial in trials if is_done(trial) and not is_timed(trial)]
+        untimed = [trial for trial in trials if is_untimed(trial)]
         _say(console, f"timing {counted(len(untimed), 'network')}, one at a time")
         measure_all(untimed, plan.resources, workers)
     return failed

@@ -15,7 +15,7 @@ from bonaface.data.pairs import PairTable
 from bonaface.errors import DataError
 from bonaface.reading import read_regular
 
-__all__ = ["refuse_doubled"]
+__all__ = ["content_digest", "refuse_doubled"]
 
 
 def refuse_doubled(
@@ -42,7 +42,9 @@ def refuse_doubled(
         alike = pd.Series(_pair(image[code])).duplicated(keep=False).to_numpy()
         read = np.zeros(len(files), dtype=bool)
         read[code.reshape(2, -1)[:, alike]] = True
-        image = _numbered(_digest(file) if again else file for file, again in zip(files, read.tolist(), strict=True))
+        image = _numbered(
+            content_digest(file) or file if again else file for file, again in zip(files, read.tolist(), strict=True)
+        )
     pair = _pair(image[code])
     doubled = pd.Series(pair).duplicated().to_numpy()
     if not doubled.any():
@@ -54,6 +56,14 @@ def refuse_doubled(
     else:
         said = f"has the same two images as {places[before]}; expected each pair once"
     raise DataError(f"{where}: {places[row]}: {said}")
+
+
+def content_digest(path: str) -> bytes | None:
+    """Digest of a file's bytes, 16 of them; None where it can't be read."""
+    try:
+        return hashlib.blake2b(read_regular(path), digest_size=16).digest()
+    except OSError:
+        return None
 
 
 def _numbered(keys: Iterable[Hashable]) -> NDArray[np.int64]:
@@ -78,10 +88,6 @@ def _inode(found: os.stat_result) -> tuple[int, int] | None:
 
 def _size(path: str) -> Hashable:
     return _known(path, lambda: os.stat(path).st_size)  # noqa: PTH116
-
-
-def _digest(path: str) -> Hashable:
-    return _known(path, lambda: hashlib.blake2b(read_regular(path), digest_size=16).digest())
 
 
 def _known(path: str, look: Callable[[], Hashable]) -> Hashable:

@@ -52,6 +52,7 @@ def _page(title: str, tables: Sequence[TableResult]) -> str:
         ended=sum(record is not None and record["status"] == "done" for record in records),
         failed=sum(record is not None and record["status"] == "failed" for record in records),
         missing=sum(record is None for record in records),
+        outdated=sum(result.outdated for result in own),
         marks=[(MEASURED, "measured: every seed, the mean larger"), (REPORTED, "reported")],
         tables=[_table_view(table) for table in tables],
         footnotes=FOOTNOTES,

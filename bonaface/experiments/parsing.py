@@ -22,7 +22,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from bonaface.config import TrainConfig
 from bonaface.config_io import nearest, parse_config
 from bonaface.errors import ConfigError
 from bonaface.experiments.settings import SET_ELSEWHERE, Settings, expand, flatten, merged, words_of
-from bonaface.experiments.spec import Plan, Resources, Row, Table, TestPairs, Way
+from bonaface.experiments.spec import Plan, Resources, Row, Table, TestPairs, Way, slug_of
 from bonaface.strict_yaml import read_yaml
 
 __all__ = ["read_plan"]
@@ -137,7 +136,7 @@ def _table(given: Any, common: Settings, seeds: tuple[int, ...], where: str) -> 
 def _row(given: Any, shared: Settings, seeds: tuple[int, ...], where: str) -> Row:
     entry = _mapping(given, _ROW_KEYS, where)
     name = _text(entry, "name", where)
-    if not _slug(name):
+    if not slug_of(name):
         raise ConfigError(f"{where}: name: expected one with letters or digits, got {entry.get('name')!r}")
     where = f'{where} ("{name}")'
     way = entry.get("run", "train")
@@ -149,7 +148,7 @@ def _row(given: Any, shared: Settings, seeds: tuple[int, ...], where: str) -> Ro
     own = flatten(entry.get("settings", {}), where)
     chosen = _seeds(entry["seeds"], where) if "seeds" in entry else seeds
     told = _reported(entry, where), _text(entry, "note", where)
-    return Row(name, _slug(name), cast(Way, way), merged(shared, own), chosen, *told, same)
+    return Row(name, slug_of(name), cast(Way, way), merged(shared, own), chosen, *told, same)
 
 
 def _with_shared_runs(tables: Sequence[Table], file: Path) -> tuple[Table, ...]:
@@ -172,7 +171,7 @@ def _with_shared_runs(tables: Sequence[Table], file: Path) -> tuple[Table, ...]:
 def _grid_row(title: str, own: Settings, shared: Settings, seeds: tuple[int, ...]) -> Row:
     said = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in own.items())
     name = f"{title}: {said}"
-    return Row(name, _slug(name), "train", merged(shared, own), seeds, {})
+    return Row(name, slug_of(name), "train", merged(shared, own), seeds, {})
 
 
 def _reported(entry: Mapping[str, Any], where: str) -> dict[str, float]:
@@ -181,11 +180,6 @@ def _reported(entry: Mapping[str, Any], where: str) -> dict[str, float]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ConfigError(f"{where}: reported: {key}: expected an error rate from 0 to 1, got {value!r}")
     return {key: float(value) for key, value in given.items()}
-
-
-def _slug(name: str) -> str:
-    """The name of a folder: letters, digits, points and dashes of the row's name."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
 
 
 def _refuse_equal(tables: Sequence[Table], file: Path) -> None:

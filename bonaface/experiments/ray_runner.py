@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bonaface.errors import ConfigError, DataError
-from bonaface.experiments.results import Record, write_record
+from bonaface.experiments.records import Record, write_record
 from bonaface.experiments.spec import Resources, TestPairs, Trial
 from bonaface.inference.ray_cluster import brief
 

@@ -1,36 +1,19 @@
-"""Results of trials: each one's record beside the run's folder, and all of a row gathered: mean, spread, failures."""
+"""Results of a row: the records of its trials gathered, with mean, spread and failures."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bonaface.config import TrainConfig
-from bonaface.config_io import read_run_config, settings_by_name
-from bonaface.errors import ConfigError
+from bonaface.config_io import settings_by_name
+from bonaface.experiments.judged_pairs import digest_of
+from bonaface.experiments.records import FIGURES, OTHER_PAIRS, Record, read_shown, refuse_changed
 from bonaface.experiments.spec import Plan, Row, Table, Trial
-from bonaface.io import atomic_write, parse_json
 
-__all__ = [
-    "FIGURES",
-    "Record",
-    "RowResult",
-    "Spread",
-    "TableResult",
-    "collect",
-    "is_done",
-    "is_timed",
-    "read_record",
-    "refuse_changed",
-    "write_record",
-]
-
-Record = dict[str, Any]
-"""``status`` ``done`` with figures, or ``failed`` with ``error``; see ``run_trial``."""
+__all__ = ["RowResult", "Spread", "TableResult", "collect"]
 
 _OWN = ("name", "out", "seed", "tracking", "faces.cache")
 """Settings, and groups of them, that make no difference to a result."""
@@ -51,69 +34,6 @@ _SAID = {
     "optimizer.lr",
 }
 """Settings that the words for a training tell."""
-
-FIGURES: dict[str, Callable[[Record], Any]] = {
-    "test": lambda record: (record["test"] or {}).get("challenge_eer"),
-    "test_sv": lambda record: (record["test"] or {}).get("sv_eer"),
-    "test_spf": lambda record: (record["test"] or {}).get("spf_eer"),
-    "val": lambda record: record["val"].get("challenge_eer"),
-    "val_sv": lambda record: record["val"].get("sv_eer"),
-    "val_spf": lambda record: record["val"].get("spf_eer"),
-    "seconds": lambda record: record["cost"]["seconds"],
-    "peak_memory_bytes": lambda record: record["cost"]["peak_memory_bytes"],
-    "images_per_second": lambda record: record["images_per_second"],
-    "inference_ms": lambda record: record.get("inference_ms"),
-}
-"""Every figure of a run by its name, from its record; None where the run has none."""
-
-
-def write_record(trial: Trial, record: Record) -> None:
-    """Writes what came of a trial.
-
-    Raises:
-        DataError: if it can't be written.
-    """
-    with atomic_write(trial.record) as temporary:
-        named = {"row": trial.row.name, "seed": trial.config.seed} | record
-        temporary.write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
-
-
-def read_record(trial: Trial) -> Record | None:
-    """Record of a trial; None where it has not been run, or was stopped."""
-    try:
-        record = parse_json(trial.record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.get("status") in {"done", "failed"} else None
-
-
-def is_done(trial: Trial) -> bool:
-    """True where a trial has ended well."""
-    record = read_record(trial)
-    return record is not None and record["status"] == "done"
-
-
-def is_timed(trial: Trial) -> bool:
-    """Tell whether the network of a trial that has ended well was timed."""
-    return (read_record(trial) or {}).get("inference_ms") is not None
-
-
-def refuse_changed(trial: Trial) -> None:
-    """Refuses a trial whose folder holds a run with other settings; where it is recorded is none of them.
-
-    Raises:
-        ConfigError: naming the settings.
-    """
-    if not (trial.folder / "config.yaml").exists():
-        return
-    saved, wanted = (settings_by_name(each) for each in (read_run_config(trial.folder / "config.yaml"), trial.config))
-    names = [name for name in saved | wanted if not name.startswith("tracking.")]
-    changed = [name for name in names if name not in saved or name not in wanted or saved[name] != wanted[name]]
-    if changed:
-        raise ConfigError(
-            f'row "{trial.row.name}": {trial.folder} was made with other settings ({", ".join(changed)}): give the row or the '
-            "file another name, or move that folder away"
-        )
 
 
 @dataclass(frozen=True)
@@ -151,7 +71,7 @@ class RowResult:
         row: the row.
         training: how it is trained, in words.
         trials: its runs.
-        records: of each, None where it has not ended.
+        records: of each, None where it has not ended; of one judged on other pairs the status alone.
         command: runs this row alone.
     """
 
@@ -181,6 +101,11 @@ class RowResult:
         """Number of runs that have not ended."""
         return sum(record is None for record in self.records)
 
+    @property
+    def outdated(self) -> int:
+        """Number of runs that were judged on other pairs than the file's."""
+        return sum(record is not None and record["status"] == OTHER_PAIRS for record in self.records)
+
 
 @dataclass(frozen=True)
 class TableResult:
@@ -195,26 +120,28 @@ def collect(plan: Plan) -> list[TableResult]:
 
     Raises:
         ConfigError: if a row's run has other settings than the file.
+        DataError: if a record is damaged, or the test pairs are not what they should be.
     """
-    return [_table(plan, table) for table in plan.tables]
+    judged_on = digest_of(plan.test)
+    return [_table(plan, table, judged_on) for table in plan.tables]
 
 
-def _table(plan: Plan, table: Table) -> TableResult:
+def _table(plan: Plan, table: Table, judged_on: str | None) -> TableResult:
     """The rows of a table; settings in which they differ, and which the words for a training leave out, are added to these."""
     settings = [settings_by_name(plan.configs[row.name]) for row in table.rows if row.way != "reported"]
     names = dict.fromkeys(name for each in settings for name in each if not name.startswith(_OWN) and name not in _SAID)
     differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
-    return TableResult(table, tuple(_result(plan, row, differing) for row in table.rows))
+    return TableResult(table, tuple(_result(plan, row, differing, judged_on) for row in table.rows))
 
 
-def _result(plan: Plan, row: Row, differing: Sequence[str]) -> RowResult:
+def _result(plan: Plan, row: Row, differing: Sequence[str], judged_on: str | None) -> RowResult:
     trials = plan.trials_of(row)
     for trial in trials:
         refuse_changed(trial)
     training = _training(plan.configs[row.name], differing) if trials else "reported, not run"
     only = shlex.quote(row.name.replace("[", "[[]"))
     command = f"bonaface experiments run {shlex.quote(str(plan.file))} --only {only}" if trials else ""
-    return RowResult(row, training, tuple(trials), tuple(read_record(trial) for trial in trials), command)
+    return RowResult(row, training, tuple(trials), tuple(read_shown(trial, judged_on) for trial in trials), command)
 
 
 def _training(config: TrainConfig, differing: Sequence[str]) -> str:

@@ -13,11 +13,10 @@ import torch
 from rich.console import Console
 
 from bonaface.config_io import settings_by_name
-from bonaface.data.pairs import PairTable, read_pairs
 from bonaface.errors import BonafaceError, DataError
-from bonaface.evaluation.inputs import PairSource, read_judged
-from bonaface.experiments.results import Record, read_record, write_record
-from bonaface.experiments.spec import Plan, TestPairs, Trial
+from bonaface.experiments.judged_pairs import read_test
+from bonaface.experiments.records import Record, read_record, write_record
+from bonaface.experiments.spec import TestPairs, Trial
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.score_pairs import score_pairs, write_submission
 from bonaface.metrics import eers_by_kind
@@ -40,8 +39,9 @@ def run_trial(trial: Trial, test: TestPairs | None, threads: int | None = None) 
         threads: that torch computes with; its own choice where it is None.
 
     Returns:
-        ``status`` ``done`` with ``val``, ``test`` (by kind, or None), ``best_step``, ``cost``, ``images_per_second``; or
-        ``failed`` with ``error``, of which the trial's log says more. With both, where and when.
+        ``status`` ``done`` with ``val``, ``test`` (by kind, or None), ``judged_on`` (digest of the test pairs, or None),
+        ``best_step``, ``cost``, ``images_per_second``; or ``failed`` with ``error``, of which the trial's log says more.
+        With both, where and when.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -88,12 +88,13 @@ def _figures(trial: Trial, test: TestPairs | None, console: Console) -> Record:
         train(trial.config, console, resume=(trial.folder / "config.yaml").exists())
     metrics = json.loads((trial.folder / "metrics.json").read_text(encoding="utf-8"))
     embedder = load_embedder(str(trial.folder), device=trial.config.device)
-    judged = _on_test(trial, embedder, test)
+    judged, judged_on = (None, None) if test is None else _on_test(trial, embedder, test)
     later = {f"test_{name}": value for name, value in (judged or {}).items()}
     send_figures(trial.config.tracking, settings_by_name(trial.config), trial.folder, later, console)
     return {
         "val": metrics["val"],
         "test": judged,
+        "judged_on": judged_on,
         "best_step": metrics["best_step"],
         "cost": metrics["cost"],
         "images_per_second": _speed(trial),
@@ -108,24 +109,26 @@ def _speed(trial: Trial) -> float | None:
     return float(pd.read_csv(history)["images_per_second"][1:].median())
 
 
-def _on_test(trial: Trial, embedder: Embedder, test: TestPairs | None) -> dict[str, float] | None:
-    """Equal error rates on the test pairs, whose scores become a submission.csv whether or not there are labels."""
-    if test is None:
-        return None
-    pairs, labels = _read_test(test)
-    scored = score_pairs(embedder, pairs)
+def _on_test(trial: Trial, embedder: Embedder, test: TestPairs) -> tuple[dict[str, float] | None, str]:
+    """Equal error rates on the test pairs, and the digest of these.
+
+    The scores become a submission.csv; without labels there are no rates.
+    """
+    judged = read_test(test)
+    digest, labels = judged.digest, judged.labels
+    scored = score_pairs(embedder, judged.pairs)
     write_submission(scored, trial.folder / "submission.csv")
     if labels is None:
-        return None
+        return None, digest
     kind = labels["kind"].to_numpy(dtype=str) if "kind" in labels else None
-    return eers_by_kind(scored.similarity, labels["label"].to_numpy(), kind)
+    return eers_by_kind(scored.similarity, labels["label"].to_numpy(), kind), digest
 
 
-def refuse_missing(plan: Plan, trials: Sequence[Trial]) -> None:
+def refuse_missing(trials: Sequence[Trial]) -> None:
     """Refuse trials whose images are not there, before any of them is trained.
 
     Raises:
-        DataError, ConfigError: naming what is missing, or what is wrong with the test pairs.
+        DataError: naming what is missing.
     """
     for trial in trials:
         for where, issues in trial.config.faces.sources:
@@ -133,17 +136,6 @@ def refuse_missing(plan: Plan, trials: Sequence[Trial]) -> None:
                 if named is not None and not (named and Path(named).exists()):
                     told = f"{named}: no such file or folder" if named else "none is named"
                     raise DataError(f'row "{trial.row.name}": faces.{setting}: {told}')
-    if plan.test is not None:
-        _read_test(plan.test)
-
-
-def _read_test(test: TestPairs) -> tuple[PairTable, pd.DataFrame | None]:
-    """Pairs, and their labels where there are any.
-
-    Raises:
-        DataError: if they are not what they should be.
-    """
-    return (read_pairs(test.pairs), None) if test.labels is None else read_judged(PairSource(test.pairs, test.labels))
 
 
 def _inference_ms(embedder: Embedder, side: int) -> float:

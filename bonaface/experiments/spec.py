@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,20 @@ from bonaface.config import TrainConfig
 from bonaface.errors import ConfigError
 from bonaface.experiments.settings import Settings
 
-__all__ = ["Plan", "Resources", "Row", "Table", "TestPairs", "Trial", "Way"]
+__all__ = ["Plan", "Resources", "Row", "Table", "TestPairs", "Trial", "Way", "slug_of"]
 
 Way = Literal["train", "untrained", "reported"]
 """How a row's figures come about: by training; by a pretrained network; or they were reported and nothing is run."""
+
+
+def slug_of(name: str) -> str:
+    """The name of a row's folders: letters, digits, points and dashes of its own.
+
+    Example:
+        >>> slug_of("ViT-S/16, 25 x 4")
+        'vit-s-16-25-x-4'
+    """
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bonaface.experiments.results import FIGURES, RowResult, Spread, TableResult
+from bonaface.experiments.records import FIGURES
+from bonaface.experiments.results import RowResult, Spread, TableResult
 
 __all__ = ["FOOTNOTES", "Cell", "cells", "heads", "markdown", "rows_csv", "runs_csv"]
 
@@ -102,6 +103,8 @@ def _notes(result: RowResult) -> str:
     if result.missing:
         runs = len(result.records)
         told.append("not run yet" if result.missing == runs else f"{result.missing} of {runs} seeds not run yet")
+    if result.outdated:
+        told.append(f"{result.outdated} of {len(result.records)} seeds judged on other pairs: run it again")
     return "; ".join(told)
 
 

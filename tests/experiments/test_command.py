@@ -10,7 +10,7 @@ from bonaface.cli.experiments import main
 from bonaface.errors import ConfigError
 from bonaface.experiments.parsing import read_plan
 from bonaface.experiments.ray_runner import run_trials
-from bonaface.experiments.results import read_record
+from bonaface.experiments.records import read_record
 
 
 @pytest.mark.usefixtures("ray_here")

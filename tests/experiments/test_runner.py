@@ -1,14 +1,17 @@
 """One run of a row: trained or not, judged, gone on with, failed; its record says which."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from bonaface.errors import ConfigError, DataError
-from bonaface.experiments.results import is_done, is_timed, read_record, refuse_changed
+from bonaface.experiments.judged_pairs import digest_of
+from bonaface.experiments.records import is_done, is_untimed, read_record, refuse_changed
 from bonaface.experiments.runner import measure_inference, refuse_missing, run_trial
+from bonaface.experiments.spec import TestPairs
 from bonaface.training.module import FaceTraining
 
 
@@ -36,11 +39,11 @@ def test_a_trained_row_has_every_figure(trial):
     assert record["cost"]["peak_memory_bytes"] > 50e6
     assert record["images_per_second"] > 0
     assert "inference_ms" not in record  # other trials run meanwhile
-    assert not is_timed(one)
+    assert is_untimed(one)
     timed = measure_inference(one)
     assert timed["inference_ms"] > 0
     assert read_record(one) == timed
-    assert is_timed(one)
+    assert not is_untimed(one)
     assert pd.read_csv(one.folder / "submission.csv").columns.tolist() == ["pair_id", "similarity"]
 
 
@@ -81,7 +84,7 @@ def test_a_run_that_died_goes_on_and_ends_as_one_that_did_not(trial, monkeypatch
         record = run_trial(broken, None)
     assert record["status"] == "failed"
     assert record["error"] == "RuntimeError: the power went"
-    assert not is_done(broken)
+    assert not is_done(broken, None)
     assert "the power" in broken.log.read_text()
     assert (broken.folder / "last.ckpt").exists()
 
@@ -133,16 +136,16 @@ def test_a_damaged_record_is_none(trial, content):
 def test_missing_images_are_named_before_anything_runs(plan, tmp_path):
     made = plan([{"name": "a", "settings": {"faces.train": str(tmp_path / "gone")}}])
     with pytest.raises(DataError, match=r'row "a": faces\.train: .*gone: no such file or folder'):
-        refuse_missing(made, made.trials())
+        refuse_missing(made.trials())
     made = plan([{"name": "a", "settings": {"faces.issues": str(tmp_path / "f.csv")}}])
     with pytest.raises(DataError, match=r'row "a": faces\.issues: .*f\.csv: no such file or folder'):
-        refuse_missing(made, made.trials())
+        refuse_missing(made.trials())
     made = plan([{"name": "a", "settings": {"faces.train": ""}}])
     with pytest.raises(DataError, match=r'row "a": faces\.train: none is named'):
-        refuse_missing(made, made.trials())
+        refuse_missing(made.trials())
     made = plan([{"name": "a"}], test={"pairs": str(tmp_path / "gone")})
     with pytest.raises(DataError, match="gone: no such folder"):
-        refuse_missing(made, made.trials())
+        digest_of(made.test)
 
 
 def test_without_labels_there_are_scores_and_no_figure(plan, pairs: Path):
@@ -150,3 +153,40 @@ def test_without_labels_there_are_scores_and_no_figure(plan, pairs: Path):
     one = made.trials()[0]
     assert run_trial(one, made.test)["test"] is None
     assert len(pd.read_csv(one.folder / "submission.csv")) == 12
+
+
+def test_a_trial_is_done_only_on_the_pairs_that_it_was_judged_on(plan, pairs: Path, tmp_path: Path, monkeypatch):
+    made = plan([{"name": "a", "run": "untrained"}])
+    one = made.trials()[0]
+    run_trial(one, made.test)
+    assert is_done(one, digest_of(made.test))
+
+    copy = shutil.copytree(pairs, tmp_path / "copy")
+    test = TestPairs(copy, copy / "labels.csv")
+    assert is_done(one, digest_of(test))  # wherever they lie
+    assert not is_done(one, None)
+    assert not is_done(one, digest_of(TestPairs(copy)))
+    image = sorted(copy.rglob("0.*"))[0]
+    content = image.read_bytes()
+    image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of the same size
+    assert not is_done(one, digest_of(test))
+    image.write_bytes(content)
+    labels = pd.read_csv(copy / "labels.csv", dtype=str)
+    labels[["pair_id", "label"]].to_csv(copy / "labels.csv", index=False)
+    assert not is_done(one, digest_of(test))
+
+    monkeypatch.setattr("bonaface.experiments.runner.train", None)
+    assert run_trial(one, TestPairs(copy))["status"] == "done"  # judged again without being trained
+    assert is_done(one, digest_of(TestPairs(copy)))
+
+
+def test_records_of_earlier_versions_are_judged_again(trial):
+    one, test = trial(run="untrained")
+    run_trial(one, test)
+    earlier = json.loads(one.record.read_text())
+    del earlier["judged_on"]
+    one.record.write_text(json.dumps(earlier))
+    assert not is_done(one, digest_of(test))
+    assert not is_done(one, None)
+    one.record.write_text(json.dumps(earlier | {"test": None}))
+    assert is_done(one, None)  # there was nothing to be judged on

@@ -1,6 +1,8 @@
 """Records to tables: means and spreads, the best in bold, what failed and what is missing said."""
 
 import json
+import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from bonaface.config_io import save_config
 from bonaface.errors import DataError
 from bonaface.experiments.curves import rates_chart
+from bonaface.experiments.judged_pairs import digest_of
 from bonaface.experiments.page import write_tables
+from bonaface.experiments.records import write_record
 from bonaface.experiments.results import Spread, collect
 from bonaface.experiments.tables import markdown
 
@@ -29,10 +33,12 @@ def record(test: float, val: float, seconds: float = 600.0) -> dict:
     }
 
 
-def leave(trial, what: dict) -> None:
+def leave(made, trial, what: dict) -> None:
     """As if the trial had been run."""
     trial.folder.mkdir(parents=True, exist_ok=True)
-    trial.record.write_text(json.dumps(what))
+    trial.record.write_text(
+        json.dumps({"row": trial.row.name, "seed": trial.config.seed, "judged_on": digest_of(made.test)} | what)
+    )
     save_config(trial.config, trial.folder / "config.yaml")
     steps = {"step": [0, 2, 4], "train_loss": [np.nan, 0.4, 0.2], "val_challenge_eer": [0.5, 0.3, 0.2]}
     pd.DataFrame(steps).to_csv(trial.folder / "metrics.csv", index=False)
@@ -51,11 +57,15 @@ def ended(plan):
         seeds=[0, 1],
     )
     trials = made.trials()
-    leave(trials[0], record(0.10, 0.2))
-    leave(trials[1], record(0.20, 0.4))
-    leave(trials[2], {"status": "failed", "error": "DataError: <script>", "commit": None, "machine": {"torch": "2.1"}})
-    leave(trials[4], record(0.30, 0.1))
-    leave(trials[5], record(0.30, 0.1))
+    leave(made, trials[0], record(0.10, 0.2))
+    leave(made, trials[1], record(0.20, 0.4))
+    leave(
+        made,
+        trials[2],
+        {"status": "failed", "error": "DataError: <script>", "commit": None, "machine": {"torch": "2.1"}},
+    )
+    leave(made, trials[4], record(0.30, 0.1))
+    leave(made, trials[5], record(0.30, 0.1))
     return made
 
 
@@ -88,7 +98,7 @@ def test_measured_stands_beside_reported_and_the_best_is_bold(ended):
 
 def test_a_single_row_is_not_called_the_best(plan):
     made = plan([{"name": "a"}])
-    leave(made.trials()[0], record(0.1, 0.2))
+    leave(made, made.trials()[0], record(0.1, 0.2))
     assert "**" not in markdown("tiny", collect(made))
 
 
@@ -143,7 +153,7 @@ def test_error_rates_have_a_line_of_dots_for_each_row(ended):
 
 def test_a_run_that_two_rows_show_is_counted_once(plan, tmp_path):
     made = plan([{"name": "a"}, {"name": "b", "same": "a"}])
-    leave(made.trials()[0], record(0.1, 0.2))
+    leave(made, made.trials()[0], record(0.1, 0.2))
     write_tables(made, tmp_path / "out")
     assert "1 of 1 runs ended" in " ".join((tmp_path / "out" / "report.html").read_text().split())
 
@@ -172,3 +182,62 @@ def test_own_tables_are_written_anew_and_files_of_others_are_not(ended, tmp_path
     with pytest.raises(DataError, match=f"{name}: is there and is another kind of file"):
         write_tables(ended, tmp_path)
     assert (tmp_path / name).read_text() == "bought: milk\n"
+
+
+def test_runs_judged_on_other_pairs_have_no_place_in_the_tables(ended, tmp_path):
+    trials = ended.trials()
+    leave(ended, trials[0], record(0.01, 0.01) | {"judged_on": "others"})
+    earlier = {"row": "poor", "seed": 0} | record(0.02, 0.02)
+    trials[4].record.write_text(json.dumps(earlier))
+    text = markdown("tiny", collect(ended))
+    assert "0.01" not in text
+    assert "0.02" not in text
+    assert text.count("1 of 2 seeds judged on other pairs: run it again") == 2
+    write_tables(ended, tmp_path / "out")
+    page = " ".join((tmp_path / "out" / "report.html").read_text().split())
+    assert "2 of 6 runs ended, 1 failed, 1 not run yet, 2 judged on other pairs" in page
+    statuses = pd.read_csv(tmp_path / "out" / "runs.csv")["status"].tolist()
+    assert statuses == ["judged on other pairs", "done", "failed", "not run", "judged on other pairs", "done"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"test": {"challenge_eer": -3}}, "test: expected an error rate from 0 to 1, got -3"),
+        ({"test": {"challenge_eer": 0.1, "spf_eer": 1.5}}, "test_spf: expected an error rate from 0 to 1, got 1.5"),
+        ({"test": {"sv_eer": 0.1}}, "test: expected an error rate from 0 to 1, got None"),
+        ({"val": {"challenge_eer": "0.1"}}, "val: expected an error rate from 0 to 1, got '0.1'"),
+        ({"val": {}}, "val: expected an error rate from 0 to 1, got None"),
+        ({"val": "low"}, "expected a figure for val"),
+        ({"cost": {}}, "expected a figure for seconds"),
+        ({"images_per_second": True}, "images_per_second: expected a number from 0, got True"),
+        ({"inference_ms": -1}, "inference_ms: expected a number from 0, got -1"),
+        ({"machine": "mine"}, "expected machine and commit"),
+        ({"status": "failed"}, "expected an error"),
+    ],
+)
+def test_a_damaged_record_is_refused(plan, wrong, said):
+    made = plan([{"name": "a"}])
+    leave(made, made.trials()[0], record(0.1, 0.2) | wrong)
+    with pytest.raises(DataError, match=f"a-seed0.json: damaged record: {re.escape(said)}; delete it and run"):
+        collect(made)
+
+
+def test_a_record_of_another_row_or_seed_is_refused(plan):
+    made = plan([{"name": "a"}, {"name": "bb"}], seeds=[0, 1])
+    a0, a1, bb0, _ = made.trials()
+    leave(made, a0, record(0.1, 0.2))
+    collect(made)
+    for other, named in ((a1, 'row "a", seed 1'), (bb0, 'row "bb", seed 0')):
+        shutil.copy(a0.record, other.record)
+        with pytest.raises(DataError, match=f'json: is the record of row "a", seed 0; expected {named}; delete it'):
+            collect(made)
+        other.record.unlink()
+
+
+def test_rows_of_the_same_runs_share_their_record(plan):
+    made = plan([{"name": "a"}, {"name": "b", "same": "a"}])
+    (trial,) = made.trials("b")
+    write_record(trial, {"judged_on": digest_of(made.test)} | record(0.1, 0.2))
+    (table,) = collect(made)
+    assert [result.values("test") for result in table.rows] == [[0.1], [0.1]]
