@@ -239,8 +239,7 @@ class _Enrolment:
             for path, data, each in photos
             if each is not None and photo_id(person, data) not in known
         ]
-        ids = [photo_id(person, data) for _, data, _ in new]
-        refused = dict(refused_photos(ids, [each for *_, each in new], there, self._calibration)) if new else {}
+        refused = dict(refused_photos([each for *_, each in new], there, self._calibration)) if new else {}
         good = [place for place in range(len(new)) if place not in refused]
         alike = self._looks_like(person, [new[place][2] for place in good])
         if self._strict and (refused or alike):

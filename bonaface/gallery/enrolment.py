@@ -58,7 +58,6 @@ def embed_read(verifier: Verifier, read: Sequence[Photo | Unread]) -> list[Embed
 
 
 def refused_photos(
-    ids: Sequence[str],
     photos: Sequence[EmbeddedPhoto | DataError],
     there: Sequence[Enrolled],
     calibration: Calibration,
@@ -66,16 +65,14 @@ def refused_photos(
     """Why some photos of one person are refused, by their place; see :func:`refusals`.
 
     Args:
-        ids: of the photos.
         photos: as they were read, or why they can't be.
-        there: the person's photos that are enrolled; one that is sent again is not compared with itself.
+        there: the person's photos that are enrolled.
         calibration: of the model.
     """
-    others = [each for each in there if each.photo not in set(ids)]
     return refusals(
         [str(each) if isinstance(each, DataError) else _why_not(each) for each in photos],
         [None if isinstance(each, DataError) else each.embedding for each in photos],
-        stacked(others) if others else None,
+        stacked(there) if there else None,
         calibration,
     )
 
@@ -146,7 +143,8 @@ def refusals(
     """Reasons why some photos of one person are refused, by their place among those that are to be enrolled.
 
     A photo is refused if it has a problem (no face, two faces, poor quality), if it is rather forged than genuine, or if it is
-    unlike the person's other photos: if more than half of them are rather of other people, those that are there already included.
+    unlike the person's other photos: if more than half of those that are enrolled are rather of other people, or more than half of
+    all.
 
     Args:
         problems: of each photo, as reading it says; None where there is none.
@@ -178,17 +176,25 @@ def _looks_forged(photo: Embeddings, calibration: Calibration) -> bool:
     return photo.authenticity is not None and bool(calibration.called_fake(photo.authenticity)[0])
 
 
+_SAME_PHOTO = 1 - 1e-4
+"""Cosine from which two embeddings are of one photo."""
+
+
 def _unlike(photos: Sequence[Embeddings | None], there: Embeddings | None, calibration: Calibration) -> dict[int, str]:
     parts: list[NDArray[np.float32]] = [photo.identity for photo in photos if photo is not None]
     if not parts:
         return {}
     new = np.concatenate(parts)
-    every = new if there is None else np.concatenate([new, there.identity])
-    same = calibration.same.log_odds(new @ every.T) >= 0  # (new, every)
-    others = len(every) - 1
-    wrong = (~same).sum(axis=1)  # a photo is always like itself
+    old = new[:0] if there is None else there.identity
+    unlike_new, unlike_old = (calibration.same.log_odds(new @ each.T) < 0 for each in (new, old))
+    elsewhere = ~(new @ old.T > _SAME_PHOTO).any(axis=0)  # those that are not sent again
+    # New photos, however many, do not outvote those that are there: copies of one would vouch for each other.
+    rules = (
+        ("enrolled", len(old), unlike_old.sum(axis=1)),
+        ("other", len(new) - 1 + elsewhere.sum(), unlike_new.sum(axis=1) + unlike_old[:, elsewhere].sum(axis=1)),
+    )
     return {
-        int(row): f"is unlike {wrong[row]} of the {others} other photos"
-        for row in np.flatnonzero(2 * wrong > others)
-        if others
+        int(row): f"is unlike {wrong[row]} of the {count} {name} photos"
+        for name, count, wrong in rules
+        for row in np.flatnonzero(2 * wrong > count)
     }

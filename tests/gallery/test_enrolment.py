@@ -32,6 +32,14 @@ def test_those_that_are_there_count():
     assert refusals([None], [ANN], there, CALIBRATION) == {}
 
 
+def test_copies_of_a_strangers_photo_do_not_outvote_what_is_there():
+    there = Embeddings(np.array([[1, 0]], np.float32))
+    why = "is unlike 1 of the 1 enrolled photos"
+    assert refusals([None] * 3, [BOB] * 3, there, CALIBRATION) == dict.fromkeys(range(3), why)
+    beside_the_enrolled = refusals([None] * 3, [ANN, BOB, BOB], there, CALIBRATION)
+    assert {beside_the_enrolled[1], beside_the_enrolled[2]} == {why}
+
+
 def test_a_single_first_photo_is_like_nobody():
     assert refusals([None], [ANN], None, CALIBRATION) == {}
 

@@ -141,7 +141,7 @@ def _enrolled_good(
     known = {each.photo for each in there}
     new = [place for place, key in enumerate(ids) if key not in known]
     calibration = service.pipeline.calibration
-    judged = refused_photos([ids[n] for n in new], [sent[n][1] for n in new], there, calibration) if new else {}
+    judged = refused_photos([sent[n][1] for n in new], there, calibration) if new else {}
     refused = {new[row]: why for row, why in judged.items()}
     good = [place for place in new if place not in refused]
     if good and refused and strict:
@@ -281,7 +281,7 @@ def _refuse_bad(
     embedded: Sequence[EmbeddedPhoto | DataError],
     there: Sequence[Enrolled],
 ) -> None:
-    refused = refused_photos(ids, embedded, there, service.pipeline.calibration)
+    refused = refused_photos(embedded, there, service.pipeline.calibration)
     if refused:
         reasons = [{"photo": place + 1, "reason": why} for place, why in sorted(refused.items())]
         raise Problem(

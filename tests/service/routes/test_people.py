@@ -55,6 +55,13 @@ def test_photos_must_be_like_those_that_are_there(client):
     assert answer.json()["photos"] == [{"photo": 1, "reason": "is unlike 1 of the 1 other photos"}]
 
 
+def test_a_photo_sent_twice_does_not_vouch_for_itself(client):
+    client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)]))
+    answer = client.post("/v1/people/ann/photos", files=files(photos=[random_image(2)] * 2))
+    assert answer.status_code == 422
+    assert {each["reason"] for each in answer.json()["photos"]} == {"is unlike 1 of the 1 enrolled photos"}
+
+
 def test_a_poor_photo_is_good_enough_to_verify_but_not_to_enrol(client, monkeypatch):
     monkeypatch.setattr(enrolment, "_why_not", lambda photo: "the face is blurred; expected a sharp photo")
     assert client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1, 1))).status_code == 200
