@@ -13,7 +13,7 @@ import itertools
 import re
 import types
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -34,6 +34,7 @@ __all__ = [
     "parse_config",
     "parser",
     "read_run_config",
+    "refuse_twice",
     "save_config",
     "settings_by_name",
 ]
@@ -94,10 +95,8 @@ def parse_config(words: Sequence[str]) -> TrainConfig:
     files = _config_files(words)
     for file in files:
         settings = list(_walked(_content(file)))
-        _refuse_names(iter(settings), f"{file}: ")
-        for name, count in Counter(name for name, _ in settings).items():
-            if count > 1:
-                raise ConfigError(f"{file}: {name}: stands twice, nested and with dots; expected it once")
+        _refuse_names(settings, f"{file}: ")
+        refuse_twice(settings, str(file))
     _refuse_names(_options(words), "")
     try:
         parsed = _parsed(lambda made: made.parse_args(list(words)))
@@ -202,7 +201,22 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     return lasts[last[0]] if last else None
 
 
-def _refuse_names(given: Iterator[tuple[str, Any]], where: str) -> None:
+def refuse_twice(given: Iterable[tuple[str, Any]], where: str) -> None:
+    """Refuses settings of which a dotted name stands twice, by nesting and by dots.
+
+    Args:
+        given: settings by dotted name.
+        where: names the place in messages.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    for name, count in Counter(name for name, _ in given).items():
+        if count > 1:
+            raise ConfigError(f"{where}: {name}: stands twice, nested and with dots; expected it once")
+
+
+def _refuse_names(given: Iterable[tuple[str, Any]], where: str) -> None:
     """Refuses unknown settings, and names and values of 0.1."""
     leaves, groups = known_settings()
     for name, value in given:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from bonaface.config_io import known_settings, no_such_setting
+from bonaface.config_io import known_settings, no_such_setting, refuse_twice
 from bonaface.errors import ConfigError
 
 __all__ = ["SET_ELSEWHERE", "Settings", "expand", "flatten", "merged", "words_of"]
@@ -40,17 +40,15 @@ def flatten(given: Any, where: str) -> Settings:
     if not isinstance(given, Mapping):
         raise ConfigError(f"{where}: expected settings by name such as batch: {{n_labels: 25}}, got {given!r}")
     leaves, groups = known_settings()
-    flat: Settings = {}
-    for name, value in _walked(given, "", groups):
+    walked = _walked(given, "", groups)
+    for name, _ in walked:
         if name in SET_ELSEWHERE:
             raise ConfigError(f"{where}: {name} can't be set here: {SET_ELSEWHERE[name]}")
         if name not in leaves:
             told = "expected its settings by name" if name in groups else no_such_setting(name)
             raise ConfigError(f"{where}: {name}: {told}")
-        if name in flat:
-            raise ConfigError(f"{where}: {name}: stands twice, nested and with dots; expected it once")
-        flat[name] = value
-    return flat
+    refuse_twice(walked, where)
+    return dict(walked)
 
 
 def _walked(given: Mapping[Any, Any], prefix: str, groups: Collection[str]) -> list[tuple[str, Any]]:

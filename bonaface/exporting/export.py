@@ -62,7 +62,8 @@ def export(
         'half.onnx'
     """
     out, console = Path(out), console or Console(quiet=True)
-    for file in (out, *([out.with_suffix(".bin")] if out.suffix == ".xml" else [])):
+    files = [out, *([out.with_suffix(".bin")] if out.suffix == ".xml" else [])]
+    for file in files:
         check_new_file(file)
     embedder = load_embedder(
         None if model is None else os.fspath(model), None if detector is None else Path(detector), "cpu"
@@ -72,7 +73,6 @@ def export(
     with console.status("exporting and comparing with the original"):
         fitted, judged = calibration_faces(embedder, None if faces is None else Path(faces))
         parity = convert(embedder, format, out, fitted, judged, card)
-    files = [out, *([out.with_suffix(".bin")] if out.suffix == ".xml" else [])]
     size = sum(file.stat().st_size for file in files) / 1e6
     _say(console, parity.told())
     _say(console, f"{out}: {format}, {size:.1f} MB")

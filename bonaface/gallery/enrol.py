@@ -110,12 +110,13 @@ def enrol(
     if calibration is None:
         raise ModelError(f"{verifier.name}: is not calibrated, so nobody can tell which photos are of one person")
     keep = None if keep_photos is None else Path(keep_photos)
-    if keep is not None and is_absent(gallery):
+    is_new = is_absent(gallery)
+    if keep is not None and is_new:
         refuse_used_folder(keep)
     mark, token = ModelMark.of(verifier.embedder), os.environ.get("MILVUS_TOKEN", "")
     opening = partial(Gallery, gallery, mark, keep, token)
     enrolment = _Enrolment(verifier, calibration, opening, people, strict)
-    if not is_absent(gallery):
+    if not is_new:
         enrolment.open()
     try:
         task = None if progress is None else progress.add_task("enrolling", total=len(people))

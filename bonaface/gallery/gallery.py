@@ -20,7 +20,7 @@ from bonaface.errors import DataError, GalleryFullError, GalleryUnavailableError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import is_absent, open_database
 from bonaface.gallery.erasure import Eraser
-from bonaface.gallery.people import Enrolled, Hit, NewPhoto, Person, Row, as_row, photo_id, refuse_person_id
+from bonaface.gallery.people import Enrolled, Hit, NewPhoto, Person, Row, as_row, photo_id, refuse_person_id, row_id
 from bonaface.gallery.photo_store import PhotoStore, refuse_used_folder
 
 __all__ = ["Gallery"]
@@ -204,7 +204,7 @@ class Gallery:
 
     def _take_out(self, person: str, photos: Collection[str]) -> None:
         with contextlib.nullcontext() if self.photo_store is None else self.photo_store.removing(photos):
-            self.database.delete([f"{person}:{key}" for key in photos])
+            self.database.delete([row_id(person, key) for key in photos])
 
     def erased(self, timeout: float) -> bool:
         """True once all that was removed is off the disk, waiting up to ``timeout`` seconds for it."""

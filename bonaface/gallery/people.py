@@ -28,6 +28,7 @@ __all__ = [
     "photo_id",
     "plain",
     "refuse_person_id",
+    "row_id",
     "stacked",
 ]
 
@@ -101,6 +102,11 @@ def photo_id(person: str, data: bytes) -> str:
     return hashlib.blake2b(person.encode() + b"\0" + data, digest_size=16).hexdigest()
 
 
+def row_id(person: str, key: str) -> str:
+    """The id of a photo's row in the database."""
+    return f"{person}:{key}"
+
+
 def stacked(photos: Sequence[Enrolled | NewPhoto]) -> Embeddings:
     """Embeddings of photos, one a row."""
     judged = [photo.authenticity for photo in photos]
@@ -111,7 +117,7 @@ def stacked(photos: Sequence[Enrolled | NewPhoto]) -> Embeddings:
 def as_row(person: str, key: str, photo: NewPhoto, now: float) -> Row:
     """Row of the database for a photo."""
     return {
-        "id": f"{person}:{key}",
+        "id": row_id(person, key),
         "person": person,
         "vector": photo.identity.astype(np.float32),
         "authenticity": 0.0 if photo.authenticity is None else float(photo.authenticity),

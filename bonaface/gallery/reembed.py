@@ -8,7 +8,7 @@ from pathlib import Path
 from bonaface.errors import DataError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import Enrolled, NewPhoto, Row, as_row
+from bonaface.gallery.people import Enrolled, NewPhoto, Row, as_row, row_id
 from bonaface.images.decoding import decode_bytes
 from bonaface.inference.embedder import Embedder
 
@@ -53,7 +53,7 @@ def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: 
 
 def _embed(gallery: Gallery, new: CollectionName, done: dict[str, float], embedder: Embedder) -> None:
     """Embed the photos that aren't done yet into the new collection."""
-    every = [each for each in gallery.every() if done.get(_id(each)) != each.enrolled]
+    every = [each for each in gallery.every() if done.get(row_id(each.person, each.photo)) != each.enrolled]
     missing = [each for each in every if gallery.photo_store is None or each.photo not in gallery.photo_store]
     missing = [each for each in missing if each.photo in {one.photo for one in gallery.photos_of(each.person)}]
     if missing:
@@ -66,7 +66,7 @@ def _embed(gallery: Gallery, new: CollectionName, done: dict[str, float], embedd
         part = [(each, data) for each, data in found if data is not None]  # others were deleted since
         if part:
             gallery.database.write(_rows(part, embedder), new)
-            done |= {_id(each): each.enrolled for each, _ in part}
+            done |= {row_id(each.person, each.photo): each.enrolled for each, _ in part}
 
 
 def _taken_over(gallery: Gallery, new: CollectionName, done: dict[str, float]) -> bool:
@@ -86,10 +86,6 @@ def _taken_over(gallery: Gallery, new: CollectionName, done: dict[str, float]) -
     for each in gone:
         del done[each]
     return True
-
-
-def _id(photo: Enrolled) -> str:
-    return f"{photo.person}:{photo.photo}"
 
 
 def _rows(part: Sequence[tuple[Enrolled, bytes]], embedder: Embedder) -> list[Row]:

@@ -110,14 +110,15 @@ def begin(job: BulkJob, source: str, shard: int = 2048) -> ImageList:
         )
     fingerprint = job.embedder().fingerprint
     listed, kept = out / _LIST, out / _MODEL
-    if not kept.exists():
+    is_new = not kept.exists()
+    if is_new:
         if out.names() - {_LIST}:
             raise DataError(f"{job.out}: holds something else; expected a new folder for the data set")
         write_list(source, listed, shard)
         about = {"fingerprint": fingerprint, "model": job.model}
         kept.write((json.dumps(about, indent=2) + "\n").encode())
     images = job.images()
-    if not images.is_of(source):
+    if not is_new and not images.is_of(source):
         raise DataError(
             f"{job.out}: holds embeddings of {images.source} as it was when they were begun, and {source} is another source "
             "or holds other images now; choose another --out"

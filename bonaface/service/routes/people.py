@@ -63,9 +63,8 @@ async def enrol(request: Request, person: PersonId, photos: Images) -> Enrolment
     names = [f"photo {n}" for n in range(1, len(photos) + 1)]
     uploads = await read_uploads(photos, names, service.settings)
     embedded = await service.pipeline.embed_each(uploads)
-    ids = [photo_id(person, upload.data) for upload in uploads]
     there = await in_thread(lambda: service.gallery().photos_of(person))
-    _refuse_bad(service, ids, embedded, there)
+    _refuse_bad(service, embedded, there)
     return await in_thread(lambda: _enrolled(request, person, uploads, embedded))
 
 
@@ -86,7 +85,7 @@ def _enrolled(
         def admit(there: Sequence[Enrolled]) -> None:
             every.update(each.photo for each in there)
             _refuse_more(service, person, len(every))
-            _refuse_bad(service, ids, embedded, there)
+            _refuse_bad(service, embedded, there)
             account(person=person, photos=ids)
 
         service.gallery().enrol(person, new, admit)
@@ -277,7 +276,6 @@ def _refuse_more(service: Service, person: str, total: int) -> None:
 
 def _refuse_bad(
     service: Service,
-    ids: Sequence[str],
     embedded: Sequence[EmbeddedPhoto | DataError],
     there: Sequence[Enrolled],
 ) -> None:
