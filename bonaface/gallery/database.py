@@ -47,15 +47,17 @@ class Database(Protocol):
         uri: as messages name it.
         folder: of Milvus Lite, which one process uses alone, and which has to be written anew to erase what was deleted. None
             where several processes may write, and :meth:`compact` erases.
+        transactional: :meth:`exclusively` keeps its word.
     """
 
     uri: str
     folder: Path | None
+    transactional: bool
 
     def exclusively(self) -> AbstractContextManager[None]:
         """No other process changes anything in the block, and of the changes in it all are made or none.
 
-        A Milvus server can't promise that.
+        A Milvus server can't promise that, see ``transactional``.
         """
 
     def name(self) -> CollectionName | None:

@@ -21,7 +21,7 @@ from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import is_absent, open_database
 from bonaface.gallery.erasure import Eraser
 from bonaface.gallery.people import Enrolled, Hit, NewPhoto, Person, Row, as_row, photo_id, refuse_person_id, row_id
-from bonaface.gallery.photo_store import PhotoStore, refuse_used_folder
+from bonaface.gallery.photo_store import NothingWrittenError, PhotoStore, refuse_used_folder
 
 __all__ = ["Gallery"]
 
@@ -131,18 +131,26 @@ class Gallery:
         raise GalleryUnavailableError(f"{person}: is being enrolled by another service; try again soon")
 
     def _added(self, person: str, fresh: dict[str, NewPhoto], known: set[str], now: float) -> bool:
-        """Write rows and images; take them out again, and say so, if another service wrote some of the same person meanwhile."""
-        with contextlib.ExitStack() as stack:
-            if self.photo_store is not None:
-                stack.enter_context(self.photo_store.adding({key: photo.data for key, photo in fresh.items()}))
-            self.database.write([as_row(person, key, photo, now) for key, photo in fresh.items()])
-        # Milvus Lite's folder is one process's; of others that write at once, at least one reads the other's rows here.
-        if self.database.folder is None and {each.photo for each in self.photos_of(person)} - known - fresh.keys():
+        """Write rows and images, and nothing where the person has other photos by now than those that are known."""
+        images = {key: photo.data for key, photo in fresh.items()}
+        keeping = contextlib.nullcontext() if self.photo_store is None else self.photo_store.adding(images)
+        try:
+            with keeping, self.database.exclusively():
+                if self._photo_ids_of(person) != known:
+                    raise NothingWrittenError
+                self.database.write([as_row(person, key, photo, now) for key, photo in fresh.items()])
+        except NothingWrittenError:
+            return False
+        # Of services that write at once to a server, at least one reads the other's rows here, and takes its own out again.
+        if not self.database.transactional and self._photo_ids_of(person) - known - fresh.keys():
             self._take_out(person, fresh)
             self._eraser.start()
             return False
         self._settle(len(fresh))
         return True
+
+    def _photo_ids_of(self, person: str) -> set[str]:
+        return {each.photo for each in self.photos_of(person)}
 
     def photos_of(self, person: str) -> list[Enrolled]:
         """Photos of a person, by id; none where nobody is called so."""

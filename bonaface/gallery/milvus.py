@@ -65,6 +65,7 @@ class MilvusDatabase:
     def __init__(self, uri: str, token: str = "", read_only: bool = False) -> None:
         self.uri, self._read_only = uri, read_only
         self.folder = _folder(uri)
+        self.transactional = self.folder is not None
         if self.folder is not None:
             prepare_folder(self.folder, _ALIAS, read_only)
         # While Milvus Lite moves rows from its log to its files, readers would see neither: so they take turns.

@@ -20,13 +20,17 @@ from bonaface.io import atomic_write, parse_json
 from bonaface.outputs import refuse_stdout
 from bonaface.reading import read_regular, read_regular_text
 
-__all__ = ["PhotoStore", "refuse_used_folder"]
+__all__ = ["NothingWrittenError", "PhotoStore", "refuse_used_folder"]
 
 _PHOTO = re.compile("[0-9a-f]{32}")
 _TRIAL = "0" * 32
 _MARKER = "bonaface-photos.json"
 _PENDING = "pending"
 _OF_FILE_SYSTEMS = {"lost+found"}
+
+
+class NothingWrittenError(Exception):
+    """No row of the images that :meth:`PhotoStore.adding` keeps was written."""
 
 
 class PhotoStore:
@@ -81,7 +85,8 @@ class PhotoStore:
     def adding(self, images: Mapping[str, bytes]) -> Iterator[None]:
         """Keep images, by id, whose rows are written in the block.
 
-        Where the block fails, the images stay pending: whether the rows were written shows when the folder is opened next.
+        Where the block fails, the images stay pending: whether the rows were written shows when the folder is opened next. They
+        are discarded where it raises :class:`NothingWrittenError`.
 
         Raises:
             GalleryFullError: if the disk is full or the folder can't be written to; no image is kept then.
@@ -90,7 +95,7 @@ class PhotoStore:
             self._write(images)
             try:
                 yield
-            except GalleryFullError:  # no row was written
+            except (GalleryFullError, NothingWrittenError):
                 self._discard(images)
                 raise
             for photo in images:

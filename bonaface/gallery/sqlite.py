@@ -72,6 +72,7 @@ class SqliteDatabase:
     """
 
     folder: Path | None = None
+    transactional = True
 
     def __init__(self, file: Path, read_only: bool = False) -> None:
         self.uri = str(file)

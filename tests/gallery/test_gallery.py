@@ -65,6 +65,29 @@ def test_enrolling_again_changes_nothing(gallery):
     assert gallery.count() == 2
 
 
+def test_photos_are_judged_and_written_in_one_step(tmp_path):
+    """Others that are enrolled between the two are judged beside, and what is then refused was never in the gallery."""
+    file, folder = str(tmp_path / "g.sqlite"), tmp_path / "photos"
+    ours, theirs = (Gallery(file, MARK, folder) for _ in range(2))
+    said = []
+
+    def admit(there):
+        said.append([each.photo for each in there])
+        if there:
+            raise DataError("is unlike the enrolled photo")
+        theirs.enrol("ann", [photo(2)])
+
+    with pytest.raises(DataError, match="unlike"):
+        ours.enrol("ann", [photo(1)], admit)
+    assert said == [[], [photo_id("ann", b"image 2")]]
+    assert [each.photo for each in theirs.photos_of("ann")] == [photo_id("ann", b"image 2")]
+    deletions = ours.database._connection.execute("SELECT deletions FROM gallery").fetchone()[0]
+    assert deletions == 1, "ours was written, and taken out again: a kill in between would have left it"
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {"bonaface-photos.json", photo_id("ann", b"image 2")}
+    ours.close()
+    theirs.close()
+
+
 def test_search_is_exact_and_counts_a_person_once(gallery, rng):
     vectors = {f"p{n}": [unit(rng) for _ in range(1 + 40 * (n == 3))] for n in range(20)}
     for person, several in vectors.items():
