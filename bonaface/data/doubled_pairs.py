@@ -15,7 +15,7 @@ from bonaface.data.pairs import PairTable
 from bonaface.errors import DataError
 from bonaface.reading import read_regular
 
-__all__ = ["content_digest", "refuse_doubled"]
+__all__ = ["content_digest", "refuse_doubled", "shared_pair"]
 
 
 def refuse_doubled(
@@ -35,17 +35,7 @@ def refuse_doubled(
     Raises:
         DataError: if a pair stands twice.
     """
-    code, paths = pd.factorize(np.array([*pairs.path_0, *pairs.path_1], dtype=object))
-    files = [os.path.join(pairs.root, path) for path in paths]  # noqa: PTH118 - there may be millions
-    image = _numbered(map(_size if contents else _file, files))
-    if contents:
-        alike = pd.Series(_pair(image[code])).duplicated(keep=False).to_numpy()
-        read = np.zeros(len(files), dtype=bool)
-        read[code.reshape(2, -1)[:, alike]] = True
-        image = _numbered(
-            content_digest(file) or file if again else file for file, again in zip(files, read.tolist(), strict=True)
-        )
-    pair = _pair(image[code])
+    pair = _pairs_of_images(pairs, contents)
     doubled = pd.Series(pair).duplicated().to_numpy()
     if not doubled.any():
         return
@@ -56,6 +46,36 @@ def refuse_doubled(
     else:
         said = f"has the same two images as {places[before]}; expected each pair once"
     raise DataError(f"{where}: {places[row]}: {said}")
+
+
+def shared_pair(first: PairTable, second: PairTable) -> tuple[str, str] | None:
+    """The ids of a pair of each table that are of the same two images, by path or by content; None where there are none."""
+    sides = [
+        [os.path.join(table.root, path) for table in (first, second) for path in getattr(table, side)]  # noqa: PTH118
+        for side in ("path_0", "path_1")
+    ]
+    both = PairTable(Path(), [*first.pair_id, *second.pair_id], *sides)
+    pair = _pairs_of_images(both, contents=True)
+    known = {number: row for row, number in reversed([*enumerate(pair[: len(first)].tolist())])}
+    for pair_id, number in zip(second.pair_id, pair[len(first) :].tolist(), strict=True):
+        if number in known:
+            return first.pair_id[known[number]], pair_id
+    return None
+
+
+def _pairs_of_images(pairs: PairTable, contents: bool) -> NDArray[np.int64]:
+    """A number for each pair, the same for the same two images, ``(n,)``."""
+    code, paths = pd.factorize(np.array([*pairs.path_0, *pairs.path_1], dtype=object))
+    files = [os.path.join(pairs.root, path) for path in paths]  # noqa: PTH118 - there may be millions
+    image = _numbered(map(_size if contents else _file, files))
+    if contents:
+        alike = pd.Series(_pair(image[code])).duplicated(keep=False).to_numpy()
+        read = np.zeros(len(files), dtype=bool)
+        read[code.reshape(2, -1)[:, alike]] = True
+        image = _numbered(
+            content_digest(file) or file if again else file for file, again in zip(files, read.tolist(), strict=True)
+        )
+    return _pair(image[code])
 
 
 def content_digest(path: str) -> bytes | None:

@@ -15,7 +15,16 @@ from rich.text import Text
 from bonaface.data.pairs import PairTable
 from bonaface.errors import ConfigError
 from bonaface.evaluation.figures import bootstrap_of, compare, impostor_pairs, judge, write_metrics
-from bonaface.evaluation.inputs import Labels, PairSource, Scores, copied_pairs, read_all_scores, read_judged
+from bonaface.evaluation.inputs import (
+    SAME_PAIRS,
+    Labels,
+    PairSource,
+    Scores,
+    copied_pairs,
+    read_all_scores,
+    read_judged,
+    refuse_judged,
+)
 from bonaface.evaluation.models import load_models, score_models
 from bonaface.evaluation.report import ReportInput, versions, write_report
 from bonaface.evaluation.robustness import add_robustness, subject_of
@@ -181,6 +190,8 @@ def evaluate(
             refuse_unresolved(rates, scored.validation, impostor_pairs(frame))
         figures = [judge(each, frame, bootstrap, points.fmrs, points.headline) for each in found]
     else:
+        if validation is not None:
+            refuse_judged(validation, table)
         where = None if detector is None else Path(detector)
         embedders = load_models(models, where, device)
         _refuse_unresolved(rates, embedders, frame, validation)
@@ -260,7 +271,7 @@ def _check_sources(judged: PairSource, models: Sequence[Model], robustness: int,
         )
     equal_pairs = None not in (judged.pairs, validation.pairs) and _same_path(judged.pairs, validation.pairs)
     if judged.files & validation.files or equal_pairs:
-        raise ConfigError("validation pairs: are the judged ones; thresholds have to come from other pairs")
+        raise ConfigError(f"validation pairs: {SAME_PAIRS}")
 
 
 def _count(scores: Scores | None) -> int:

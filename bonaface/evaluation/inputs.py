@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from bonaface.data.doubled_pairs import refuse_doubled
+from bonaface.data.doubled_pairs import refuse_doubled, shared_pair
 from bonaface.data.layouts import images_by_folder, looks_like_pairs
 from bonaface.data.pair_labels import labels_of
 from bonaface.data.pair_lists import read_lfw_pairs, read_pair_list
@@ -29,10 +30,23 @@ from bonaface.metrics.scores import checked_scores
 from bonaface.verification.threshold_fitting import fit_llr, thresholds_of_pairs
 from bonaface.verification.thresholds import Validation
 
-__all__ = ["Labels", "PairSource", "Scores", "copied_pairs", "read_all_scores", "read_judged", "validation_of_pairs"]
+__all__ = [
+    "SAME_PAIRS",
+    "Labels",
+    "PairSource",
+    "Scores",
+    "copied_pairs",
+    "read_all_scores",
+    "read_judged",
+    "refuse_judged",
+    "validation_of_pairs",
+]
 
 Labels = Path | str | pd.DataFrame | Sequence[int] | NDArray[Any]
 Scores = Path | str | Sequence[Path | str] | Mapping[str, ArrayLike]
+
+OTHERS = "thresholds have to come from other pairs"
+SAME_PAIRS = f"are the judged ones; {OTHERS}"
 
 _COPY_BITS = 2
 """Bits of 64 in which the hashes of one photo, re-encoded or resized, may differ."""
@@ -171,17 +185,38 @@ def read_all_scores(
         fmrs: false match rates of their thresholds.
 
     Raises:
+        ConfigError: if the other pairs' scores are those of the source.
         DataError: as ``read_scores`` does, or if an array has another length.
     """
     scores = _named_scores(source, pairs)
     if validation is None:
         return [PairScores(*each) for each in scores]
     other, labels = read_judged(validation)
-    found = [
-        validation_of_pairs(values, labels, source.seed, fmrs) for _, _, values in _named_scores(validation, other)
-    ]
+    known = _named_scores(validation, other)
+    judged = {_score_digest(pairs, values) for _, _, values in scores}
+    if any(_score_digest(other, values) in judged for _, _, values in known):
+        raise ConfigError(f"validation scores: {SAME_PAIRS}")
+    found = [validation_of_pairs(values, labels, source.seed, fmrs) for _, _, values in known]
     whence = f"other pairs: {validation.name}"
     return [PairScores(*each, known, whence) for each, known in zip(scores, found, strict=True)]
+
+
+def _score_digest(pairs: PairTable, values: NDArray[np.float64]) -> str:
+    """Tells scores of pairs from those of others, in whichever order and file they are."""
+    rows = sorted(zip(pairs.pair_id, values.tolist(), strict=True))
+    return hashlib.sha256(repr(rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def refuse_judged(validation: PairSource, pairs: PairTable) -> None:
+    """Refuse validation pairs of images of which any is judged as well, whatever its path and name.
+
+    Raises:
+        ConfigError: if one is.
+        DataError: if they are not what they should be.
+    """
+    shared = shared_pair(pairs, read_judged(validation)[0])
+    if shared:
+        raise ConfigError(f"validation pairs: {shared[1]} has the same two images as the judged {shared[0]}; {OTHERS}")
 
 
 def _named_scores(source: PairSource, pairs: PairTable) -> list[tuple[str, str, NDArray[np.float64]]]:

@@ -168,6 +168,37 @@ def test_a_list_of_pairs_needs_no_labels_beside_it(network, people_pairs, tmp_pa
     assert listed["by_method"] == folder["by_method"]
 
 
+def test_validation_pairs_are_none_of_the_judged_ones(network, people_pairs, tmp_path, capsys) -> None:
+    """Neither under another folder's name, nor under another pair's, nor as one pair among others."""
+    root, copy, out = people_pairs(), tmp_path / "copy", tmp_path / "out"
+    (copy / "images").mkdir(parents=True)
+    labels = pd.read_csv(root / "labels.csv", dtype=str)
+    for place, pair in enumerate(labels["pair_id"]):
+        shutil.copytree(root / "images" / pair, copy / "images" / f"v{pair}")
+        if place:  # the first pair alone is a copy
+            with (copy / "images" / f"v{pair}" / "0.jpg").open("ab") as file:
+                file.write(b"other")
+    labels.assign(pair_id="v" + labels["pair_id"]).to_csv(copy / "labels.csv", index=False)
+    judged = ["--model", network, "--pairs", root, "--labels", root / "labels.csv"]
+    assert evaluate(out, *judged, "--val-pairs", copy, "--val-labels", copy / "labels.csv")[0] == 2
+    first = labels["pair_id"][0]
+    assert f"validation pairs: v{first} has the same two images as the judged {first}" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_validation_scores_are_not_the_judged_ones_in_another_file(people_pairs, tmp_path, capsys) -> None:
+    root = people_pairs()
+    labels = pd.read_csv(root / "labels.csv", dtype=str)
+    scores = pd.DataFrame({"pair_id": labels["pair_id"], "similarity": np.arange(len(labels)) / 7})
+    scores.to_csv(tmp_path / "s.csv", index=False)
+    scores.iloc[::-1].to_csv(tmp_path / "v.csv", index=False)
+    labels.iloc[::-1].to_csv(tmp_path / "labels.csv", index=False)
+    judged = ["--scores", tmp_path / "s.csv", "--labels", root / "labels.csv"]
+    other = ["--val-scores", tmp_path / "v.csv", "--val-labels", tmp_path / "labels.csv"]
+    assert evaluate(tmp_path / "out", *judged, *other)[0] == 2
+    assert "validation scores: are the judged ones" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

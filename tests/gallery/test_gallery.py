@@ -83,7 +83,10 @@ def test_photos_are_judged_and_written_in_one_step(tmp_path):
     assert [each.photo for each in theirs.photos_of("ann")] == [photo_id("ann", b"image 2")]
     deletions = ours.database._connection.execute("SELECT deletions FROM gallery").fetchone()[0]
     assert deletions == 1, "ours was written, and taken out again: a kill in between would have left it"
-    assert {path.name for path in folder.rglob("*") if path.is_file()} == {"bonaface-photos.json", photo_id("ann", b"image 2")}
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {
+        "bonaface-photos.json",
+        photo_id("ann", b"image 2"),
+    }
     ours.close()
     theirs.close()
 
