@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -16,12 +17,15 @@ from bonaface.images.crops import InputSpec
 from bonaface.reading import read_regular
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["CPU_BATCH", "Images", "Network", "content_of", "digest_of", "in_parts", "usable_cores"]
+__all__ = ["Images", "Network", "Parts", "content_of", "digest_of", "in_parts", "threads_a_photo", "usable_cores"]
 
 Images = Mapping[str, NDArray[np.uint8]]
 """By branch, RGB, shape ``(n, h, w, 3)``: what the branch's view shows of each photo."""
-CPU_BATCH = 2
-"""Photos that a model in ONNX or OpenVINO is given at once on a processor: more are no faster, and take memory."""
+_CPU_BATCH = 2
+"""Photos that a large network in ONNX or OpenVINO is given at once on a processor: more are no faster, and take memory."""
+_ACCELERATOR_BATCH = 64
+_SMALL = 128 << 20
+"""Bytes of a network's file up to which one thread computes a photo."""
 
 
 class Network(Protocol):
@@ -51,10 +55,51 @@ class Network(Protocol):
         """Embeddings of ``n`` photos, n >= 1, from their images by branch."""
 
 
-def in_parts(embed: Callable[[Images], Embeddings], images: Images, size: int) -> Embeddings:
-    """Embeddings of all images, of which ``embed`` is given at most ``size`` at once."""
+def in_parts(
+    embed: Callable[[Images], Embeddings], images: Images, size: int, pool: Executor | None = None
+) -> Embeddings:
+    """Embeddings of all images, of which ``embed`` is given at most ``size`` at once.
+
+    Args:
+        embed: from images to embeddings.
+        images: by branch.
+        size: of a part.
+        pool: computes several parts at the same time; without one they follow each other.
+    """
     starts = range(0, len(images["identity"]), size)
-    return Embeddings.joined([embed({name: stack[at : at + size] for name, stack in images.items()}) for at in starts])
+    parts = [{name: stack[at : at + size] for name, stack in images.items()} for at in starts]
+    return Embeddings.joined(list(map(embed, parts) if pool is None or len(parts) == 1 else pool.map(embed, parts)))
+
+
+def threads_a_photo(weights: int) -> int:
+    """Threads that a processor computes one photo by.
+
+    Of a network as small as those that recognise faces it is one, and as many photos as there are cores are computed at the same
+    time: threads that share so little work wait for each other. Those of a large network share it, as one would take seconds.
+
+    Args:
+        weights: bytes of the network's file.
+    """
+    return 1 if weights <= _SMALL else usable_cores()
+
+
+class Parts:
+    """How many photos a network is given at once, and how many times at the same time.
+
+    Args:
+        runtime: what computes, and on what.
+        threads: that compute one photo on a processor.
+    """
+
+    def __init__(self, runtime: str, threads: int) -> None:
+        on_processor = runtime.endswith("CPU")
+        at_once = usable_cores() // threads if on_processor else 1
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="embedding") if at_once > 1 else None
+        self._size = _ACCELERATOR_BATCH if not on_processor else 1 if threads == 1 else _CPU_BATCH
+
+    def __call__(self, embed: Callable[[Images], Embeddings], images: Images, size: int | None = None) -> Embeddings:
+        """Embeddings of all images, of which ``embed`` is given ``size`` at once; where it is left out, as many as are fastest."""
+        return in_parts(embed, images, size or self._size, self._pool)
 
 
 def usable_cores() -> int:

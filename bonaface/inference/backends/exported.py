@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bonaface.inference.backends.base import CPU_BATCH, Images, in_parts
+from bonaface.inference.backends.base import Images, Parts
 from bonaface.inference.metadata import Description, input_of
 from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["ExportedNetwork"]
-
-_ACCELERATOR_BATCH = 64
 
 
 class ExportedNetwork:
@@ -26,6 +24,7 @@ class ExportedNetwork:
         fingerprint: of the file's content, or of the model that it is with another calibration.
         infer: arrays by input to arrays by output.
         runtime: what computes, and on what.
+        threads: that compute one photo on a processor.
     """
 
     def __init__(
@@ -35,6 +34,7 @@ class ExportedNetwork:
         fingerprint: str,
         infer: Callable[[Images], Mapping[str, Any]],
         runtime: str,
+        threads: int,
     ) -> None:
         self.file = file
         self.runtime = runtime
@@ -44,11 +44,11 @@ class ExportedNetwork:
         self.fingerprint = fingerprint
         self.dim = description.dim
         self._infer = infer
+        self._parts = Parts(runtime, threads)
 
     def __call__(self, images: Images) -> Embeddings:
         """See :class:`Network`."""
-        most = CPU_BATCH if self.runtime.endswith("CPU") else _ACCELERATOR_BATCH
-        return in_parts(self._some, {name: images[name] for name in self.views}, most)
+        return self._parts(self._some, {name: images[name] for name in self.views})
 
     def _some(self, images: Images) -> Embeddings:
         said = self._infer({input_of(name): np.ascontiguousarray(stack) for name, stack in images.items()})

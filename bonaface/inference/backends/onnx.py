@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from bonaface.errors import ConfigError, ModelError
 from bonaface.images.crops import InputSpec
-from bonaface.inference.backends.base import CPU_BATCH, Images, content_of, digest_of, in_parts, usable_cores
+from bonaface.inference.backends.base import (
+    Images,
+    Parts,
+    content_of,
+    digest_of,
+    threads_a_photo,
+    usable_cores,
+)
 from bonaface.inference.backends.exported import ExportedNetwork
 from bonaface.inference.metadata import MARK, Description, input_of
 from bonaface.models.device import available_providers, runs_openvino
@@ -45,7 +52,7 @@ class OnnxNetwork(ExportedNetwork):
         if MARK.encode() not in content:  # spares other networks a session
             return None
         openvino = runs_openvino(device)
-        session = _onnx_session(content, file, "cpu" if openvino else device)
+        session = _onnx_session(content, file, "cpu" if openvino else device, len(content))
         metadata = session.get_modelmeta().custom_metadata_map
         if MARK not in metadata:
             return None
@@ -56,12 +63,13 @@ class OnnxNetwork(ExportedNetwork):
         if openvino:
             from bonaface.inference.backends.openvino import openvino_inference
 
-            return cls(file, description, known, openvino_inference(file), "OpenVINO on CPU")
+            infer, threads = openvino_inference(file)
+            return cls(file, description, known, infer, "OpenVINO on CPU", threads)
 
-        def infer(images: Images) -> Mapping[str, Any]:
+        def run(images: Images) -> Mapping[str, Any]:
             return dict(zip(names, session.run(names, dict(images)), strict=True))
 
-        return cls(file, description, known, infer, _told(session))
+        return cls(file, description, known, run, _told(session), _threads(session))
 
 
 def _check_graph(session: Any, description: Description, file: Path) -> None:
@@ -98,11 +106,15 @@ class OnnxFaceNetwork:
         self.format = input_format(file)
         self.views = {"identity": InputSpec("aligned", self.format.size)}
         content = content_of(file)
-        self.fingerprint = digest_of(content + repr(self.format).encode() + _weights_beside(content, file))
+        beside = _weights_beside(content, file)
+        digests = "".join(digest_of(content_of(each)) for each in beside)
+        self.fingerprint = digest_of(content + repr(self.format).encode() + digests.encode())
         openvino = runs_openvino(device)
-        self._session = _onnx_session(str(file), file, "cpu" if openvino else device)
+        weights = len(content) + sum(each.stat().st_size for each in beside)
+        self._session = _onnx_session(str(file), file, "cpu" if openvino else device, weights)
         self.runtime = "OpenVINO on CPU" if openvino else _told(self._session)
-        self._run = self._by_openvino() if openvino else self._by_onnx_runtime
+        self._run, threads = self._by_openvino() if openvino else (self._by_onnx_runtime, _threads(self._session))
+        self._parts = Parts(self.runtime, threads)
         self._input, self._batch = self._checked_input()
         self._type = np.float16 if self._input.type == "tensor(float16)" else np.float32
         self._mean, self._std = (np.asarray(each, np.float32) for each in (self.format.mean, self.format.std))
@@ -110,7 +122,7 @@ class OnnxFaceNetwork:
 
     def __call__(self, images: Images) -> Embeddings:
         """See :class:`Network`."""
-        return in_parts(self._some, images, self._batch)
+        return self._parts(self._some, images, self._batch)
 
     def _some(self, images: Images) -> Embeddings:
         vectors = self._vectors(images["identity"])
@@ -118,10 +130,10 @@ class OnnxFaceNetwork:
         return Embeddings(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
 
     def _vectors(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Vectors ``(n, dim)`` of faces ``(n, size, size, 3)``, RGB, at most ``_batch`` of them."""
+        """Vectors ``(n, dim)`` of faces ``(n, size, size, 3)``, RGB, at most as many as the file is given at once."""
         pixels = faces[..., ::-1] if self.format.channels == "bgr" else faces
         x = ((pixels - self._mean) / self._std).transpose(0, 3, 1, 2)  # (n, 3, size, size)
-        given = np.zeros((self._batch, *x.shape[1:]), self._type) if self._is_fixed else np.empty(x.shape, self._type)
+        given = np.zeros((self._batch or len(x), *x.shape[1:]), self._type)
         given[: len(x)] = x
         (said,) = self._run(given)
         vectors: NDArray[np.float32] = np.asarray(said)[: len(x)].astype(np.float32, copy=False)
@@ -131,26 +143,21 @@ class OnnxFaceNetwork:
         said: Sequence[Any] = self._session.run(None, {self._input.name: given})
         return said
 
-    def _by_openvino(self) -> Callable[[NDArray[Any]], Sequence[Any]]:
+    def _by_openvino(self) -> tuple[Callable[[NDArray[Any]], Sequence[Any]], int]:
         from bonaface.inference.backends.openvino import openvino_inference
 
-        infer = openvino_inference(self.file)
-        return lambda given: list(infer({self._input.name: given}).values())
+        infer, threads = openvino_inference(self.file)
+        return lambda given: list(infer({self._input.name: given}).values()), threads
 
-    @property
-    def _is_fixed(self) -> bool:
-        """True where the file takes no other number of images than one that it states."""
-        return isinstance(self._input.shape[0], int)
-
-    def _checked_input(self) -> tuple[Any, int]:
-        """The one input, and how many images it is given at once."""
+    def _checked_input(self) -> tuple[Any, int | None]:
+        """The one input, and how many images the file takes at once; None where it takes any number."""
         inputs, side = self._session.get_inputs(), self.format.size
         shapes = [each.shape for each in inputs]
         good = len(inputs) == 1 and inputs[0].type in ("tensor(float)", "tensor(float16)") and len(shapes[0]) == 4
         if not good or any(isinstance(n, int) and n != m for n, m in zip(shapes[0][1:], (3, side, side), strict=True)):
             told = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
             raise ModelError(f"{self.file}: expected one input of float numbers (n, 3, {side}, {side}), got {told}")
-        return inputs[0], shapes[0][0] if isinstance(shapes[0][0], int) else CPU_BATCH
+        return inputs[0], shapes[0][0] if isinstance(shapes[0][0], int) else None
 
     def _probed(self) -> int:
         """The length of a vector, as one image of zeros gives it."""
@@ -165,22 +172,23 @@ class OnnxFaceNetwork:
         return int(said[0].shape[1])
 
     def _probe_shape(self, side: int) -> tuple[int, int, int, int]:
-        return (self._batch if self._is_fixed else 2, 3, side, side)
+        return (self._batch or 2, 3, side, side)
 
 
-def _weights_beside(content: bytes, file: Path) -> bytes:
-    """The digests of the files beside a network that hold its weights, as onnx.proto's external_data names them."""
+def _weights_beside(content: bytes, file: Path) -> list[Path]:
+    """The files beside a network that hold its weights, as onnx.proto's external_data names them."""
     found = {content[match.end() : match.end() + match[1][0]] for match in re.finditer(_LOCATION, content, re.DOTALL)}
     beside = [file.parent / os.fsdecode(name) for name in sorted(found) if b"\0" not in name]
-    return "".join(digest_of(content_of(each)) for each in beside if each.exists()).encode()
+    return [each for each in beside if each.exists()]
 
 
-def _onnx_session(model: bytes | str, file: Path, device: str) -> Any:
+def _onnx_session(model: bytes | str, file: Path, device: str, weights: int) -> Any:
     import onnxruntime
 
     providers = available_providers(device)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
+    on_processor = providers == ["CPUExecutionProvider"]
+    options.intra_op_num_threads = threads_a_photo(weights) if on_processor else usable_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores to decoding meanwhile
     options.log_severity_level = 4
     if "CUDAExecutionProvider" in providers:
@@ -198,6 +206,11 @@ def _onnx_session(model: bytes | str, file: Path, device: str) -> Any:
             "expected its driver and libraries, or --device cpu"
         )
     return session
+
+
+def _threads(session: Any) -> int:
+    """Threads that compute one photo on a processor."""
+    return int(session.get_session_options().intra_op_num_threads)
 
 
 def _told(session: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bonaface.errors import ModelError
 from bonaface.extras import openvino_core, require
-from bonaface.inference.backends.base import Images, content_of, digest_of, usable_cores
+from bonaface.inference.backends.base import Images, content_of, digest_of, threads_a_photo, usable_cores
 from bonaface.inference.backends.exported import ExportedNetwork
 from bonaface.inference.metadata import KEYS, MARK, PRECISION, WEIGHTS, Description, input_of
 
@@ -43,24 +43,26 @@ class OpenVinoNetwork(ExportedNetwork):
                 f"{file}: its inputs and outputs are not those that its metadata tells of; export the model again"
             )
         self.precision = _precision(model, file)
-        infer = _compiled(core, model, self.precision)
-        super().__init__(file, description, fingerprint, infer, "OpenVINO on CPU")
+        threads = threads_a_photo(file.with_suffix(".bin").stat().st_size)
+        infer = _compiled(core, model, self.precision, threads)
+        super().__init__(file, description, fingerprint, infer, "OpenVINO on CPU", threads)
 
 
-def openvino_inference(file: Path) -> Callable[[Images], Mapping[str, Any]]:
-    """Arrays by input to arrays by output, of an ONNX file, computed by OpenVINO in float32.
+def openvino_inference(file: Path) -> tuple[Callable[[Images], Mapping[str, Any]], int]:
+    """Arrays by input to arrays by output, of an ONNX file, computed by OpenVINO in float32, and the threads that compute a photo.
 
     Raises:
         ModelError: if OpenVINO can't read it.
         MissingExtraError: if OpenVINO is not installed.
     """
-    return _compiled(*_openvino_model(file), "f32")
+    threads = threads_a_photo(file.stat().st_size)
+    return _compiled(*_openvino_model(file), "f32", threads), threads
 
 
-def _compiled(core: Any, model: Any, precision: str) -> Callable[[Images], Mapping[str, Any]]:
+def _compiled(core: Any, model: Any, precision: str, threads: int) -> Callable[[Images], Mapping[str, Any]]:
     settings = {
         "INFERENCE_NUM_THREADS": usable_cores(),
-        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": usable_cores() // threads,  # photos that it computes at the same time
         # Else it depends on the processor whether 16 bits compute what was measured in 32. One that lacks bf16 takes f32.
         "INFERENCE_PRECISION_HINT": precision,
     }
