@@ -54,9 +54,12 @@ class PatternNetwork:
 
 def pixels(person: int, n: int = 0, fake: bool = False) -> NDArray[np.uint8]:
     """Image ``n`` of a person, (40, 40, 3)."""
-    pattern = np.random.default_rng(person).uniform(40, 215, (4, 4, 3)).repeat(10, 0).repeat(10, 1)
+    pattern = np.random.default_rng(person).uniform(40, 215, (4, 4, 3))
     rng = np.random.default_rng([person, n])
-    image = pattern + rng.normal(0, 20, 3) + rng.normal(0, 2, (SIDE, SIDE, 3))
+    squares = (
+        (pattern + rng.normal(0, 6, pattern.shape)).repeat(10, 0).repeat(10, 1)
+    )  # no two photos are alike to the digit
+    image = squares + rng.normal(0, 20, 3) + rng.normal(0, 2, (SIDE, SIDE, 3))
     if fake:
         image[::2] += 25
     return np.clip(image, 0, 255).astype(np.uint8)

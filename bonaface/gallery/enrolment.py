@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from bonaface.errors import DataError
 from bonaface.gallery.gallery import Admit, Gallery
 from bonaface.gallery.people import Enrolled, NewPhoto, plain, stacked
+from bonaface.images.copies import are_copies
 from bonaface.images.photo import Photo
 from bonaface.images.quality import ENROLMENT, unfit
 from bonaface.verification.calibration import Calibration
@@ -74,6 +76,7 @@ def refused_photos(
         [None if isinstance(each, DataError) else each.embedding for each in photos],
         stacked(there) if there else None,
         calibration,
+        [None if isinstance(each, DataError) else each.photo.thumbprint for each in photos],
     )
 
 
@@ -139,26 +142,28 @@ def refusals(
     photos: Sequence[Embeddings | None],
     there: Embeddings | None,
     calibration: Calibration,
+    thumbprints: Sequence[NDArray[np.float32] | None] = (),
 ) -> Mapping[int, str]:
     """Reasons why some photos of one person are refused, by their place among those that are to be enrolled.
 
     A photo is refused if it has a problem (no face, two faces, poor quality), if it is rather forged than genuine, or if it is
     unlike the person's other photos: if more than half of those that are enrolled are rather of other people, or more than half of
-    all.
+    all. Copies of one photo count as one.
 
     Args:
         problems: of each photo, as reading it says; None where there is none.
         photos: their embeddings, one row each; None where there is a problem.
         there: the person's photos that are enrolled already.
         calibration: of the model.
+        thumbprints: of the images, by which re-encoded copies are known; may be left out.
 
     Raises:
         DataError: if there are no photos.
 
     Example:
         >>> from bonaface.verification.calibration import Logistic
-        >>> ann, bob = (Embeddings(np.float32([each])) for each in ([1, 0], [0, 1]))
-        >>> refusals([None, None, None], [ann, ann, bob], None, Calibration(Logistic(20.0, -8.0)))
+        >>> ann, like_ann, bob = (Embeddings(np.float32([each])) for each in ([1, 0], [0.8, 0.6], [0, 1]))
+        >>> refusals([None, None, None], [ann, like_ann, bob], None, Calibration(Logistic(20.0, -14.0)))
         {2: 'is unlike 2 of the 2 other photos'}
     """
     if not problems:
@@ -168,7 +173,8 @@ def refusals(
         if photo is not None and _looks_forged(photo, calibration):
             refused[place] = "looks forged: genuine photos of a person's face are expected"
     good = [place for place in range(len(photos)) if place not in refused]
-    unlike = _unlike([photos[place] for place in good], there, calibration)
+    prints = [thumbprints[place] if thumbprints else None for place in good]
+    unlike = _unlike([photos[place] for place in good], prints, there, calibration)
     return refused | {good[row]: why for row, why in unlike.items()}
 
 
@@ -180,21 +186,39 @@ _SAME_PHOTO = 1 - 1e-4
 """Cosine from which two embeddings are of one photo."""
 
 
-def _unlike(photos: Sequence[Embeddings | None], there: Embeddings | None, calibration: Calibration) -> dict[int, str]:
+def _unlike(
+    photos: Sequence[Embeddings | None],
+    thumbprints: Sequence[NDArray[np.float32] | None],
+    there: Embeddings | None,
+    calibration: Calibration,
+) -> dict[int, str]:
     parts: list[NDArray[np.float32]] = [photo.identity for photo in photos if photo is not None]
     if not parts:
         return {}
     new = np.concatenate(parts)
     old = new[:0] if there is None else there.identity
     unlike_new, unlike_old = (calibration.same.log_odds(new @ each.T) < 0 for each in (new, old))
+    # New photos, however many, do not outvote those that are there, and copies do not vouch for each other.
+    apart = _told_apart(new, thumbprints)
     elsewhere = ~(new @ old.T > _SAME_PHOTO).any(axis=0)  # those that are not sent again
-    # New photos, however many, do not outvote those that are there: copies of one would vouch for each other.
     rules = (
         ("enrolled", len(old), unlike_old.sum(axis=1)),
-        ("other", len(new) - 1 + elsewhere.sum(), unlike_new.sum(axis=1) + unlike_old[:, elsewhere].sum(axis=1)),
+        (
+            "other",
+            apart.sum() - 1 + elsewhere.sum(),
+            unlike_new[:, apart].sum(axis=1) + unlike_old[:, elsewhere].sum(axis=1),
+        ),
     )
     return {
         int(row): f"is unlike {wrong[row]} of the {count} {name} photos"
         for name, count, wrong in rules
         for row in np.flatnonzero(2 * wrong > count)
     }
+
+
+def _told_apart(identity: NDArray[np.float32], thumbprints: Sequence[NDArray[np.float32] | None]) -> NDArray[np.bool_]:
+    """True for each photo that is no copy of one before it, ``(n,)``."""
+    copies = identity @ identity.T > _SAME_PHOTO
+    for a, b in combinations(range(len(identity)), 2):
+        copies[a, b] |= are_copies(thumbprints[a], thumbprints[b])
+    return np.asarray(~np.triu(copies, 1).any(axis=0))

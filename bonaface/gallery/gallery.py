@@ -106,8 +106,8 @@ class Gallery:
         Args:
             person: id of the person.
             photos: to be added.
-            admit: given the person's photos, raises an error if these must not be added. No other photos of the person are
-                enrolled between this and the end, by any thread or service.
+            admit: given the person's photos, raises an error if these must not be added. Nothing is enrolled between this and the
+                end, by any thread or service; where the gallery is a Milvus server, nothing of the person.
             now: seconds since 1970.
 
         Returns:
@@ -118,29 +118,26 @@ class Gallery:
             GalleryError: if the database or the disk refuses; enrolling again is safe.
         """
         refuse_person_id(person)
-        ids = [photo_id(person, photo.data) for photo in photos]
+        given = {photo_id(person, photo.data): photo for photo in photos}
         with self._exclusively():
             for attempt in range(_ATTEMPTS):
-                there = self.photos_of(person)
-                admit(there)
-                known = {each.photo for each in there}
-                fresh = {key: photo for key, photo in zip(ids, photos, strict=True) if key not in known}
-                if not fresh or self._added(person, fresh, known, now()):
-                    return ids
+                if self._added(person, given, admit, now()):
+                    return [photo_id(person, photo.data) for photo in photos]
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - so that the two don't meet again
         raise GalleryUnavailableError(f"{person}: is being enrolled by another service; try again soon")
 
-    def _added(self, person: str, fresh: dict[str, NewPhoto], known: set[str], now: float) -> bool:
-        """Write rows and images, and nothing where the person has other photos by now than those that are known."""
-        images = {key: photo.data for key, photo in fresh.items()}
+    def _added(self, person: str, given: dict[str, NewPhoto], admit: Admit, now: float) -> bool:
+        """Write rows and images of those that are not there; False if another service of a server was in the way."""
+        images = {key: photo.data for key, photo in given.items()}
         keeping = contextlib.nullcontext() if self.photo_store is None else self.photo_store.adding(images)
         try:
             with keeping, self.database.exclusively():
-                if self._photo_ids_of(person) != known:
-                    raise NothingWrittenError
-                self.database.write([as_row(person, key, photo, now) for key, photo in fresh.items()])
-        except NothingWrittenError:
-            return False
+                known = self._admitted(person, admit)
+                fresh = {key: photo for key, photo in given.items() if key not in known}
+                if fresh:
+                    self.database.write([as_row(person, key, photo, now) for key, photo in fresh.items()])
+        except NothingWrittenError as refused:
+            raise refused.why from None
         # Of services that write at once to a server, at least one reads the other's rows here, and takes its own out again.
         if not self.database.transactional and self._photo_ids_of(person) - known - fresh.keys():
             self._take_out(person, fresh)
@@ -148,6 +145,15 @@ class Gallery:
             return False
         self._settle(len(fresh))
         return True
+
+    def _admitted(self, person: str, admit: Admit) -> set[str]:
+        """The ids of a person's photos, once ``admit`` has seen these."""
+        there = self.photos_of(person)
+        try:
+            admit(there)
+        except Exception as error:
+            raise NothingWrittenError(error) from error
+        return {each.photo for each in there}
 
     def _photo_ids_of(self, person: str) -> set[str]:
         return {each.photo for each in self.photos_of(person)}

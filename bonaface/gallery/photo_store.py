@@ -30,7 +30,10 @@ _OF_FILE_SYSTEMS = {"lost+found"}
 
 
 class NothingWrittenError(Exception):
-    """No row of the images that :meth:`PhotoStore.adding` keeps was written."""
+    """No row of the images that :meth:`PhotoStore.adding` keeps was written, and why."""
+
+    def __init__(self, why: Exception) -> None:
+        self.why = why
 
 
 class PhotoStore:

@@ -22,6 +22,7 @@ from bonaface.errors import (
     ModelError,
 )
 from bonaface.gallery.collection_name import ModelMark
+from bonaface.gallery.enrolment import enrol_beside
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import NewPhoto, as_row, photo_id, stacked
 
@@ -71,14 +72,15 @@ def test_photos_are_judged_and_written_in_one_step(tmp_path):
     ours, theirs = (Gallery(file, MARK, folder) for _ in range(2))
     said = []
 
-    def admit(there):
+    def attempt(there, unchanged):
         said.append([each.photo for each in there])
         if there:
             raise DataError("is unlike the enrolled photo")
         theirs.enrol("ann", [photo(2)])
+        ours.enrol("ann", [photo(1)], unchanged)
 
     with pytest.raises(DataError, match="unlike"):
-        ours.enrol("ann", [photo(1)], admit)
+        enrol_beside(ours, "ann", attempt)
     assert said == [[], [photo_id("ann", b"image 2")]]
     assert [each.photo for each in theirs.photos_of("ann")] == [photo_id("ann", b"image 2")]
     deletions = ours.database._connection.execute("SELECT deletions FROM gallery").fetchone()[0]

@@ -59,7 +59,7 @@ def test_a_photo_sent_twice_does_not_vouch_for_itself(client):
     client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)]))
     answer = client.post("/v1/people/ann/photos", files=files(photos=[random_image(2)] * 2))
     assert answer.status_code == 422
-    assert {each["reason"] for each in answer.json()["photos"]} == {"is unlike 1 of the 1 enrolled photos"}
+    assert {each["reason"] for each in answer.json()["photos"]} == {"is unlike 1 of the 1 other photos"}
 
 
 def test_a_poor_photo_is_good_enough_to_verify_but_not_to_enrol(client, monkeypatch):
