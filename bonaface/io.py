@@ -21,6 +21,7 @@ from bonaface.errors import DataError
 __all__ = [
     "STDOUT",
     "atomic_write",
+    "check_folder",
     "check_names",
     "check_new_file",
     "integer",
@@ -231,6 +232,15 @@ def check_new_file(path: Path) -> None:
     """
     if path.exists() or path.is_symlink():
         raise DataError(f"{path}: is there already; choose another name, or remove it first")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse, before the work that it is to hold, a file whose folder can't be written to.
+
+    Raises:
+        DataError: if it can't.
+    """
     folder = next(each for each in path.absolute().parents if each.exists())
     if not folder.is_dir():
         raise _unwritable(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))

@@ -22,8 +22,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="bonaface enrol",
         description="Enrol people from a folder or a table: their good photos, and say what is wrong with the others. Run again, "
         "it skips what is enrolled.",
-        epilog="Exit code 1: some photos were refused; the report says why. 2: none was enrolled. A Milvus server's token is read "
-        "from the environment variable MILVUS_TOKEN.",
+        epilog="Exit code 1: some photos were refused; the report says why. 2: none was enrolled, or it ended early, "
+        "which is said. A Milvus server's token is read from the environment variable MILVUS_TOKEN.",
     )
     parser.add_argument(
         "source",

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
@@ -17,23 +17,32 @@ import numpy as np
 from rich.progress import Progress
 
 from bonaface.data.people_list import PeopleList, read_people_list
-from bonaface.errors import DataError, ModelError
+from bonaface.errors import BonafaceError, DataError, ModelError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.database import is_absent, refuse_other_kind
-from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read, enrol_beside, new_photo, refused_photos
+from bonaface.gallery.enrolment import (
+    EmbeddedPhoto,
+    JudgeAgainError,
+    embed_read,
+    enrol_beside,
+    new_photo,
+    refused_photos,
+)
 from bonaface.gallery.gallery import Admit, Gallery
-from bonaface.gallery.people import PERSON, Enrolled, NewPhoto, photo_id
+from bonaface.gallery.people import MOST_PHOTOS, PERSON, Enrolled, NewPhoto, photo_id
 from bonaface.gallery.photo_store import refuse_used_folder
 from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load
-from bonaface.io import private_table, refuse_other_file, spreadsheet_text
+from bonaface.io import check_folder, private_table, refuse_other_file, spreadsheet_text
 from bonaface.outputs import refuse_input
 from bonaface.verification.calibration import Calibration
 
 __all__ = ["EnrolledPhoto", "enrol", "people_to_enrol"]
 
 PathLike = str | os.PathLike[str]
+_Looked = tuple[str, bytes, EmbeddedPhoto | DataError | None]
+"""A photo's path, its bytes, and what was seen of it; None where it is enrolled."""
 
 ENROLLED, BEFORE, REFUSED = "enrolled", "already enrolled", "refused"
 _CHUNK = 64
@@ -82,7 +91,7 @@ def enrol(
         source: folder with a folder for each person, or a CSV with the columns ``person`` and ``path``.
         gallery: URI of the gallery, as ``bonaface enrol --gallery`` takes it; a new one is made.
         strict: enrol nobody with a photo that is refused, nor anyone who looks like another enrolled person.
-        report: CSV to write, a line a photo, with the fields of :class:`EnrolledPhoto`.
+        report: CSV to write, a line a photo, with the fields of :class:`EnrolledPhoto`; where it ends early, of those till then.
         keep_photos: folder to keep the images in, to embed them again for another model.
         model: as :func:`bonaface.load` takes it, or what it returned.
         detector: YuNet file that aligns faces for an ONNX face network.
@@ -95,7 +104,7 @@ def enrol(
     Raises:
         DataError: if the source holds no photos, a person can't be called so, or no photo is enrolled in the end; the report is
             written then, and no new gallery is made.
-        GalleryError: if the gallery can't be written to.
+        GalleryError: if the gallery can't be written to; the message says how many photos were enrolled before.
         ModelError: if the gallery is another model's, or the model is not calibrated.
 
     Example:
@@ -116,19 +125,24 @@ def enrol(
     mark, token = ModelMark.of(verifier.embedder), os.environ.get("MILVUS_TOKEN", "")
     opening = partial(Gallery, gallery, mark, keep, token)
     enrolment = _Enrolment(verifier, calibration, opening, people, strict)
+    done: list[EnrolledPhoto] = []
     if not is_new:
         enrolment.open()
     try:
         task = None if progress is None else progress.add_task("enrolling", total=len(people))
-        done: list[EnrolledPhoto] = []
-        for part in enrolment.run():
-            done += part
+        for photos in enrolment.run():
+            done += photos
             if progress is not None and task is not None:
                 progress.update(task, completed=sum(bool(each.path) for each in done))
+    except BonafaceError as error:
+        count = sum(each.status == ENROLLED for each in done)
+        if count:
+            error.args = (f"{error}; {count:,} photos were enrolled before that, and the same call goes on from there",)
+        raise
     finally:
         enrolment.close()
-    if report is not None:
-        _write(Path(report), done)
+        if report is not None and done:
+            _write(Path(report), done)
     if all(each.status == REFUSED for each in done):
         first = next(each for each in done if each.path)
         raise DataError(
@@ -165,7 +179,7 @@ class _Enrolment:
             self._gallery.close()
 
     def run(self) -> Iterator[list[EnrolledPhoto]]:
-        """People in parts whose photos are embedded together."""
+        """The photos of each person; people come in parts whose photos are embedded together."""
         with ThreadPoolExecutor(_READERS) as pool:
             part: list[str] = []
             waiting = 0
@@ -173,31 +187,29 @@ class _Enrolment:
                 part.append(person)
                 waiting += len(paths)
                 if waiting >= _CHUNK:
-                    yield self._enrol_part(pool, part)
+                    yield from self._enrol_part(pool, part)
                     part, waiting = [], 0
             if part:
-                yield self._enrol_part(pool, part)
+                yield from self._enrol_part(pool, part)
 
-    def _enrol_part(self, pool: ThreadPoolExecutor, people: Sequence[str]) -> list[EnrolledPhoto]:
+    def _enrol_part(self, pool: ThreadPoolExecutor, people: Sequence[str]) -> Iterator[list[EnrolledPhoto]]:
         there = {person: [] if self._gallery is None else self._gallery.photos_of(person) for person in people}
         asked = [(person, path) for person in people for path in self._people.photos[person]]
         known = {(person, each.photo) for person in people for each in there[person]}
         read = list(pool.map(lambda each: self._read(each[0], each[1], known), asked))
         embedded = embed_read(self._verifier, [photo for _, photo in read])
-        looked: dict[str, list[tuple[str, bytes, EmbeddedPhoto | DataError | None]]] = defaultdict(list)
+        looked: dict[str, list[_Looked]] = defaultdict(list)
         for (person, path), (data, _), photo in zip(asked, read, embedded, strict=True):
             looked[person].append((path, data, photo))
-        return [
-            each
-            for person in people
-            for each in (
-                self._enrol_person(person, looked[person])
-                if looked[person]
-                else [EnrolledPhoto(person, "", REFUSED, "the folder holds no images")]
-            )
-        ]
+        for person in people:
+            if looked[person]:
+                yield self._enrol_person(person, looked[person])
+            else:
+                yield [EnrolledPhoto(person, "", REFUSED, "the folder holds no images")]
 
-    def _read(self, person: str, path: str, known: set[tuple[str, str]]) -> tuple[bytes, Photo | DataError | None]:
+    def _read(
+        self, person: str, path: str, known: Collection[tuple[str, str]] = ()
+    ) -> tuple[bytes, Photo | DataError | None]:
         """A photo and its file's bytes; None for one that is enrolled, and what is wrong with one that can't be read."""
         file = self._people.root / path
         try:
@@ -210,9 +222,7 @@ class _Enrolment:
         except DataError as error:
             return b"", error
 
-    def _enrol_person(
-        self, person: str, photos: Sequence[tuple[str, bytes, EmbeddedPhoto | DataError | None]]
-    ) -> list[EnrolledPhoto]:
+    def _enrol_person(self, person: str, photos: list[_Looked]) -> list[EnrolledPhoto]:
         if self._gallery is None:
             said, taken = self._judged(person, photos, [])
             if not taken:
@@ -220,49 +230,69 @@ class _Enrolment:
         gallery = self.open()
 
         def attempt(there: Sequence[Enrolled], unchanged: Admit) -> list[EnrolledPhoto]:
-            said, taken = self._judged(person, photos, there)
+            said, taken = self._judged(person, self._all_looked(person, photos, there), there)
+
+            def admit(now_there: Sequence[Enrolled]) -> None:
+                unchanged(now_there)
+                if self._strict and self._looks_like(person, taken):
+                    raise JudgeAgainError(now_there)
+
             if taken:
-                gallery.enrol(person, taken, unchanged)
+                gallery.enrol(person, taken, admit)
             return said
 
         return enrol_beside(gallery, person, attempt)
 
+    def _all_looked(self, person: str, photos: Sequence[_Looked], there: Sequence[Enrolled]) -> list[_Looked]:
+        """The photos, with those embedded that were enrolled when they were read, and are not any more."""
+        known = {each.photo for each in there}
+        looked: list[_Looked] = []
+        for path, data, photo in photos:
+            if photo is None and photo_id(person, data) not in known:
+                data, read = self._read(person, path)
+                photo = embed_read(self._verifier, [read])[0]
+            looked.append((path, data, photo))
+        return looked
+
     def _judged(
-        self,
-        person: str,
-        photos: Sequence[tuple[str, bytes, EmbeddedPhoto | DataError | None]],
-        there: Sequence[Enrolled],
+        self, person: str, photos: Sequence[_Looked], there: Sequence[Enrolled]
     ) -> tuple[list[EnrolledPhoto], list[NewPhoto]]:
         """What becomes of each photo beside those that are there, and the good ones."""
         known = {each.photo for each in there}
-        new = [
-            (path, data, each)
-            for path, data, each in photos
-            if each is not None and photo_id(person, data) not in known
+        new: dict[str, tuple[str, bytes, EmbeddedPhoto | DataError]] = {}
+        copies: dict[str, str] = {}
+        for path, data, each in photos:
+            key = photo_id(person, data) if data else path
+            if each is None or key in known:
+                continue
+            first = new.setdefault(key, (path, data, each))[0]
+            if first != path:
+                copies[path] = first
+        listed = list(new.values())
+        refused = dict(refused_photos([each for *_, each in listed], there, self._calibration)) if listed else {}
+        good = [place for place in range(len(listed)) if place not in refused]
+        refused |= dict.fromkeys(
+            good[max(0, MOST_PHOTOS - len(known)) :], f"{person} would have more than {MOST_PHOTOS} photos"
+        )
+        good = [place for place in good if place not in refused]
+        taken = [
+            new_photo(data, each) for _, data, each in (listed[n] for n in good) if isinstance(each, EmbeddedPhoto)
         ]
-        refused = dict(refused_photos([each for *_, each in new], there, self._calibration)) if new else {}
-        good = [place for place in range(len(new)) if place not in refused]
-        alike = self._looks_like(person, [new[place][2] for place in good])
+        alike = self._looks_like(person, taken)
         if self._strict and (refused or alike):
             refused |= dict.fromkeys(good, alike or _LEFT_OUT)
-            good = []
-        taken = [
-            new_photo(data, each) for _, data, each in (new[place] for place in good) if isinstance(each, EmbeddedPhoto)
-        ]
-        said = {new[place][0]: (REFUSED, why.removeprefix(f"{new[place][0]}: ")) for place, why in refused.items()}
-        said |= {new[place][0]: (ENROLLED, alike) for place in good}
+            good, taken = [], []
+        said = {listed[n][0]: (REFUSED, why.removeprefix(f"{listed[n][0]}: ")) for n, why in refused.items()}
+        said |= {listed[n][0]: (ENROLLED, alike) for n in good}
+        for path, first in copies.items():
+            said[path] = said[first] if said[first][0] == REFUSED else (BEFORE, f"is the same file as {first}")
         return [EnrolledPhoto(person, path, *said.get(path, (BEFORE, ""))) for path, *_ in photos], taken
 
-    def _looks_like(self, person: str, photos: Sequence[EmbeddedPhoto | DataError]) -> str:
+    def _looks_like(self, person: str, photos: Sequence[NewPhoto]) -> str:
         """Who else the photos show, if it is likelier than not that someone enrolled was enrolled under another id before."""
-        vectors = [
-            each.embedding.identity[0]
-            for each in photos
-            if isinstance(each, EmbeddedPhoto) and each.embedding is not None
-        ]
-        if not vectors or self._gallery is None:
+        if not photos or self._gallery is None:
             return ""
-        mean = np.mean(vectors, axis=0)
+        mean = np.mean([each.identity for each in photos], axis=0)
         hits = self._gallery.search((mean / np.linalg.norm(mean)).astype(np.float32), 2)
         other = next((hit for hit in hits if hit.person != person), None)
         if other is None:
@@ -285,7 +315,8 @@ def people_to_enrol(source: PathLike, gallery: str, report: PathLike | None) -> 
     refuse_other_kind(gallery)
     if report is not None:
         refuse_other_file(Path(report), _COLUMNS)
-        refuse_input(Path(report), Path(source))
+        refuse_input(Path(report), Path(source), Path(gallery))
+        check_folder(Path(report))
     return people
 
 

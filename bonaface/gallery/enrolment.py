@@ -22,7 +22,7 @@ from bonaface.verification.embeddings import Embeddings
 if TYPE_CHECKING:
     from bonaface.inference.verifier import Verifier
 
-__all__ = ["EmbeddedPhoto", "embed_read", "enrol_beside", "new_photo", "refusals", "refused_photos"]
+__all__ = ["EmbeddedPhoto", "JudgeAgainError", "embed_read", "enrol_beside", "new_photo", "refusals", "refused_photos"]
 
 Said = TypeVar("Said")
 Unread = TypeVar("Unread")
@@ -80,8 +80,8 @@ def refused_photos(
     )
 
 
-class _OthersThereError(Exception):
-    """The person has other photos now than those that new ones were judged beside."""
+class JudgeAgainError(Exception):
+    """What new photos were judged beside is not what is there now."""
 
     def __init__(self, there: Sequence[Enrolled]) -> None:
         self.there = there
@@ -95,7 +95,7 @@ def enrol_beside(gallery: Gallery, person: str, attempt: Callable[[Sequence[Enro
         person: id of the person.
         attempt: given the photos that are there, judges new ones beside them, and passes the second argument on to
             :meth:`Gallery.enrol` as ``admit``. It is called anew with those that are there by then if another thread, service
-            or command changes the person before the new ones are written.
+            or command changes the person before the new ones are written, or if it raises :class:`JudgeAgainError` there.
 
     Returns:
         What the last attempt returned.
@@ -106,11 +106,11 @@ def enrol_beside(gallery: Gallery, person: str, attempt: Callable[[Sequence[Enro
 
         def unchanged(now_there: Sequence[Enrolled], known: set[str] = known) -> None:
             if {each.photo for each in now_there} != known:
-                raise _OthersThereError(now_there)
+                raise JudgeAgainError(now_there)
 
         try:
             return attempt(there, unchanged)
-        except _OthersThereError as changed:
+        except JudgeAgainError as changed:
             there = changed.there
 
 

@@ -16,6 +16,7 @@ from bonaface.errors import DataError
 from bonaface.verification.embeddings import Embeddings
 
 __all__ = [
+    "MOST_PHOTOS",
     "PERSON",
     "UNIT_TOLERANCE",
     "Enrolled",
@@ -36,6 +37,8 @@ Row = dict[str, Any]
 
 PERSON = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 """How a person may be called: the client's own id, never a path."""
+MOST_PHOTOS = 50
+"""Most photos of a person."""
 _ID = re.compile(f"{PERSON}:[0-9a-f]{{32}}")
 _END_OF_TIME = 253_402_300_800_000
 """Milliseconds from 1970 to the year 10000."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bonaface.errors import ConfigError
+from bonaface.gallery.people import MOST_PHOTOS
 
 __all__ = ["ServiceSettings"]
 
@@ -47,7 +48,7 @@ class ServiceSettings:
     request_bytes: int = 32 * 2**20
     image_bytes: int = 12 * 2**20
     images: int = 32
-    photos: int = 50
+    photos: int = MOST_PHOTOS
     batch: int = 16
     queue: int = 64
     held_bytes: int = 512 * 2**20

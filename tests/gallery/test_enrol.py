@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pattern_service import random_image
 
-from bonaface.errors import BonafaceError, ConfigError, DataError, GalleryError, ModelError
+from bonaface.errors import BonafaceError, ConfigError, DataError, GalleryError, GalleryFullError, ModelError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.enrol import EnrolledPhoto, enrol
 from bonaface.gallery.enrolment import embed_read
@@ -117,6 +117,93 @@ def test_stopped_half_way_it_goes_on(make_staff, uri, verifier, monkeypatch):
     done = enrol(staff, uri, model=verifier)
     assert [each.status for each in done] == ["already enrolled"] * 8 + ["enrolled"] * 16
     assert len(count(uri, verifier)) == 12
+
+
+def test_stopped_by_an_error_it_says_what_was_done(make_staff, uri, verifier, monkeypatch, tmp_path):
+    staff = make_staff(**{f"p{n}": [random_image(n), random_image(n, 1)] for n in range(5)})
+    write = Gallery.enrol
+
+    def full(self, person, *photos):
+        if person == "p3":
+            raise GalleryFullError("no room")
+        return write(self, person, *photos)
+
+    monkeypatch.setattr(Gallery, "enrol", full)
+    said_so = "no room; 6 photos were enrolled before that, and the same call goes on from there"
+    with pytest.raises(GalleryFullError, match=f"^{said_so}$"):
+        enrol(staff, uri, model=verifier, report=tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open() as file:
+        assert [(row["person"], row["status"]) for row in csv.DictReader(file)] == [
+            (f"p{n}", "enrolled") for n in (0, 0, 1, 1, 2, 2)
+        ]
+
+
+def test_the_report_is_not_the_gallery_and_has_a_folder(staff, uri, verifier, tmp_path):
+    enrol(staff, uri, model=verifier)
+    with pytest.raises(DataError, match=r"another kind of file|is read by"):
+        enrol(staff, uri, model=verifier, report=uri)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="not a directory"):
+        enrol(staff, str(tmp_path / "new.sqlite"), model=verifier, report=tmp_path / "file" / "r.csv")
+    assert not (tmp_path / "new.sqlite").exists()
+
+
+def test_one_file_twice_is_one_photo(make_staff, uri, verifier, tmp_path):
+    make_staff(ann=[random_image(1), random_image(1)], bob=[random_image(2, fake=True)] * 2)
+    table = tmp_path / "staff" / "people.csv"
+    table.write_text("person,path\nann,ann/0.png\nann,./ann/0.png\nann,ann/1.png\nbob,bob/0.png\nbob,bob/1.png\n")
+    done = [(each.status, each.reason) for each in enrol(table, uri, model=verifier)]
+    assert done[0] == ("enrolled", "")
+    assert set(done[1:3]) == {("already enrolled", "is the same file as ann/0.png")}
+    assert {status for status, _ in done[3:]} == {"refused"}
+    assert count(uri, verifier) == {"ann": 1}
+
+
+def test_a_person_has_at_most_fifty_photos(make_staff, uri, verifier, monkeypatch):
+    monkeypatch.setattr("bonaface.gallery.enrol.MOST_PHOTOS", 3)
+    done = enrol(make_staff(ann=[random_image(1, n) for n in range(5)]), uri, model=verifier)
+    assert [each.status for each in done] == ["enrolled"] * 3 + ["refused"] * 2
+    assert done[-1].reason == "ann would have more than 3 photos"
+    again = enrol(make_staff(), uri, model=verifier)
+    assert [each.status for each in again] == ["already enrolled"] * 3 + ["refused"] * 2
+
+
+def test_who_is_deleted_meanwhile_vouches_for_nobody(make_staff, uri, verifier, monkeypatch):
+    """Photos that were enrolled when the folder was read are looked at again where they are not any more."""
+    enrol(make_staff(ann=[random_image(1), random_image(1, 1), random_image(1, 2)]), uri, model=verifier)
+    staff = make_staff(ann=[random_image(1), random_image(1, 1), random_image(1, 2), random_image(7)])
+
+    def embedded_late(*photos):
+        monkeypatch.undo()
+        with contextlib.closing(Gallery(uri, ModelMark.of(verifier.embedder))) as gallery:
+            gallery.remove("ann")
+        return embed_read(*photos)
+
+    monkeypatch.setattr("bonaface.gallery.enrol.embed_read", embedded_late)
+    done = enrol(staff, uri, model=verifier)
+    assert [each.status for each in done] == ["enrolled"] * 3 + ["refused"]
+    assert count(uri, verifier) == {"ann": 3}
+
+
+def test_strict_sees_who_is_enrolled_in_the_last_moment(make_staff, uri, verifier, tmp_path, monkeypatch):
+    """Another command enrols the same person under another id after this one has looked for anybody alike."""
+    enrol(make_staff(zoe=[random_image(9)]), uri, model=verifier)
+    staff = make_staff(ann=[random_image(1)])
+    (tmp_path / "theirs" / "bob").mkdir(parents=True)
+    (tmp_path / "theirs" / "bob" / "0.png").write_bytes(random_image(1, 1))
+    write = Gallery.enrol
+
+    def written_late(self, person, *photos):
+        monkeypatch.undo()
+        enrol(tmp_path / "theirs", uri, model=verifier)
+        return write(self, person, *photos)
+
+    (staff / "zoe" / "0.png").unlink()
+    (staff / "zoe").rmdir()
+    monkeypatch.setattr(Gallery, "enrol", written_late)
+    with pytest.raises(DataError, match="looks like bob"):
+        enrol(staff, uri, model=verifier, strict=True)
+    assert set(count(uri, verifier)) == {"bob", "zoe"}
 
 
 @pytest.mark.parametrize(
