@@ -16,6 +16,7 @@ from rich.progress import Progress
 from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, say_device
 from bonaface.cli.parser import Parser
+from bonaface.cli.start_up import load_fast
 from bonaface.errors import DataError
 from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 
@@ -52,12 +53,11 @@ def main(arguments: Sequence[str]) -> int:
     """Judges photos; returns 1 where some could not be judged."""
     options = _parser().parse_args(arguments)
     from bonaface.data.layouts import listed_images
-    from bonaface.inference.verifier import load
 
     if options.out is not None:
         refuse_other_file(options.out, _COLUMNS)
     files = listed_images(options.photos)
-    verifier = load(options.model, options.device, options.detector)
+    verifier = load_fast(options.model, options.device, options.detector)
     unjudged = 0
     console, progress_console = Console(), ProgressConsole()
     say_device(verifier.embedder.network.runtime)

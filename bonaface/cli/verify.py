@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bonaface.cli.options import add_model, say_device
 from bonaface.cli.parser import Parser
+from bonaface.cli.start_up import load_fast
 from bonaface.errors import ConfigError, DataError
 from bonaface.io import number, private_table, refuse_other_file, spreadsheet_text
 from bonaface.outputs import refuse_input
@@ -77,9 +78,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("expected two photos, or --pairs with a folder or a CSV of pairs")
     if options.out is not None:
         raise ConfigError("--out: goes with --pairs; the verdict on two photos is printed, with --json whole")
-    from bonaface.inference.verifier import load
-
-    verifier = load(options.model, options.device, options.detector)
+    verifier = load_fast(options.model, options.device, options.detector)
     say_device(verifier.embedder.network.runtime)
     verifier.threshold(options.fmr)
     photos = [verifier.read(file) for file in (options.first, options.second)]
@@ -102,7 +101,6 @@ def _many(options: argparse.Namespace) -> int:
 
     from bonaface.cli.console import ProgressConsole
     from bonaface.data.pairs import read_path_pairs
-    from bonaface.inference.verifier import load
 
     if options.first is not None or options.json or options.check:
         raise ConfigError("--pairs: goes without single photos, --json and --check")
@@ -110,7 +108,7 @@ def _many(options: argparse.Namespace) -> int:
     refuse_other_file(out, _COLUMNS)
     refuse_input(out, options.pairs)
     pairs = read_path_pairs(options.pairs)
-    verifier = load(options.model, options.device, options.detector)
+    verifier = load_fast(options.model, options.device, options.detector)
     console = ProgressConsole()
     say_device(verifier.embedder.network.runtime)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
