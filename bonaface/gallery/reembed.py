@@ -8,7 +8,7 @@ from pathlib import Path
 from bonaface.errors import DataError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import Enrolled, NewPhoto, Row, as_row, row_id
+from bonaface.gallery.people import Enrolled, NewPhoto, Row, as_row, photo_id, row_id
 from bonaface.images.decoding import decode_bytes
 from bonaface.inference.embedder import Embedder
 
@@ -64,9 +64,20 @@ def _embed(gallery: Gallery, new: CollectionName, done: dict[str, float], embedd
     for start in range(0, len(every), _BATCH):
         found = [(each, gallery.image(each.photo)) for each in every[start : start + _BATCH]]
         part = [(each, data) for each, data in found if data is not None]  # others were deleted since
+        _refuse_replaced(part, gallery)
         if part:
             gallery.database.write(_rows(part, embedder), new)
             done |= {row_id(each.person, each.photo): each.enrolled for each, _ in part}
+
+
+def _refuse_replaced(part: Sequence[tuple[Enrolled, bytes]], gallery: Gallery) -> None:
+    """Refuse an image that is not the one that was enrolled: it was damaged, or put there by others."""
+    for each, data in part:
+        if photo_id(each.person, data) != each.photo:
+            raise DataError(
+                f"{gallery.database.uri}: the kept image {each.photo} of {each.person} is not what was enrolled; restore it from a "
+                "backup, or delete the photo"
+            )
 
 
 def _taken_over(gallery: Gallery, new: CollectionName, done: dict[str, float]) -> bool:

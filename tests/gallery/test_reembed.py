@@ -53,6 +53,14 @@ def test_kept_images_are_embedded_by_the_new_model(uri, embedder, tmp_path):
     gallery.close()
 
 
+def test_an_image_that_was_replaced_is_refused(uri, embedder, tmp_path):
+    next((tmp_path / "photos").glob("*/*")).write_bytes(random_image(9))
+    mark = ModelMark("patterns", embedder.fingerprint, 48, True)
+    with pytest.raises(DataError, match="is not what was enrolled"):
+        reembed(uri, mark, tmp_path / "photos", embedder)
+    assert Gallery(uri, OLD, tmp_path / "photos").count() == 6
+
+
 def test_where_a_image_is_missing_nothing_changes(uri, embedder, tmp_path):
     next((tmp_path / "photos").glob("*/*")).unlink()
     mark = ModelMark("patterns", embedder.fingerprint, 48, True)
