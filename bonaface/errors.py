@@ -6,7 +6,8 @@
     │       ├── GalleryUnavailableError   the database does not answer; it may come back
     │       ├── GalleryFullError          the disk has no room; nothing was written
     │       ├── GalleryDamagedError       files are damaged or missing; waiting does not help
-    │       └── GalleryOutdatedError      embedded for another model meanwhile; opening it with that model helps
+    │       ├── GalleryOutdatedError      embedded for another model meanwhile; opening it with that model helps
+    │       └── GalleryReplacedError      its file was replaced or removed meanwhile; opening it again helps
     ├── ConfigError  a setting is wrong, or settings contradict each other
     ├── ModelError   weights, a checkpoint or an exported model can't be used
     └── MissingExtraError   an optional package is not installed; it is an ImportError too
@@ -22,6 +23,7 @@ __all__ = [
     "GalleryError",
     "GalleryFullError",
     "GalleryOutdatedError",
+    "GalleryReplacedError",
     "GalleryUnavailableError",
     "MissingExtraError",
     "ModelError",
@@ -55,6 +57,10 @@ class GalleryDamagedError(GalleryError):
 
 class GalleryOutdatedError(GalleryError):
     """A gallery was embedded for another model meanwhile: waiting does not help, opening it with that model does."""
+
+
+class GalleryReplacedError(GalleryError):
+    """A gallery's file was replaced or removed while it was open: waiting does not help, opening it again does."""
 
 
 class ConfigError(BonafaceError):

@@ -25,6 +25,7 @@ from bonaface.errors import (
     GalleryError,
     GalleryFullError,
     GalleryOutdatedError,
+    GalleryReplacedError,
     GalleryUnavailableError,
 )
 from bonaface.gallery.collection_name import CollectionName, ModelMark
@@ -83,6 +84,7 @@ class SqliteDatabase:
             _refuse_irregular(file)
             if not read_only:
                 _make_private(file)
+            self._opened = {file.absolute(): file.stat()}
             self._connection = sqlite3.connect(
                 file, timeout=_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
             )
@@ -94,9 +96,22 @@ class SqliteDatabase:
                     self._connection.execute("PRAGMA query_only=ON")
                 else:
                     self._prepare()
+                self._note_logs(file)
         except GalleryError:
             self._connection.close()
             raise
+
+    def _note_logs(self, file: Path) -> None:
+        """Remember the log and its index too: SQLite removes them when the last process closes the file, and not before."""
+        logs = [Path(f"{os.path.realpath(file)}-{kind}") for kind in ("wal", "shm")]
+        self._opened |= {log: log.stat() for log in logs if log.exists()}
+
+    def _refuse_replaced(self) -> None:
+        """Raise an error where another file, or none, lies in the place of one that was opened: what is written would be lost."""
+        if not all(map(_is_there, self._opened, self._opened.values())):
+            raise GalleryReplacedError(
+                f"{self.uri}: was replaced or removed while it was in use; start this process again"
+            )
 
     def _refuse_others(self) -> None:
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
@@ -282,6 +297,7 @@ class SqliteDatabase:
     def compact(self) -> None:
         """Cut off the log, which has what deleted rows once were; in the file itself zeros are in their place."""
         with self._turn, self._in_words():
+            self._refuse_replaced()
             busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise GalleryUnavailableError(f"{self.uri}: another process reads what was deleted; try again soon")
@@ -325,6 +341,7 @@ class SqliteDatabase:
             if self._connection.in_transaction:  # this thread's own, see exclusively
                 yield
                 return
+            self._refuse_replaced()
             self._connection.execute(begin)
             try:
                 yield
@@ -333,6 +350,7 @@ class SqliteDatabase:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            self._refuse_replaced()  # before it is said that all is well
 
     @contextlib.contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -375,11 +393,18 @@ def _refuse_irregular(file: Path) -> None:
         raise OSError(errno.EINVAL, "is a pipe or a device, and no regular file")
 
 
+def _is_there(path: Path, opened: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), opened)
+    except OSError:
+        return False
+
+
 def _make_private(file: Path) -> None:
     """Make the file where it is missing, for its owner alone: SQLite gives its log the same mode."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        os.close(os.open(os.path.realpath(file), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _packed(row: Row) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ from bonaface.errors import (
     GalleryError,
     GalleryFullError,
     GalleryOutdatedError,
+    GalleryReplacedError,
     GalleryUnavailableError,
 )
 
@@ -43,6 +44,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "late": (503, "The answer took too long"),
     "database": (503, "The database does not answer"),
     "outdated": (503, "The gallery is another model's by now"),
+    "replaced": (503, "The gallery's file was replaced or removed"),
     "damaged": (500, "The gallery is damaged"),
     "disk": (507, "The disk is full"),
     "audit": (507, "The audit log can't be written"),
@@ -132,6 +134,12 @@ def _of_gallery(error: GalleryError) -> Problem:
         return Problem(
             "outdated",
             "the gallery was embedded for another model: waiting does not help, this service has to be started with that model",
+        )
+    if isinstance(error, GalleryReplacedError):
+        return Problem(
+            "replaced",
+            "the gallery's file was replaced or removed while the service ran: waiting does not help, the service has to be "
+            "started again",
         )
     return Problem("fault", "the gallery can't be used; the service's log says why")
 

@@ -1,5 +1,6 @@
 """A gallery in one file: shared by processes, damaged files said, nothing written where it can't be."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -18,6 +19,7 @@ from bonaface.errors import (
     GalleryError,
     GalleryFullError,
     GalleryOutdatedError,
+    GalleryReplacedError,
     GalleryUnavailableError,
 )
 from bonaface.gallery.collection_name import CollectionName, ModelMark
@@ -157,6 +159,65 @@ def test_a_damaged_file_is_said_and_left_as_it_is(gallery, file, damage):
     with pytest.raises(GalleryDamagedError, match="restore it from a backup"):
         Gallery(str(file), MARK)
     assert file.read_bytes() == wrong[damage]
+
+
+@pytest.mark.parametrize("lost", ["replaced", "removed", "-wal", "-shm"])
+def test_a_file_that_is_replaced_or_removed_takes_and_answers_nothing_more(gallery, file, lost):
+    gallery.enrol("ann", [photo(1)])
+    copy = _copied(file)
+    if lost == "replaced":
+        copy.replace(file)
+    else:
+        Path(f"{file}{lost.removeprefix('removed')}").unlink()
+    for act in (
+        gallery.count,
+        lambda: gallery.enrol("bob", [photo(2)]),
+        lambda: gallery.remove("ann"),
+        gallery.database.compact,
+        gallery.refuse_unready,
+    ):
+        with pytest.raises(
+            GalleryReplacedError, match="was replaced or removed while it was in use; start this process"
+        ):
+            act()
+
+
+def test_a_file_that_is_replaced_while_it_is_written_is_no_success(gallery, file):
+    def admit(_):
+        _copied(file).replace(file)
+
+    with pytest.raises(GalleryReplacedError):
+        gallery.enrol("ann", [photo(1)], admit)
+
+
+def _copied(file):
+    """A whole copy of a gallery that is in use."""
+    copy = file.with_name("copy.sqlite")
+    with contextlib.closing(sqlite3.connect(file)) as old, contextlib.closing(sqlite3.connect(copy)) as new:
+        old.backup(new)
+    return copy
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_new_file_is_its_owners_alone_also_behind_a_link(tmp_path, kind):
+    target = tmp_path / "people.sqlite"
+    if kind == "link":
+        (tmp_path / "link.sqlite").symlink_to(target.name)
+    before = os.umask(0o022)
+    try:
+        gallery = Gallery(str(tmp_path / "link.sqlite" if kind == "link" else target), MARK)
+        gallery.enrol("ann", [photo(1)])
+    finally:
+        os.umask(before)
+    for path in tmp_path.glob("people.sqlite*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    gallery.close()
+
+
+def test_a_link_into_a_folder_that_is_not_there_is_said(tmp_path):
+    (tmp_path / "link.sqlite").symlink_to(tmp_path / "gone" / "people.sqlite")
+    with pytest.raises(GalleryError, match="no such file or directory"):
+        Gallery(str(tmp_path / "link.sqlite"), MARK)
 
 
 def test_another_programs_file_is_refused_and_left_as_it_is(file):

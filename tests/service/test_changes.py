@@ -1,6 +1,7 @@
 """Changes are made once, checked where they are made, and accounted for before they are made."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,13 @@ import numpy as np
 import pytest
 from pattern_service import files, random_image
 
-from bonaface.errors import GalleryDamagedError, GalleryFullError, GalleryOutdatedError, GalleryUnavailableError
+from bonaface.errors import (
+    GalleryDamagedError,
+    GalleryFullError,
+    GalleryOutdatedError,
+    GalleryReplacedError,
+    GalleryUnavailableError,
+)
 from bonaface.gallery.people import NewPhoto
 from bonaface.service.audit import AuditLog
 
@@ -98,6 +105,7 @@ def _no_room(*_):
     [
         (GalleryUnavailableError, 503),
         (GalleryOutdatedError, 503),
+        (GalleryReplacedError, 503),
         (GalleryFullError, 507),
         (GalleryDamagedError, 500),
     ],
@@ -114,6 +122,19 @@ def test_a_change_that_fails_has_a_line_that_says_so_and_no_path_is_told(
     assert answer.status_code == status
     assert "secret" not in answer.text
     assert [line["event"] for line in audit()] == ["enrol", "enrol failed"]
+
+
+def test_of_a_gallery_whose_file_was_replaced_nothing_is_said_to_be_done(client, tmp_path):
+    assert enrol(client, "ann", random_image(1)).status_code == 201
+    shutil.copy(tmp_path / "g.sqlite", tmp_path / "backup.sqlite")
+    (tmp_path / "backup.sqlite").replace(tmp_path / "g.sqlite")
+    for answer in (
+        enrol(client, "bob", random_image(2)),
+        client.delete("/v1/people/ann"),
+        client.get("/v1/people/ann"),
+        client.get("/v1/ready"),
+    ):
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:bonaface:replaced")
 
 
 def test_an_answer_that_comes_too_late_does_not_cost_the_line(make_client, gallery, audit, tmp_path, monkeypatch):

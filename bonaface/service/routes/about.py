@@ -31,7 +31,7 @@ async def health() -> HealthResponse:
 
 @router.get(
     "/v1/ready",
-    responses=documented(*_COMMON, "database", "disk", "audit", "damaged", "outdated"),
+    responses=documented(*_COMMON, "database", "disk", "audit", "damaged", "outdated", "replaced"),
     summary="Can it be asked?",
 )
 async def ready(request: Request) -> ReadyResponse:

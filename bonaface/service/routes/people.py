@@ -40,7 +40,7 @@ PhotoId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="a photo's i
 
 _COMMON = (
     *("request", "malformed", "encoding", "key", "origin", "too-slow", "too-large", "too-many", "late"),
-    *("database", "damaged", "outdated", "no-gallery"),
+    *("database", "damaged", "outdated", "replaced", "no-gallery"),
 )
 _ERASING_SECONDS = 10.0
 

@@ -126,7 +126,7 @@ async def check(request: Request, image: ImageArray) -> CheckResponse:
 @router.post(
     "/people/{person}/verify",
     dependencies=[Depends(fields("image", "fmr"))],
-    responses=documented(*_COMMON, "not-found", "no-gallery", "database", "damaged", "outdated"),
+    responses=documented(*_COMMON, "not-found", "no-gallery", "database", "damaged", "outdated", "replaced"),
     summary="Does an image show an enrolled person, genuinely?",
 )
 async def verify_person(
@@ -149,7 +149,7 @@ async def verify_person(
 @router.post(
     "/search",
     dependencies=[Depends(fields("image", "k", "fmr"))],
-    responses=documented(*_COMMON, "no-gallery", "database", "damaged", "outdated"),
+    responses=documented(*_COMMON, "no-gallery", "database", "damaged", "outdated", "replaced"),
     summary="Which enrolled people does an image show?",
 )
 async def search(request: Request, image: ImageArray, k: Most = 5, fmr: Fmr = None) -> SearchResponse:
@@ -183,7 +183,7 @@ async def search(request: Request, image: ImageArray, k: Most = 5, fmr: Fmr = No
 @router.post(
     "/search/batch",
     dependencies=[Depends(fields("k", "fmr", several=("images",)))],
-    responses=documented(*_COMMON, "no-gallery", "database", "damaged", "outdated"),
+    responses=documented(*_COMMON, "no-gallery", "database", "damaged", "outdated", "replaced"),
     summary="The same for several images in one call",
 )
 async def search_batch(request: Request, images: Images, k: Most = 5, fmr: Fmr = None) -> SearchesResponse:
