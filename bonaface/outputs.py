@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 
-from bonaface.errors import DataError
+from bonaface.errors import ConfigError, DataError
 from bonaface.io import STDOUT
 from bonaface.reading import open_regular, read_regular
 
-__all__ = ["refuse_foreign_file", "refuse_input", "refuse_other_folder", "refuse_stdout", "refuse_unlike"]
+__all__ = [
+    "refuse_foreign_file",
+    "refuse_input",
+    "refuse_one_file",
+    "refuse_other_folder",
+    "refuse_stdout",
+    "refuse_unlike",
+    "temporary_name",
+]
 
 _BLOCK = 2**20
 
@@ -26,6 +36,27 @@ def refuse_input(out: Path, *inputs: Path | None) -> None:
         with suppress(OSError, ValueError):  # one of them is not there
             if each is not None and out.samefile(each):
                 raise DataError(f"{out}: is read by this command, so it isn't replaced; choose another name")
+
+
+def refuse_one_file(named: Mapping[str, Sequence[Path]]) -> None:
+    """Raise an error where two options name one file, by whatever path or link, also one that is not there yet.
+
+    Args:
+        named: the files of each option, with those that are written beside it.
+
+    Raises:
+        ConfigError: if two do.
+    """
+    listed = [(option, path) for option, paths in named.items() for path in paths]
+    for (one, first), (other, second) in combinations(listed, 2):
+        if one != other and _is_one_file(first, second):
+            raise ConfigError(f"{one} {first} and {other} {second}: are one file; expected one for each")
+
+
+def _is_one_file(first: Path, second: Path) -> bool:
+    with suppress(OSError):  # one of them is not there
+        return first.samefile(second)
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def refuse_foreign_file(out: Path, mark: bytes) -> None:
@@ -66,7 +97,7 @@ def refuse_other_folder(out: Path, own: Sequence[str] = (), mark: bytes = b"") -
     refuse_stdout(out)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: is no folder; choose another name")
-    begun = {_temporary_name(name) for name in own}
+    begun = {temporary_name(name) for name in own}
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     names = {name for name in names if not any(each.fullmatch(name) for each in begun)}
     finished = bool(own) and names.issuperset(own)
@@ -86,7 +117,7 @@ def refuse_stdout(out: Path | str) -> None:
         raise DataError(f"{STDOUT}: is standard output, which can't take this; name a file or a folder")
 
 
-def _temporary_name(name: str) -> re.Pattern[str]:
+def temporary_name(name: str) -> re.Pattern[str]:
     """Names under which ``atomic_write`` begins a file."""
     path = Path(name)
     return re.compile(rf"\.{re.escape(path.stem)}\.[0-9a-f]{{8}}{re.escape(path.suffix)}")

@@ -14,8 +14,9 @@ from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_device, refuse_port
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
-from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, refuse_other_kind
+from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, local_place, refuse_other_kind
 from bonaface.io import integer, number
+from bonaface.outputs import refuse_one_file
 
 if TYPE_CHECKING:
     from bonaface.gallery.gallery import Gallery
@@ -170,10 +171,28 @@ def _refuse_nonsense(options: argparse.Namespace) -> None:
         raise ConfigError("--re-embed: name the folder of kept images by --keep-photos DIR, and the --gallery")
     if options.new_key is None:
         options.gallery = options.gallery or default_uri()
+    refuse_one_file(_files(options))
     if options.gallery not in (None, "none"):
         refuse_other_kind(options.gallery)
     if options.keep_photos is not None and options.gallery == "none":
         raise ConfigError("--keep-photos: nobody is enrolled with --gallery none; name a gallery")
+
+
+def _files(options: argparse.Namespace) -> dict[str, list[Path]]:
+    """What each option writes, or reads as it is changed."""
+    gallery = None if options.gallery in (None, "none") else local_place(options.gallery)
+    named = {
+        "--auth": options.auth,
+        "--audit": options.audit,
+        "--keep-photos": options.keep_photos,
+        "--gallery": gallery,
+    }
+    beside = {"--audit": (".head", ".cut"), "--gallery": ("-wal", "-shm")}
+    return {
+        option: [path, *(path.with_name(path.name + end) for end in beside.get(option, ()))]
+        for option, path in named.items()
+        if path is not None
+    }
 
 
 def _show_new_key(options: argparse.Namespace, console: ProgressConsole) -> None:

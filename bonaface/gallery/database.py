@@ -24,6 +24,7 @@ __all__ = [
     "Database",
     "default_uri",
     "is_absent",
+    "local_place",
     "open_database",
     "refuse_absent",
     "refuse_other_kind",
@@ -143,9 +144,15 @@ def refuse_uri(uri: str) -> None:
 
 def is_absent(uri: str) -> bool:
     """Tell whether a gallery is a local one that is not there yet."""
-    place = sqlite_file(uri) or Path(uri.removeprefix("milvus:"))
-    there = place.stat().st_size > 0 if place.is_file() else place.exists()
-    return not _SERVER.match(uri) and not uri.startswith("milvus://") and not there
+    place = local_place(uri)
+    return place is not None and not (place.stat().st_size > 0 if place.is_file() else place.exists())
+
+
+def local_place(uri: str) -> Path | None:
+    """The file or folder that a URI names; None where it names a server."""
+    if _SERVER.match(uri) or uri.startswith("milvus://"):
+        return None
+    return sqlite_file(uri) or Path(uri.removeprefix("milvus:"))
 
 
 def refuse_absent(uri: str) -> None:

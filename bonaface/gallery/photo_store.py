@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bonaface.errors import GalleryError, GalleryFullError
 from bonaface.io import atomic_write, parse_json
-from bonaface.outputs import refuse_stdout
+from bonaface.outputs import refuse_stdout, temporary_name
 from bonaface.reading import read_regular, read_regular_text
 
 __all__ = ["NothingWrittenError", "PhotoStore", "refuse_used_folder"]
@@ -27,6 +27,7 @@ _TRIAL = "0" * 32
 _MARKER = "bonaface-photos.json"
 _PENDING = "pending"
 _OF_FILE_SYSTEMS = {"lost+found"}
+_UNFINISHED_MARKER = temporary_name(_MARKER)
 
 
 class NothingWrittenError(Exception):
@@ -139,7 +140,7 @@ class PhotoStore:
                     "--gallery, or keep photos in an empty folder"
                 )
             return
-        found = sorted(path for path in self.folder.iterdir() if path.name not in _OF_FILE_SYSTEMS)
+        found = _held(self.folder)
         if found and not _is_store(found, enrolled):
             raise GalleryError(
                 f"{self.folder}: holds {found[0].name} and is not this gallery's folder of photos; expected an empty folder, "
@@ -221,12 +222,20 @@ def refuse_used_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise GalleryError(f"{folder}: is no folder, so photos can't be kept there; name another --keep-photos")
-    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    used = [name for name in found if name not in _OF_FILE_SYSTEMS]
+    used = _held(folder) if folder.exists() else []
     if used:
         raise GalleryError(
-            f"{folder}: holds {used[0]}, and the gallery is new; expected an empty folder, or the gallery whose photos these are"
+            f"{folder}: holds {used[0].name}, and the gallery is new; expected an empty folder, or the gallery whose photos these are"
         )
+
+
+def _held(folder: Path) -> list[Path]:
+    """What lies in a folder, but for what a file system puts there, and a kill that comes while the marker is written."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name not in _OF_FILE_SYSTEMS and not _UNFINISHED_MARKER.fullmatch(path.name)
+    )
 
 
 def _owner(marker: Path) -> str:

@@ -377,7 +377,8 @@ class SqliteDatabase:
 
     def _damaged(self, why: str) -> GalleryError:
         return GalleryDamagedError(
-            f"{self.uri}: can't be read as a gallery ({why}); restore it from a backup, or name another --gallery"
+            f"{self.uri}: can't be read as a gallery ({why}); restore it from a backup as docs/guides/gallery.md says, "
+            "or name another --gallery"
         )
 
     def _unusable(self, why: str) -> GalleryError:

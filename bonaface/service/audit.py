@@ -67,6 +67,7 @@ class AuditLog:
         self._path = path
         self._lock = threading.Lock()
         self._failed = False
+        self._torn = b""  # of which a part may lie behind the last line
         if path is not None:
             self._open(path)
 
@@ -141,18 +142,20 @@ class AuditLog:
             os.fsync(self._file)
             self._write_head(head)
         except OSError:
+            self._torn = content
             with contextlib.suppress(OSError):  # where this fails as well, the next line tries it again
                 os.ftruncate(self._file, self._head.bytes)
                 self._write_head(self._head)
             raise
-        self._head = head
+        self._head, self._torn = head, b""
 
     def _refuse_changed(self) -> None:
         assert self._path is not None  # noqa: S101 - for the type checker
         if self._file < 0:
             raise ValueError("it is closed, as the service is ending")
         opened, named = os.fstat(self._file), self._path.stat()
-        if self._failed and opened.st_size > self._head.bytes:  # a line was written in part
+        tail = os.pread(self._file, len(self._torn) + 1, self._head.bytes) if self._torn else b""
+        if tail and self._torn.startswith(tail):  # a line was written in part; what others wrote stays
             _set_aside(self._path, self._file, self._head.bytes)
             opened = os.fstat(self._file)
         if opened.st_size != self._head.bytes or not os.path.samestat(opened, named):

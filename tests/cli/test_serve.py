@@ -60,6 +60,26 @@ def test_what_is_no_gallery_is_said_before_a_model_is_loaded(tmp_path):
     assert [path.name for path in (tmp_path / "photos.db").iterdir()] == ["holiday.jpg"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--gallery", "one.sqlite", "--audit", "one.sqlite"),
+        ("--gallery", "one.sqlite", "--audit", "link"),
+        ("--auth", "hard", "--audit", "there"),
+        ("--auth", "a.head", "--audit", "a"),
+        ("--gallery", "one.db", "--keep-photos", "one.db"),
+    ],
+)
+def test_options_that_name_one_file_are_refused_before_anything_is_written(tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("one.sqlite")
+    (tmp_path / "there").write_text("")
+    (tmp_path / "hard").hardlink_to("there")
+    with pytest.raises(ConfigError, match="are one file; expected one for each"):
+        main(["--model", "gone", *options])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hard", "link", "there"]
+
+
 def test_a_host_that_is_no_name_is_said(tmp_path):
     main(["--auth", str(tmp_path / "keys"), "--new-key", "desk"])
     with pytest.raises(ConfigError, match=r"--host \.\. --port 0: can't be listened at"):

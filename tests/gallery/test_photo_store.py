@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bonaface.errors import GalleryError, GalleryFullError
-from bonaface.gallery.photo_store import PhotoStore
+from bonaface.gallery.photo_store import PhotoStore, refuse_used_folder
 
 GALLERY = "ab" * 6
 A, B = "0a" * 16, "0b" * 16
@@ -48,6 +48,14 @@ def test_a_damaged_marker_is_nobodys(tmp_path, text):
     (tmp_path / "bonaface-photos.json").write_text(text)
     with pytest.raises(GalleryError, match="is damaged"):
         store(tmp_path)
+
+
+def test_a_marker_that_a_kill_left_unfinished_does_not_block_the_folder(tmp_path):
+    (tmp_path / ".bonaface-photos.0a1b2c3d.json").write_text('{"gall')
+    refuse_used_folder(tmp_path)
+    with store(tmp_path).adding({A: b"a"}):
+        pass
+    assert store(tmp_path, {A}).read(A) == b"a"
 
 
 def test_images_whose_rows_are_lost_stay(tmp_path):

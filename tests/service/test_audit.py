@@ -211,9 +211,30 @@ def test_a_file_changed_while_it_is_written_is_refused(five, change):
         five.unlink()
         if change == "replace":
             five.write_text("")
-    with pytest.raises(DataError, match="can't be written"):
-        log.write({"event": "verify"})
+    for _ in range(3):
+        with pytest.raises(DataError, match="can't be written"):
+            log.write({"event": "verify"})
+        with pytest.raises(DataError, match="can't be written"):
+            log.refuse_unready()
     log.close()
+    assert change != "append" or five.read_text().endswith("}\n{}\n")
+
+
+def test_part_of_a_line_that_could_not_be_taken_back_is_set_aside(five, monkeypatch):
+    log, write = AuditLog(five), os.write
+
+    def short(file, content):
+        write(file, content[:10])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", short)
+        patch.setattr(os, "ftruncate", lambda *_: short(log._file, b""))
+        with pytest.raises(DataError, match="no space left"):
+            log.write({"event": "lost"})
+    log.write({"event": "verify", "n": 5})
+    log.close()
+    assert first_broken_line(five) is None
 
 
 @pytest.mark.parametrize("change", ["remove", "replace"])
