@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from bonaface.errors import ConfigError, DataError
+from bonaface.errors import ConfigError, DataError, GalleryError, GalleryUnavailableError
 from bonaface.extras import require
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.people import Row
@@ -23,6 +23,7 @@ __all__ = [
     "URIS",
     "Database",
     "default_uri",
+    "gallery_id",
     "is_absent",
     "local_place",
     "open_database",
@@ -54,6 +55,12 @@ class Database(Protocol):
     uri: str
     folder: Path | None
     transactional: bool
+
+    def kept_photos(self) -> Path | None:
+        """The folder in which photos were kept last, as it was noted; None where none was."""
+
+    def note_kept_photos(self, folder: Path) -> None:
+        """Remember in which folder photos are kept."""
 
     def exclusively(self) -> AbstractContextManager[None]:
         """No other process changes anything in the block, and of the changes in it all are made or none.
@@ -153,6 +160,26 @@ def local_place(uri: str) -> Path | None:
     if _SERVER.match(uri) or uri.startswith("milvus://"):
         return None
     return sqlite_file(uri) or Path(uri.removeprefix("milvus:"))
+
+
+def gallery_id(place: Path) -> str | None:
+    """The id of the gallery in a file or folder; None where there is none that can be read."""
+    if place.is_dir():
+        names = [CollectionName.parse(path.name) for path in (place / "collections").glob("*")]
+        return next((name.gallery for name in names if name is not None), None)
+    if not place.is_file():
+        return None
+    try:
+        database = open_database(f"sqlite:{place}", read_only=True)
+    except GalleryUnavailableError:
+        raise
+    except GalleryError:
+        return None
+    try:
+        name = database.name()
+    finally:
+        database.close()
+    return None if name is None else name.gallery
 
 
 def refuse_absent(uri: str) -> None:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, GalleryFullError, GalleryUnavailableError, ModelError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
-from bonaface.gallery.database import is_absent, open_database
+from bonaface.gallery.database import is_absent, local_place, open_database
 from bonaface.gallery.erasure import Eraser
 from bonaface.gallery.people import Enrolled, Hit, NewPhoto, Person, Row, as_row, photo_id, refuse_person_id, row_id
-from bonaface.gallery.photo_store import NothingWrittenError, PhotoStore, refuse_used_folder
+from bonaface.gallery.photo_store import NothingWrittenError, PhotoStore, refuse_kept_elsewhere, refuse_used_folder
 
 __all__ = ["Gallery"]
 
@@ -71,13 +71,26 @@ class Gallery:
         self._full = False  # a change failed for want of room, and none was found since
         try:
             found = self._opened(mark, check)
-            self.photo_store = None if photos is None else PhotoStore(photos, found.gallery, self._photo_ids)
+            self._photos, self._place, self._id = photos, local_place(uri), found.gallery
+            if not read_only:
+                self._refuse_kept_elsewhere()
+            self.photo_store = None
+            if photos is not None:
+                self.photo_store = PhotoStore(photos, found.gallery, self._photo_ids, self._place)
+                self._note_photos(photos)
         except Exception:
             self.database.close()
             raise
         self._eraser = Eraser(self.database, found.mark, self._writing)
         if not read_only:
             self._eraser.resume()
+
+    def _refuse_kept_elsewhere(self) -> None:
+        refuse_kept_elsewhere(self.database.kept_photos(), self._photos, self._id, self._place)
+
+    def _note_photos(self, photos: Path) -> None:
+        if self.database.kept_photos() != photos.resolve():
+            self.database.note_kept_photos(photos.resolve())
 
     def _opened(self, mark: ModelMark, check: bool) -> CollectionName:
         found = self.database.name()
@@ -210,6 +223,7 @@ class Gallery:
         with self._exclusively():
             gone = [each for each in self.photos_of(person) if photo in (None, each.photo)]
             if gone:
+                self._refuse_kept_elsewhere()  # another process may have begun to keep them
                 admit(gone)
                 self._eraser.announce()
                 self._take_out(person, [each.photo for each in gone])

@@ -91,6 +91,13 @@ class MilvusDatabase:
                 f"{self.uri}: no Milvus server answers there; start it, or name another --gallery"
             ) from error
 
+    def kept_photos(self) -> Path | None:
+        """Of Milvus no folder is known."""
+        return None
+
+    def note_kept_photos(self, folder: Path) -> None:
+        """Of Milvus no folder is noted."""
+
     def name(self) -> CollectionName | None:
         """The name of the collection that counts; None where there is no gallery yet.
 

@@ -16,11 +16,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from bonaface.errors import GalleryError, GalleryFullError
+from bonaface.gallery.database import gallery_id
 from bonaface.io import atomic_write, parse_json
 from bonaface.outputs import refuse_stdout, temporary_name
 from bonaface.reading import read_regular, read_regular_text
 
-__all__ = ["NothingWrittenError", "PhotoStore", "refuse_used_folder"]
+__all__ = ["NothingWrittenError", "PhotoStore", "refuse_kept_elsewhere", "refuse_used_folder"]
 
 _PHOTO = re.compile("[0-9a-f]{32}")
 _TRIAL = "0" * 32
@@ -45,6 +46,7 @@ class PhotoStore:
         gallery: id of the gallery.
         enrolled: gives the ids of all photos that have a row; asked only where images are pending, or where the folder
             has no marker yet because an earlier version wrote it.
+        place: file or folder of the gallery, which tells it from a copy; None of a server's.
 
     Raises:
         GalleryError: if the folder is neither empty nor this gallery's, or can't be made or written to.
@@ -58,8 +60,10 @@ class PhotoStore:
         b'an image'
     """
 
-    def __init__(self, folder: Path, gallery: str, enrolled: Callable[[], Collection[str]]) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, gallery: str, enrolled: Callable[[], Collection[str]], place: Path | None = None
+    ) -> None:
+        self.folder, self._place_of_gallery = folder, place
         refuse_stdout(folder)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -139,6 +143,13 @@ class PhotoStore:
                     f"{self.folder}: holds the photos of another gallery ({owner}, and not {gallery}); name that one by "
                     "--gallery, or keep photos in an empty folder"
                 )
+            original = _original(marker, gallery, self._place_of_gallery)
+            if original is not None:
+                raise GalleryError(
+                    f"{self.folder}: holds the photos of {original}, of which this gallery is a copy; keep photos in an empty "
+                    "folder, or remove that gallery first"
+                )
+            self._note_place(marker, gallery)
             return
         found = _held(self.folder)
         if found and not _is_store(found, enrolled):
@@ -147,7 +158,18 @@ class PhotoStore:
                 "or the one that was named with this gallery before"
             )
         with atomic_write(marker, private=True) as temporary:
-            temporary.write_text(json.dumps({"gallery": gallery}) + "\n", encoding="utf-8")
+            temporary.write_text(self._marked(gallery), encoding="utf-8")
+
+    def _marked(self, gallery: str) -> str:
+        place = {} if self._place_of_gallery is None else {"place": os.path.realpath(self._place_of_gallery)}
+        return json.dumps({"gallery": gallery} | place) + "\n"
+
+    def _note_place(self, marker: Path, gallery: str) -> None:
+        """Write where the gallery is by now into the marker as it is: others hold it locked, so no other file takes its place."""
+        new, before = self._marked(gallery), marker.read_text(encoding="utf-8")
+        if self._place_of_gallery is not None and new.strip() != before.strip():
+            with marker.open("r+b", buffering=0) as file:
+                file.write(new.strip().ljust(len(before) - 1).encode() + b"\n")
 
     def _settle(self, enrolled: Callable[[], Collection[str]]) -> None:
         """Keep or remove each pending image, as its row says: a process was killed before it did."""
@@ -225,7 +247,8 @@ def refuse_used_folder(folder: Path) -> None:
     used = _held(folder) if folder.exists() else []
     if used:
         raise GalleryError(
-            f"{folder}: holds {used[0].name}, and the gallery is new; expected an empty folder, or the gallery whose photos these are"
+            f"{folder}: holds {used[0].name}, and the gallery is new; expected an empty folder, or the gallery whose photos "
+            "these are"
         )
 
 
@@ -236,6 +259,41 @@ def _held(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.name not in _OF_FILE_SYSTEMS and not _UNFINISHED_MARKER.fullmatch(path.name)
     )
+
+
+def refuse_kept_elsewhere(noted: Path | None, photos: Path | None, gallery: str, place: Path | None) -> None:
+    """Raise an error where a gallery keeps its photos in another folder than the one that is named now, or none is named.
+
+    What is deleted would stay there for ever. A folder that is gone, or is the one of a gallery that this is a copy of, is none.
+
+    Raises:
+        GalleryError: if it does.
+    """
+    if noted is None or (photos is not None and _is_one(noted, photos)):
+        return
+    marker = noted / _MARKER
+    try:
+        kept = marker.exists() and _owner(marker) == gallery and _original(marker, gallery, place) is None
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise GalleryError(f"{noted}: has the photos of this gallery and can't be read ({said})") from error
+    if kept:
+        raise GalleryError(
+            f"{noted}: has the photos of this gallery, and what is deleted has to go there too; expected --keep-photos {noted}, "
+            "or that it is removed first"
+        )
+
+
+def _original(marker: Path, gallery: str, place: Path | None) -> Path | None:
+    """The gallery that a marker names by its place, if it is there still and the one at another place is a copy of it."""
+    named = parse_json(read_regular_text(marker)).get("place")
+    if place is None or named is None or _is_one(Path(str(named)), place):
+        return None
+    return Path(str(named)) if gallery_id(Path(str(named))) == gallery else None
+
+
+def _is_one(first: Path, second: Path) -> bool:
+    return first.exists() and second.exists() and first.samefile(second)
 
 
 def _owner(marker: Path) -> str:

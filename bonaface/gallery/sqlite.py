@@ -146,6 +146,22 @@ class SqliteDatabase:
             self._connection.execute("INSERT OR IGNORE INTO gallery VALUES (1, NULL, 0)")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a kill may have left deleted rows in it
 
+    def kept_photos(self) -> Path | None:
+        """The folder in which photos were kept last, as it was noted; None where none was."""
+        with self._reading():
+            if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'photos'").fetchone():
+                return None
+            found = self._connection.execute("SELECT folder FROM photos").fetchone()
+        return None if found is None else Path(found[0])
+
+    def note_kept_photos(self, folder: Path) -> None:
+        """Remember in which folder photos are kept."""
+        with self._writing():  # a table of its own: earlier versions, which know of none, go on
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS photos (one INTEGER PRIMARY KEY CHECK (one = 1), folder TEXT NOT NULL)"
+            )
+            self._connection.execute("INSERT OR REPLACE INTO photos VALUES (1, ?)", (str(folder),))
+
     def name(self) -> CollectionName | None:
         """The name of the collection that counts; None where there is no gallery yet.
 

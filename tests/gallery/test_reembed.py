@@ -116,13 +116,12 @@ def test_what_others_enrol_and_delete_meanwhile_counts(busy, embedder, tmp_path,
 
 
 def test_a_photo_without_an_image_that_comes_meanwhile_changes_nothing(busy, embedder, tmp_path, monkeypatch):
-    other = Gallery(busy.database.uri, OLD)
-    _meanwhile(monkeypatch, embedder, lambda: other.enrol("new", [_new(5, 0)]))
+    row = as_row("new", "0c" * 16, _new(5, 0), 1.0)
+    _meanwhile(monkeypatch, embedder, lambda: busy.database.write([row]))
     mark = ModelMark("patterns", embedder.fingerprint, 48, True)
     with pytest.raises(DataError, match=r"1 of 1 images were not kept, the first of them of new"):
         reembed(busy.database.uri, mark, tmp_path / "photos", embedder)
     assert busy.count() == 7
-    other.close()
 
 
 def test_of_two_that_embed_anew_at_once_one_gives_way_and_nothing_is_lost(busy, embedder, tmp_path, monkeypatch):

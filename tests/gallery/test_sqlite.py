@@ -1,6 +1,7 @@
 """A gallery in one file: shared by processes, damaged files said, nothing written where it can't be."""
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -218,6 +219,60 @@ def test_a_link_into_a_folder_that_is_not_there_is_said(tmp_path):
     (tmp_path / "link.sqlite").symlink_to(tmp_path / "gone" / "people.sqlite")
     with pytest.raises(GalleryError, match="no such file or directory"):
         Gallery(str(tmp_path / "link.sqlite"), MARK)
+
+
+@pytest.fixture
+def keeping(file, tmp_path):
+    """Opens the gallery, in which Ann's photo was kept, with the folder of that name or none."""
+    gallery = Gallery(str(file), MARK, tmp_path / "photos")
+    gallery.enrol("ann", [photo(1)])
+    gallery.close()
+    return lambda name, path=file: Gallery(str(path), MARK, name and tmp_path / name)
+
+
+@pytest.mark.parametrize("named", [None, "others"])
+def test_a_gallery_whose_photos_are_kept_is_not_changed_without_them(keeping, file, tmp_path, named):
+    with pytest.raises(GalleryError, match=r"photos: has the photos of this gallery.*expected --keep-photos"):
+        keeping(named)
+    assert not (tmp_path / "others").exists()
+    Gallery(str(file), MARK, read_only=True).close()
+    (tmp_path / "photos").rename(tmp_path / "others")
+    keeping(named).close()
+
+
+def test_a_process_that_keeps_no_photos_deletes_none_that_another_began_to_keep(gallery, file, tmp_path):
+    gallery.enrol("ann", [photo(1)])
+    other = Gallery(str(file), MARK, tmp_path / "photos")
+    other.enrol("bob", [photo(2)])
+    with pytest.raises(GalleryError, match="expected --keep-photos"):
+        gallery.remove("bob")
+    assert other.remove("bob") == 1
+    other.close()
+
+
+def test_a_copy_of_a_gallery_does_not_take_the_originals_photos(keeping, file, tmp_path):
+    copy = _copied(file)
+    with pytest.raises(GalleryError, match=r"photos of .*people\.sqlite, of which this gallery is a copy"):
+        keeping("photos", copy)
+    keeping(None, copy).close()
+    keeping("others", copy).close()
+
+
+def test_a_gallery_that_was_moved_takes_its_photos_along(keeping, file, tmp_path):
+    moved = file.rename(tmp_path / "a-name-that-is-much-longer.sqlite")
+    gallery = keeping("photos", moved)
+    assert gallery.image(gallery.photos_of("ann")[0].photo) == photo(1).data
+    gallery.close()
+    with pytest.raises(GalleryError, match="of which this gallery is a copy"):
+        keeping("photos", _copied(moved))
+    keeping("photos", moved.rename(tmp_path / "a")).close()
+
+
+def test_a_marker_of_an_earlier_version_goes_on(keeping, tmp_path):
+    marker = tmp_path / "photos" / "bonaface-photos.json"
+    marker.write_text(json.dumps({"gallery": json.loads(marker.read_text())["gallery"]}) + "\n")
+    keeping("photos").close()
+    assert json.loads(marker.read_text())["place"].endswith("people.sqlite")
 
 
 def test_another_programs_file_is_refused_and_left_as_it_is(file):
