@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import hmac
 import logging
+import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
-from bonaface.errors import ConfigError
+from bonaface.errors import ConfigError, DataError
 from bonaface.io import atomic_write
 from bonaface.outputs import refuse_stdout
 from bonaface.reading import read_regular_text
@@ -91,10 +95,32 @@ def new_key(path: Path, name: str) -> str:
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path}: is no regular file, so it can't keep a key; name a file by --auth")
     key = secrets.token_urlsafe(32)
-    digests = (_read(path) if path.exists() else {}) | {name: hashlib.sha256(key.encode()).hexdigest()}
-    with atomic_write(path, private=True) as temporary:
-        temporary.write_text("".join(f"{each}:{digest}\n" for each, digest in digests.items()), encoding="utf-8")
+    with _alone(path):
+        digests = (_read(path) if path.exists() else {}) | {name: hashlib.sha256(key.encode()).hexdigest()}
+        with atomic_write(path, private=True) as temporary:
+            temporary.write_text("".join(f"{each}:{digest}\n" for each, digest in digests.items()), encoding="utf-8")
     return key
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits until no other process changes a file of keys: each writes the whole anew, and would drop the other's key.
+
+    The file beside it that is locked stays: whoever waits for one that was removed would not wait for the next one's owner.
+    """
+    target = path.resolve()
+    beside = target.with_name(f".{target.name}.lock")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise DataError(f"{path}: can't be written ({said}); name another --auth") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _read(path: Path) -> dict[str, str]:

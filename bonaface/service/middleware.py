@@ -29,6 +29,7 @@ OPEN = ("/", "/docs", "/web/", "/openapi.json", "/v1/health", "/v1/ready")
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _PORTS = {"http": 80, "https": 443}
 _ONCE = ("Authorization", "Host", "Origin", "Content-Type", "Content-Length")
+_METHODS = frozenset(HTTPMethod)
 _CALLERS = 10_000
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; media-src blob:; "
@@ -115,7 +116,10 @@ class Guard:
                 await answer(problem, exchange.id)(scope, receive, outgoing)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            self._metrics.requests.labels(scope["method"], route, str(exchange.status)).inc()
+            method = (
+                scope["method"] if scope["method"] in _METHODS else "other"
+            )  # anyone may send any word, and a label stays
+            self._metrics.requests.labels(method, route, str(exchange.status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
     async def _let_through(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:

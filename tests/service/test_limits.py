@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +104,21 @@ def test_a_file_of_keys_is_followed(tmp_path):
     assert keys.owner(third) == "desk"
 
 
+def test_keys_that_are_made_at_once_are_all_kept(tmp_path):
+    file = tmp_path / "keys"
+    (tmp_path / "link").symlink_to(file)
+    code = (
+        "import pathlib, sys; from bonaface.service.auth import new_key; "
+        "[new_key(pathlib.Path(sys.argv[1]), f'{sys.argv[2]}-{n}') for n in range(25)]"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / name), f"p{n}"])
+        for n, name in enumerate(("keys", "keys", "link", "link"))
+    ]
+    assert [each.wait() for each in started] == [0, 0, 0, 0]
+    assert len(file.read_text().splitlines()) == 100
+
+
 def test_a_file_of_keys_must_be_one(tmp_path):
     with pytest.raises(ConfigError, match="--new-key NAME"):
         Keys(tmp_path / "none")
@@ -136,6 +153,23 @@ def test_cors_is_closed_unless_an_origin_is_named(make_client):
     assert opened.options("/v1/verify", headers=preflight).headers["access-control-allow-origin"] == origin
     assert opened.get("/v1/health", headers={"Origin": origin}).status_code == 200
     assert kind(opened.get("/v1/health", headers={"Origin": "https://evil.example"})) == (403, "origin")
+
+
+def test_what_callers_send_makes_no_labels(make_client, tmp_path):
+    key = new_key(tmp_path / "keys", "desk")
+    client = make_client(keys=tmp_path / "keys", loopback=False)
+    before = _labels(client, key)
+    for n in range(20):
+        client.request(f"A{n}ZZZ", f"/{n}")
+        client.get(f"/v1/people/p{n}", headers={"Authorization": f"Bearer {key}"})
+    after = _labels(client, key)
+    assert not any("ZZZ" in line for line in after)
+    assert sum(line.startswith("bonaface_requests_total") for line in after - before) < 5
+
+
+def _labels(client, key):
+    text = client.get("/metrics", headers={"Authorization": f"Bearer {key}"}).text
+    return {line.rpartition(" ")[0] for line in text.splitlines()}
 
 
 def test_headers_keep_browsers_from_guessing(make_client):
