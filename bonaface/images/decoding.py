@@ -36,9 +36,9 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray
 MAX_PIXELS = 250_000_000
 """Images of more pixels than this are refused by their header."""
 _KEPT_PIXELS = 40_000_000
-"""JPEG and JPEG 2000 above this are decoded at a half, a quarter or an eighth of their scale."""
+"""Images above this come at a half, a quarter or an eighth of their scale."""
 _WHOLE_PIXELS = 64_000_000
-"""Formats that have no smaller scale are decoded up to here: 0.7 GB while it lasts."""
+"""Formats that have no smaller scale are decoded up to here: 0.3 GB while it lasts, 1.2 GB of 16 bits a colour."""
 _PROGRESSIVE_PIXELS = 80_000_000
 """Of a progressive JPEG the decoder holds all coefficients, 3 to 6 bytes a pixel."""
 _MAX_BYTES = 512_000_000
@@ -79,8 +79,7 @@ def decode(source: ImageSource, name: str | None = None, max_pixels: int = MAX_P
     Reads JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, BMP and GIF, and HEIC where pillow-heif is installed, told apart by content and
     not by name. EXIF orientation is applied; CMYK, grey and palette become RGB; of 16 bits the upper 8 are kept, unless all values
     fit 12 bits: those are stretched by their maximum; transparent pixels are laid on white; of an animation the first frame is
-    taken. JPEG and JPEG 2000 of more than 40 megapixels come at a half, a quarter or an eighth of their scale, so that memory is
-    bounded.
+    taken. Images of more than 40 megapixels come at a half, a quarter or an eighth of their scale, so that memory is bounded.
 
     Args:
         source: the image.
@@ -216,13 +215,14 @@ def _reduction(image: Image.Image, kind: str, name: str, max_pixels: int) -> int
             f"{name}: is {which} of {width} x {height} pixels; expected at most {limit / 1e6:g} megapixels of it, or a JPEG "
             f"that is not progressive"
         )
-    return next((each for each in (1, 2, 4) if pixels <= _KEPT_PIXELS * each**2), 8) if scalable else 1
+    return next((each for each in (1, 2, 4) if pixels <= _KEPT_PIXELS * each**2), 8)
 
 
 def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> NDArray[np.uint8]:
     image.seek(0)
-    if reduce > 1:
+    if reduce > 1 and kind == "JPEG 2000":
         image.reduce = reduce.bit_length() - 1  # type: ignore[assignment, method-assign]  # JPEG 2000's own: halvings
+        reduce = 1
     image.load()
     if _deep_colour(image, kind, data):
         deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # Pillow keeps 8 bits of it
@@ -232,9 +232,13 @@ def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> ND
             and deep.ndim == 3
             and deep.shape[:2] == (image.height, image.width)
         ):
-            order = cv2.COLOR_BGRA2RGBA if deep.shape[2] == 4 else cv2.COLOR_BGR2RGB
-            return _to_rgb(Image.fromarray(cv2.cvtColor(_eight_bits(deep), order)))
-    return _to_rgb(image)
+            order, most = cv2.COLOR_BGRA2RGBA if deep.shape[2] == 4 else cv2.COLOR_BGR2RGB, int(deep.max())
+            return _strip_by_strip(
+                image.size,
+                reduce,
+                lambda top, below: Image.fromarray(cv2.cvtColor(_eight_bits(deep[top:below], most), order)),
+            )
+    return _to_rgb(image, reduce)
 
 
 def _deep_colour(image: Image.Image, kind: str, data: bytes) -> bool:
@@ -244,37 +248,58 @@ def _deep_colour(image: Image.Image, kind: str, data: bytes) -> bool:
     return kind == "TIFF" and image.mode in ("RGB", "RGBA") and 16 in image.tag_v2.get(258, ())  # type: ignore[attr-defined]
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Any mode of Pillow to RGB."""
+def _to_rgb(image: Image.Image, reduce: int = 1) -> NDArray[np.uint8]:
+    """Any mode of Pillow to RGB, at ``1 / reduce`` of its scale."""
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip them at 255
-        return np.repeat(_eight_bits(np.asarray(image))[:, :, None], 3, axis=2)  # (h, w, 3)
+        values = np.asarray(image)
+        image = Image.fromarray(_eight_bits(values, int(values.max())))
     if image.mode == "F":
         raise _NoBytesError("has floating-point pixels, whose black and white are not known; expected 8 or 16 bits")
+    if reduce == 1 and image.width * image.height < _STRIPWISE_PIXELS:
+        return np.array(_without_alpha(image))  # (h, w, 3)
+    return _strip_by_strip(image.size, reduce, lambda top, below: image.crop((0, top, image.width, below)))
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    """RGB; transparent pixels are laid on white."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
-        image = white
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    return np.array(image) if image.width * image.height < _STRIPWISE_PIXELS else _strip_by_strip(image)  # (h, w, 3)
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _strip_by_strip(image: Image.Image) -> NDArray[np.uint8]:
-    """A large RGB image as an array, four times as fast as Pillow's own conversion, which goes over the whole twice."""
-    made = np.empty((image.height, image.width, 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+def _strip_by_strip(size: tuple[int, int], reduce: int, cut: Callable[[int, int], Image.Image]) -> NDArray[np.uint8]:
+    """A large image as an array, in little memory, and four times as fast as Pillow's own conversion, which goes over all twice.
+
+    Args:
+        size: of the image, width first.
+        reduce: of so many pixels a side one is made, their mean.
+        cut: the rows from one to before another.
+    """
+    width, height = size
+    made = np.empty((-(-height // reduce), -(-width // reduce), 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width // reduce) * reduce
+    for top in range(0, height, rows):
+        strip = _without_alpha(cut(top, min(top + rows, height)))
+        strip = strip.reduce(reduce) if reduce > 1 else strip
         padded = np.frombuffer(strip.tobytes("raw", "RGBX"), np.uint8).reshape(
             strip.height, strip.width, 4
         )  # as it lies there
-        cv2.cvtColor(padded, cv2.COLOR_RGBA2RGB, dst=made[top : top + rows])
+        start = top // reduce
+        cv2.cvtColor(padded, cv2.COLOR_RGBA2RGB, dst=made[start : start + strip.height])
     return made
 
 
-def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """The high byte of 16 bits; a scan of at most 12 bits, which that would leave black, is stretched by its maximum."""
-    most = max(0, int(values.max()))
+def _eight_bits(values: NDArray[Any], most: int) -> NDArray[np.uint8]:
+    """The high byte of 16 bits; a scan of at most 12 bits, which that would leave black, is stretched by its maximum.
+
+    Args:
+        values: of the image, or of some of its rows.
+        most: the whole image's maximum.
+    """
+    most = max(0, most)
     made = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _STRIP):  # wider numbers of a whole scan would take gigabytes
         strip = values[start : start + _STRIP].clip(0).astype(np.uint32)

@@ -1,6 +1,7 @@
 import io
 import os
 import struct
+import subprocess
 import sys
 import warnings
 import zlib
@@ -249,7 +250,7 @@ def test_heic_without_its_library_says_what_to_install(monkeypatch: pytest.Monke
         decode_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "a.heic")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000", "PNG", "TIFF"])
 def test_large_images_are_decoded_at_a_smaller_scale(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     smooth = ramp(480, 640)
     data = encoded(smooth, kind)
@@ -259,6 +260,21 @@ def test_large_images_are_decoded_at_a_smaller_scale(kind: str, monkeypatch: pyt
         assert result.shape == (480 // reduce, 640 // reduce, 3)
         shrunk = cv2.resize(smooth, None, fx=1 / reduce, fy=1 / reduce, interpolation=cv2.INTER_AREA)
         assert np.abs(result.astype(int) - shrunk).mean() < 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc has the peak")
+def test_a_large_image_that_is_transparent_takes_little_memory(tmp_path: Path) -> None:
+    Image.new("RGBA", (7990, 7990), (10, 200, 30, 128)).save(tmp_path / "a.png")
+    code = (
+        "import re, sys; from bonaface.images.decoding import decode; image = decode(sys.argv[1]); "
+        "print(image.shape, image[0, 0], re.search(r'VmHWM:\\s*([0-9]+)', open('/proc/self/status').read())[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True, check=True
+    )
+    said, _, kilobytes = done.stdout.rpartition(" ")
+    assert said == "(3995, 3995, 3) [132 227 142]"
+    assert int(kilobytes) < 500_000
 
 
 def test_a_large_turned_jpeg_is_upright(monkeypatch: pytest.MonkeyPatch) -> None:
