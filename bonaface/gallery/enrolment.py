@@ -146,7 +146,7 @@ def refusals(
 ) -> Mapping[int, str]:
     """Reasons why some photos of one person are refused, by their place among those that are to be enrolled.
 
-    A photo is refused if it has a problem (no face, two faces, poor quality), if it is rather forged than genuine, or if it is
+    A photo is refused if it has a problem (no face, two prominent ones, poor quality), if it is classified as fake, or if it is
     unlike the person's other photos: if more than half of those that are enrolled are rather of other people, or more than half of
     all. Copies of one photo count as one.
 

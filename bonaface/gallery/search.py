@@ -16,13 +16,13 @@ from bonaface.data.layouts import listed_images
 from bonaface.errors import ConfigError, DataError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.database import refuse_absent, refuse_other_kind
-from bonaface.gallery.enrolment import embed_read
+from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import Hit, photo_id
 from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
 from bonaface.images.video import is_video
-from bonaface.inference.verifier import Verifier, load
+from bonaface.inference.verifier import Verifier, load, qualified
 from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
@@ -117,14 +117,12 @@ def search(
             raise DataError(f"{gallery}: nobody is enrolled; enrol people first by bonaface enrol")
         task = None if progress is None else progress.add_task("searching", total=len(files))
         hits: list[SearchHit] = []
-        for file, data, embedding in _embedded(verifier, files):
-            if isinstance(embedding, str):
-                unknown = SearchHit(
-                    str(file), 0, "", "", "cannot tell", None, None, threshold.threshold, fmr, embedding
-                )
+        for file, data, photo in _embedded(verifier, files):
+            if isinstance(photo, str):
+                unknown = SearchHit(str(file), 0, "", "", "cannot tell", None, None, threshold.threshold, fmr, photo)
                 hits.append(unknown)
             else:
-                hits += _hits(verifier, opened, file, data, embedding, k, fmr)
+                hits += _hits(verifier, opened, file, data, photo, k, fmr)
             if progress is not None and task is not None:
                 progress.advance(task)
     finally:
@@ -151,25 +149,25 @@ def photos_to_search(photos: PathLike | Sequence[PathLike], gallery: str, k: int
     return list(listed_images([Path(each) for each in named]))
 
 
-def judge_hits(verifier: Verifier, photo: Embeddings, hits: Sequence[Hit], fmr: float, data: bytes) -> list[Verdict]:
+def judge_hits(verifier: Verifier, photo: EmbeddedPhoto, hits: Sequence[Hit], fmr: float, data: bytes) -> list[Verdict]:
     """Verdicts on a photo and the best photo of each person found.
 
     Args:
         verifier: the model.
-        photo: one row.
+        photo: that can be judged.
         hits: as :meth:`Gallery.search` returns them.
         fmr: false match rate.
         data: the photo's file.
     """
-    if not hits:
+    if not hits or photo.embedding is None:
         return []
     rows = [Embeddings(np.array([[hit.cosine, 0.0]], np.float32), _row(hit.authenticity)) for hit in hits]
     query = Embeddings(
-        np.array([[1.0, 0.0]], np.float32), photo.authenticity
+        np.array([[1.0, 0.0]], np.float32), photo.embedding.authenticity
     )  # in the plane of the two: their cosine is all
     verdicts = verifier.compare(Embeddings.joined([query] * len(rows)), Embeddings.joined(rows), fmr)
     return [
-        copy_of_enrolled(verdict) if hit.photo == photo_id(hit.person, data) else verdict
+        qualified(copy_of_enrolled(verdict) if hit.photo == photo_id(hit.person, data) else verdict, photo.photo)
         for hit, verdict in zip(hits, verdicts, strict=True)
     ]
 
@@ -188,8 +186,8 @@ def _row(authenticity: float | None) -> NDArray[np.float32] | None:
     return None if authenticity is None else np.array([authenticity], np.float32)
 
 
-def _embedded(verifier: Verifier, files: Sequence[Path]) -> Iterator[tuple[Path, bytes, Embeddings | str]]:
-    """Each photo with its file's bytes and its embedding, or with what is wrong with it."""
+def _embedded(verifier: Verifier, files: Sequence[Path]) -> Iterator[tuple[Path, bytes, EmbeddedPhoto | str]]:
+    """Each photo that can be judged with its file's bytes, or a photo with what is wrong with it."""
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
@@ -201,7 +199,7 @@ def _embedded(verifier: Verifier, files: Sequence[Path]) -> Iterator[tuple[Path,
                 elif each.embedding is None:
                     yield file, data, str(each.photo.problem)
                 else:
-                    yield file, data, each.embedding
+                    yield file, data, each
 
 
 def _read(verifier: Verifier, file: Path) -> tuple[bytes, Photo | DataError]:
@@ -216,10 +214,10 @@ def _read(verifier: Verifier, file: Path) -> tuple[bytes, Photo | DataError]:
 
 
 def _hits(
-    verifier: Verifier, gallery: Gallery, file: Path, data: bytes, embedding: Embeddings, k: int, fmr: float
+    verifier: Verifier, gallery: Gallery, file: Path, data: bytes, photo: EmbeddedPhoto, k: int, fmr: float
 ) -> list[SearchHit]:
-    found = gallery.search(embedding.identity[0], k)
-    verdicts = judge_hits(verifier, embedding, found, fmr, data)
+    found = [] if photo.embedding is None else gallery.search(photo.embedding.identity[0], k)
+    verdicts = judge_hits(verifier, photo, found, fmr, data)
     return [
         SearchHit(
             str(file),

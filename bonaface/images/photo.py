@@ -65,7 +65,7 @@ def read_photo(source: ImageSource, preprocess: Preprocessor, name: str = "") ->
         return Photo(name, (), None, None, (preprocess(image),))
     found = find_upright(image, preprocess.aligner)
     faces = faces_of(found.faces)
-    quality = assess(found.image, faces[0], found.rotated, found.seen) if faces else None
+    quality = assess(found.image, faces[0], found.rotated, found.seen, faces[1:]) if faces else None
     problem = problem_of(name, found.image.shape, faces, quality)
     inputs = preprocess(found.image, found.faces)
     return Photo(name, faces, quality, problem, (inputs,), thumbprint=thumbprint(found.image))

@@ -18,8 +18,6 @@ from bonaface.images.face_check import FaceCheck, check_face
 
 __all__ = ["ENROLMENT", "VERIFICATION", "Face", "FaceQuality", "Limits", "assess", "faces_of", "problem_of", "unfit"]
 
-_SECOND_FACE = 0.5
-"""A face of this share of the first one's prominence (area, less towards the edge) is a second person and no bystander."""
 _OUTSIDE = 0.2
 """Share of the face's box that may lie beyond the image."""
 
@@ -53,6 +51,7 @@ class FaceQuality:
         eyes_covered: the probability that something covers the eyes, sunglasses included.
         mouth_covered: the probability that something covers the mouth.
         rotated: degrees by which the image was rotated clockwise to be upright: 0, 90, 180 or 270.
+        beside: prominence of the next face (area, less towards the edge) as a share of this one's; 0 without another face.
     """
 
     eyes: float
@@ -64,6 +63,7 @@ class FaceQuality:
     eyes_covered: float = 0.0
     mouth_covered: float = 0.0
     rotated: int = 0
+    beside: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Limits:
         clipped: the most.
         turn: the most, to either side.
         covered: the largest probability that eyes or mouth are covered.
+        beside: share of the first face's prominence from which another one is a second person and no bystander.
     """
 
     eyes: float
@@ -87,12 +88,13 @@ class Limits:
     clipped: float
     turn: float
     covered: float
+    beside: float
 
 
-VERIFICATION = Limits(eyes=12.0, sharpness=3.0, dark=11.0, bright=240.0, clipped=0.6, turn=1.2, covered=0.7)
+VERIFICATION = Limits(eyes=12.0, sharpness=3.0, dark=11.0, bright=240.0, clipped=0.6, turn=1.2, covered=0.7, beside=0.5)
 """Where benchmarks/quality.py finds that a person's own photos are refused several times as often, or that strangers pass."""
 
-ENROLMENT = Limits(eyes=12.0, sharpness=5.0, dark=30.0, bright=235.0, clipped=0.4, turn=0.8, covered=0.7)
+ENROLMENT = Limits(eyes=12.0, sharpness=5.0, dark=30.0, bright=235.0, clipped=0.4, turn=0.8, covered=0.7, beside=0.125)
 """Stricter: a poor photo to be verified costs one answer, an enrolled one spoils all that come."""
 
 
@@ -124,8 +126,7 @@ def problem_of(name: str, shape: tuple[int, ...], faces: Sequence[Face], quality
     if not faces or quality is None:
         return f"{name}: no face found; expected one, seen from the front"
     subject = faces[0]
-    weights = prominence(np.array([face.box for face in faces]), shape)
-    alike = int((weights >= _SECOND_FACE * weights[0]).sum())
+    alike = int((_shares(faces, shape) >= VERIFICATION.beside).sum())
     if alike > 1:
         return f"{name}: {alike} faces found; use a photo of one person"
     height, width = shape[:2]
@@ -162,11 +163,24 @@ def unfit(quality: FaceQuality, limits: Limits) -> str | None:
         ),
         (quality.clipped > limits.clipped, "much of the face is black or white; expected even light"),
         (abs(quality.turn) > limits.turn, "the face is turned away; expected it from the front"),
+        (
+            quality.beside >= limits.beside,
+            f"another face is {quality.beside:.0%} as prominent; expected one person, others below {limits.beside:.1%}",
+        ),
     )
     return next((why for beyond, why in found if beyond), None)
 
 
-def assess(image: NDArray[np.uint8], face: Face, rotated: int = 0, seen: FaceCheck | None = None) -> FaceQuality:
+def _shares(faces: Sequence[Face], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Prominence of each face as a share of the first one's, shape ``(n,)``."""
+    weights = prominence(np.array([face.box for face in faces]), shape)
+    shares: NDArray[np.float64] = weights / weights[0]
+    return shares
+
+
+def assess(
+    image: NDArray[np.uint8], face: Face, rotated: int = 0, seen: FaceCheck | None = None, others: Sequence[Face] = ()
+) -> FaceQuality:
     """Measures of a face.
 
     Args:
@@ -174,6 +188,7 @@ def assess(image: NDArray[np.uint8], face: Face, rotated: int = 0, seen: FaceChe
         face: found in it.
         rotated: degrees by which the image was rotated to be upright.
         seen: of the face, where a network has looked at it already.
+        others: found in the image beside it.
     """
     seen, points = seen or check_face(image, face.box), np.array(face.points)
     across = points[1] - points[0]
@@ -195,4 +210,5 @@ def assess(image: NDArray[np.uint8], face: Face, rotated: int = 0, seen: FaceChe
         seen.eyes_covered,
         seen.mouth_covered,
         rotated,
+        float(_shares([face, *others], image.shape)[1:].max(initial=0.0)),
     )

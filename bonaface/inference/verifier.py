@@ -349,23 +349,22 @@ class Verifier:
             return str(error)
 
 
-def qualified(verdict: Verdict, a: Photo, b: Photo) -> Verdict:
+def qualified(verdict: Verdict, *photos: Photo) -> Verdict:
     """A verdict with what is known of the photos: two copies of one prove nothing; other faces and rotation are said.
 
     Args:
         verdict: on their embeddings.
-        a: one photo or video.
-        b: the other.
+        photos: two photos or videos, or the one that was compared with enrolled ones.
     """
-    if are_copies(a.thumbprint, b.thumbprint):
+    if len(photos) == 2 and are_copies(*(each.thumbprint for each in photos)):
         verdict = replace(verdict, decision="cannot tell", reason=_COPIES)
-    used = [f"{each.name}: {len(each.inputs)} of {each.frames} frames used" for each in (a, b) if each.frames > 1]
+    used = [f"{each.name}: {len(each.inputs)} of {each.frames} frames used" for each in photos if each.frames > 1]
     used += [
         f"{each.name}: the most prominent of {len(each.faces)} faces was judged"
-        for each in (a, b)
+        for each in photos
         if len(each.faces) > 1
     ]
-    used += [f"{each.name} was rotated by {each.rotated} degrees" for each in (a, b) if each.rotated]
+    used += [f"{each.name} was rotated by {each.rotated} degrees" for each in photos if each.rotated]
     return replace(verdict, reason=" ".join([verdict.reason, *(f"({each})" for each in used)]))
 
 

@@ -70,6 +70,7 @@ _IMAGE: JsonDict = {
         "eyes_covered": 0.01,
         "mouth_covered": 0.01,
         "rotated": 0,
+        "beside": 0.0,
     },
     "genuine": 0.97,
     "problem": None,
@@ -112,6 +113,9 @@ class QualityResponse(_Response):
     mouth_covered: Fraction = Field(description="probability that something covers the mouth")
     rotated: int = Field(
         description="degrees by which the image was rotated clockwise; boxes and points are in pixels of that"
+    )
+    beside: Fraction = Field(
+        description="prominence of the next face as a share of this one's: not judged from 0.5 on, not enrolled from 0.125 on"
     )
 
 
@@ -262,9 +266,11 @@ class EnrolledPhotoResponse(_Response):
     """What became of a photo."""
 
     person: str
-    photo: str | None = Field(description="its id; null where it was refused")
-    status: Literal["enrolled", "already enrolled", "refused"]
-    reason: str = Field(description="why it was refused, or nothing")
+    photo: str | None = Field(description="its id; null where it was refused or failed")
+    status: Literal["enrolled", "already enrolled", "refused", "failed"] = Field(
+        description="failed: the service could not enrol it, or did not come to it, through no fault of the photo"
+    )
+    reason: str = Field(description="why it was refused or failed, or nothing")
 
 
 class EnrolmentsResponse(_Response):

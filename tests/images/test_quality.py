@@ -13,7 +13,7 @@ from bonaface.images.decoding import decode
 from bonaface.images.face_check import SIDE, brightened
 from bonaface.images.photo import read_photo
 from bonaface.images.preprocessing import Preprocessor
-from bonaface.images.quality import ENROLMENT, VERIFICATION, FaceQuality, unfit
+from bonaface.images.quality import ENROLMENT, VERIFICATION, Face, FaceQuality, assess, unfit
 
 YUNET = Path(__file__).resolve().parents[3] / "shared" / "weights" / "yunet_2023mar_int8bq.onnx"
 needs_yunet = pytest.mark.skipif(not YUNET.is_file(), reason="no YuNet weights in ../shared/weights")
@@ -111,6 +111,7 @@ GOOD = FaceQuality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)
         ({"turn": -1.5}, "turned away"),
         ({"mouth_covered": 0.99}, "lower face is covered"),
         ({"eyes_covered": 0.99}, "eyes are covered"),
+        ({"beside": 0.6}, "another face"),
     ],
 )
 def test_what_is_beyond_a_limit_is_named(limits, change, why):
@@ -121,8 +122,22 @@ def test_what_is_beyond_a_limit_is_named(limits, change, why):
 def test_enrolment_is_nowhere_laxer_than_verification():
     for name in ("eyes", "sharpness", "dark"):
         assert getattr(ENROLMENT, name) >= getattr(VERIFICATION, name)
-    for name in ("bright", "clipped", "turn", "covered"):
+    for name in ("bright", "clipped", "turn", "covered", "beside"):
         assert getattr(ENROLMENT, name) <= getattr(VERIFICATION, name)
+
+
+def test_a_second_face_may_be_larger_beside_who_is_verified_than_beside_who_is_enrolled():
+    image = np.full((160, 320, 3), 128, np.uint8)
+    face, other = (
+        Face((x, 40.0, side, side), tuple((x + 9.0, 50.0) for _ in range(5)), 0.9) for x, side in ((40, 80), (200, 36))
+    )
+    quality = assess(image, face, others=[other])
+    assert 0.125 < quality.beside < 0.25
+    assert assess(image, face).beside == 0
+    good = replace(GOOD, beside=quality.beside)
+    assert unfit(good, VERIFICATION) is None
+    assert unfit(good, ENROLMENT).startswith("another face is 25%")
+    assert unfit(replace(GOOD, beside=0.1), ENROLMENT) is None
 
 
 @needs_yunet

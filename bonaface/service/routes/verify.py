@@ -13,6 +13,7 @@ from bonaface.gallery.enrolment import EmbeddedPhoto
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import PERSON, photo_id
 from bonaface.gallery.search import copy_of_enrolled, judge_hits
+from bonaface.inference.verifier import qualified
 from bonaface.io import integer, number
 from bonaface.service.errors import Problem, documented
 from bonaface.service.schemas import (
@@ -71,7 +72,8 @@ _COMMON = (
 async def verify(request: Request, first: ImageArray, second: ImageArray, fmr: Fmr = None) -> VerdictResponse:
     """Compares two images.
 
-    An image without exactly one face that can be judged gives the decision "cannot tell" and the reason.
+    An image without a face that can be judged, or with a second one at least half as prominent, gives the decision "cannot tell"
+    and the reason. Beside smaller faces the most prominent one is judged, and the reason says so.
     """
     service = service_of(request)
     fmr = service.checked_fmr(fmr)
@@ -141,6 +143,7 @@ async def verify_person(
     verdict = None if photo.embedding is None else service.pipeline.against(photo.embedding, photos, fmr)
     if verdict is not None and photo_id(person, uploads[0].data) in {each.photo for each in photos}:
         verdict = copy_of_enrolled(verdict)
+    verdict = None if verdict is None else qualified(verdict, photo.photo)
     answer = verdict_response(service.pipeline.verifier, verdict, (photo, None), fmr)
     await service.note(request, "verify person", {"person": person, "decision": answer.decision})
     return PersonVerdictResponse(**answer.model_dump(), person=person, photos=len(photos))
@@ -167,7 +170,7 @@ async def search(request: Request, image: ImageArray, k: Most = 5, fmr: Fmr = No
     identity = photo.embedding.identity[0]
     hits = await in_thread(lambda: gallery.search(identity, k))
     count = await in_thread(gallery.count)
-    verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr, uploads[0].data)
+    verdicts = judge_hits(service.pipeline.verifier, photo, hits, fmr, uploads[0].data)
     found = {"people": [hit.person for hit in hits], "decisions": [each.decision for each in verdicts]}
     await service.note(request, "search", found)
     return SearchResponse(
@@ -225,7 +228,7 @@ def _found(
         problem = photo.photo.problem or "the image shows no face"
         return FoundResponse(candidates=[], problem=problem, image=image_response(photo))
     hits = gallery.search(photo.embedding.identity[0], k)
-    verdicts = judge_hits(service.pipeline.verifier, photo.embedding, hits, fmr, data)
+    verdicts = judge_hits(service.pipeline.verifier, photo, hits, fmr, data)
     return FoundResponse(candidates=candidate_responses(hits, verdicts), problem=None, image=image_response(photo))
 
 

@@ -1,9 +1,12 @@
 """Verdicts over HTTP: of two images, of many, of an enrolled person, of everyone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pattern_service import files, pixels, random_image
 
+from bonaface.images.quality import Face
 from bonaface.inference.verifier import Verifier
 from bonaface.verification.decision import judge
 from bonaface.verification.embeddings import Embeddings
@@ -154,3 +157,17 @@ def test_several_photos_are_searched_in_one_call(client):
     one = client.post("/v1/search", files=files(image=asked[0]), data={"k": "1"}).json()
     assert one["candidates"] == said["results"][0]["candidates"]
     assert one["false_matches"] == said["false_matches"]
+
+
+def test_every_verdict_says_which_of_several_faces_was_judged(client, monkeypatch):
+    """Also where the photo is compared with enrolled ones."""
+    client.post("/v1/people/ann/photos", files=files(photos=[random_image(1)]))
+    read, face = Verifier.read, Face((0.0, 0.0, 9.0, 9.0), ((1.0, 1.0),) * 5, 0.9)
+    monkeypatch.setattr(Verifier, "read", lambda *given: replace(read(*given), faces=(face, face)))
+    said = "(image: the most prominent of 2 faces was judged)"
+    for image in (random_image(1, 1), random_image(1)):  # a new photo, and the enrolled file
+        verdict = client.post("/v1/people/ann/verify", files=files(image=image)).json()
+        found = client.post("/v1/search", files=files(image=image)).json()["candidates"][0]
+        (several,) = client.post("/v1/search/batch", files=files(images=[image])).json()["results"]
+        assert [each["reason"].endswith(said) for each in (verdict, found)] == [True, True]
+        assert several["candidates"][0]["reason"].endswith(said.replace("image", "image 1"))
