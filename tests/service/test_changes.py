@@ -137,6 +137,55 @@ def test_of_a_gallery_whose_file_was_replaced_nothing_is_said_to_be_done(client,
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:bonaface:replaced")
 
 
+def batch_of_three(client):
+    sent = files(photos=[random_image(1), random_image(2), random_image(3), random_image(2, 1)])
+    return client.post("/v1/people/batch", files=sent, data={"person": ["ann", "bob", "cid", "bob"]})
+
+
+@pytest.mark.parametrize("broken", ["database", "audit"])
+def test_a_batch_that_fails_after_a_person_says_who_is_enrolled(client, gallery, audit, monkeypatch, broken):
+    admitted = gallery.enrol
+
+    def fails_at_bob(person, photos, admit):
+        if person == "bob" and broken == "audit":
+            monkeypatch.setattr("os.fsync", _no_room)
+        elif person == "bob":
+            monkeypatch.setattr(gallery.database, "write", _full)
+        return admitted(person, photos, admit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gallery, "enrol", fails_at_bob)
+        answer = batch_of_three(client)
+    monkeypatch.undo()
+    said = answer.json()["photos"]
+    why = "the disk is full" if broken == "database" else "the audit log can't be written"
+    assert answer.status_code == 207
+    assert [each["status"] for each in said] == ["enrolled", "failed", "failed", "failed"]
+    assert [each["photo"] is None for each in said] == [False, True, True, True]
+    assert said[1]["reason"] == said[3]["reason"] == f"{why}; send it again later"
+    assert said[2]["reason"].startswith("was not reached, as the enrolment of bob failed")
+    assert [person.id for person in gallery.people()] == ["ann"]
+    assert [line["event"] for line in audit()] == (
+        ["enrol", "enrol", "enrol failed"] if broken == "database" else ["enrol"]
+    )
+    again = batch_of_three(client)
+    assert again.status_code == 200
+    assert [each["status"] for each in again.json()["photos"]] == ["already enrolled", *3 * ["enrolled"]]
+
+
+def test_a_batch_that_fails_before_anyone_is_enrolled_is_an_error(client, gallery, monkeypatch):
+    enrol(client, "ann", random_image(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(gallery.database, "write", _full)
+        answer = batch_of_three(client)
+    assert (answer.status_code, answer.json()["type"]) == (507, "urn:bonaface:disk")
+    assert [person.id for person in gallery.people()] == ["ann"]
+
+
+def _full(*_):
+    raise GalleryFullError("the disk is full")
+
+
 def test_an_answer_that_comes_too_late_does_not_cost_the_line(make_client, gallery, audit, tmp_path, monkeypatch):
     client = make_client(gallery, audit=tmp_path / "audit.jsonl", seconds=0.8)
     gallery.enrol("ann", [NewPhoto(random_image(1), np.ones(48, np.float32) / 48**0.5, 1.0)])

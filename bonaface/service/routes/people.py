@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
@@ -17,7 +18,7 @@ from bonaface.gallery.enrolment import EmbeddedPhoto, enrol_beside, new_photo, r
 from bonaface.gallery.gallery import Admit, Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
 from bonaface.io import integer
-from bonaface.service.errors import Problem, documented
+from bonaface.service.errors import PROBLEMS, Problem, documented, problem_of
 from bonaface.service.routes.verify import Images, PersonId
 from bonaface.service.schemas import (
     DeletionResponse,
@@ -55,8 +56,8 @@ _ERASING_SECONDS = 10.0
 async def enrol(request: Request, person: PersonId, photos: Images) -> EnrolmentResponse:
     """Adds photos, all of them or none.
 
-    Refused are photos without exactly one face, of poor quality, that look forged, or unlike the person's others; the answer
-    says which, and why. Sending the same photos again changes nothing.
+    Refused are photos without a face or with a second one at least an eighth as prominent, of poor quality, classified as fake, or
+    unlike the person's others; the answer says which, and why. Sending the same photos again changes nothing.
     """
     service = service_of(request)
     service.gallery()
@@ -83,8 +84,10 @@ def _enrolled(
     with service.accounting(request, "enrol") as account:
 
         def admit(there: Sequence[Enrolled]) -> None:
-            every.update(each.photo for each in there)
-            _refuse_more(service, person, len(every))
+            known = {each.photo for each in there}
+            every.update(known)
+            if not known.issuperset(ids):
+                _refuse_more(service, person, len(every))
             _refuse_bad(service, embedded, there)
             account(person=person, photos=ids)
 
@@ -95,16 +98,22 @@ def _enrolled(
 @router.post(
     "/batch",
     dependencies=[Depends(fields("strict", several=("person", "photos")))],
-    responses=documented(*_COMMON, "image", "photos", "busy", "disk", "audit"),
+    responses=documented(*_COMMON, "image", "photos", "busy", "disk", "audit")
+    | {207: {"model": EnrolmentsResponse, "description": "Some people were enrolled before the service failed"}},
     summary="Enrol photos of several people in one call",
 )
 async def enrol_batch(
     request: Request,
+    response: Response,
     person: Annotated[list[str], Form(description="whose the n-th photo is")],
     photos: Images,
     strict: Annotated[bool, Form(description="enrol nobody of whom a photo is refused")] = False,
 ) -> EnrolmentsResponse:
-    """Adds the good photos of each person, and says why the others were refused. Sending the same again changes nothing."""
+    """Adds the good photos of each person, and says why the others were refused. Sending the same again changes nothing.
+
+    People are enrolled one after another. Where the service fails after some of them, the status is 207, and the photos of the
+    others are "failed". Where it fails before anyone is enrolled, the answer is an error.
+    """
     service = service_of(request)
     service.gallery()
     if len(person) != len(photos):
@@ -121,9 +130,31 @@ async def enrol_batch(
         places = [place for place, whose in enumerate(person) if whose == one]
         sent = [(uploads[place], embedded[place]) for place in places]
         attempt = partial(_enrolled_good, request, one, sent, strict)
-        said = await in_thread(partial(enrol_beside, service.gallery(), one, attempt))
+        try:
+            said = await in_thread(partial(enrol_beside, service.gallery(), one, attempt))
+        except Exception as error:
+            if all(each.status != "enrolled" for each in lines.values()):
+                raise
+            response.status_code = HTTPStatus.MULTI_STATUS
+            lines = _failed(person, one, problem_of(error)) | lines
+            break
         lines |= dict(zip(places, said, strict=True))
     return EnrolmentsResponse(photos=[lines[place] for place in sorted(lines)])
+
+
+def _failed(people: Sequence[str], person: str, problem: Problem) -> dict[int, EnrolledPhotoResponse]:
+    """What to say of each photo, by its place, where the service failed at one person and went no further."""
+    title = PROBLEMS[problem.kind][1]
+    why = f"{title[0].lower()}{title[1:]}; send it again later"
+    return {
+        place: EnrolledPhotoResponse(
+            person=each,
+            photo=None,
+            status="failed",
+            reason=why if each == person else f"was not reached, as the enrolment of {person} failed: {why}",
+        )
+        for place, each in enumerate(people)
+    }
 
 
 def _enrolled_good(

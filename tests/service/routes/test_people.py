@@ -80,6 +80,13 @@ def test_a_person_has_only_so_many_photos(make_client, gallery):
     assert client.post("/v1/people/ann/photos", files=files(photos=[random_image(1, 1)])).status_code == 201
 
 
+def test_photos_that_are_enrolled_may_be_sent_again_where_there_are_more_than_are_allowed(make_client, gallery):
+    photos = [random_image(1), random_image(1, 1)]
+    make_client(gallery).post("/v1/people/ann/photos", files=files(photos=photos))
+    answer = make_client(gallery, photos=1).post("/v1/people/ann/photos", files=files(photos=photos))
+    assert (answer.status_code, answer.json()["total"]) == (201, 2)
+
+
 def test_the_list_goes_on_where_it_ended(client):
     for person in range(5):
         client.post(f"/v1/people/p{person}/photos", files=files(photos=[random_image(person)]))
