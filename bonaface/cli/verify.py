@@ -30,6 +30,7 @@ _COLUMNS = (
     *("genuine_first", "genuine_second", "reason"),
 )
 _OUT = Path("verdicts.csv")
+_MOST_DECIMALS = 6
 _OTHER = 3
 """Exit code of ``--check`` for every decision but the same person."""
 
@@ -140,7 +141,10 @@ def _told(photos: Sequence[Photo], verdict: Verdict) -> list[str]:
     rate = f"false match rate {verdict.fmr:g}"
     lines = [f"{verdict.decision}: {verdict.reason}"]
     if verdict.score is not None and verdict.threshold_score is not None:
-        lines.append(f"score {verdict.score:.1f} of 100; accepted from {verdict.threshold_score:.1f} ({rate})")
+        lines += [
+            f"score {score} of 100; accepted from {least} ({rate})"
+            for score, least in _told_apart(verdict.score, verdict.threshold_score)
+        ]
     lines += [
         f"similarity {verdict.similarity:.3f}, threshold {verdict.threshold:.3f} ({rate})",
         f"two genuine photos of one person: {verdict.probability:.1%}; same person, by the faces alone: {verdict.same:.1%}",
@@ -149,6 +153,17 @@ def _told(photos: Sequence[Photo], verdict: Verdict) -> list[str]:
         shown = zip(photos, verdict.genuine, strict=True)
         lines.append("genuine: " + ", ".join(f"{photo.name} {p:.1%}" for photo, p in shown))
     return lines
+
+
+def _told_apart(score: float, least: float) -> list[tuple[str, str]]:
+    """A score and the least that is accepted, by as few decimals as tell them apart and the least from 0 and 100; or none do.
+
+    Example:
+        >>> _told_apart(92.04, 81.7), _told_apart(99.97, 99.96), _told_apart(99.3, 0.004), _told_apart(100.0, 100.0)
+        ([('92.0', '81.7')], [('99.97', '99.96')], [('99.300', '0.004')], [])
+    """
+    shown = ((f"{score:.{decimals}f}", f"{least:.{decimals}f}") for decimals in range(1, _MOST_DECIMALS + 1))
+    return [each for each in shown if each[0] != each[1] and float(each[1]) not in (0, 100)][:1]
 
 
 def _measured(photos: Sequence[Photo], verdict: Verdict, verifier: Verifier) -> dict[str, Any]:

@@ -48,11 +48,13 @@ __all__ = [
 
 Decision = Literal["same person", "different people", "not genuine", "cannot tell"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+OfAHundred = Annotated[float, Field(ge=0, le=100)]
 FalseMatches = Annotated[
     float,
     Field(description="how many enrolled photos a stranger is expected to match: fmr times their number"),
 ]
 
+_MEASURED = ("similarity", "probability", "score")
 _BOX: JsonDict = {
     "box": [42.1, 30.5, 71.9, 95.0],
     "points": [[60.2, 70.1], [95.7, 69.8], [78.0, 90.3], [63.9, 108.8], [92.6, 108.5]],
@@ -82,6 +84,8 @@ _VERDICT: JsonDict = {
     "similarity": -0.04,
     "probability": 0.98,
     "threshold": -0.27,
+    "score": 92.0,
+    "threshold_score": 81.7,
     "fmr": 0.001,
 }
 
@@ -156,6 +160,8 @@ class VerdictResponse(_Response):
         description="calibrated, that these are two genuine photos of one person, where that is as likely beforehand as not"
     )
     threshold: float | None = Field(description="similarity from which the decision is 'same person'")
+    score: OfAHundred | None = Field(description="the similarity from 0 to 100, to show to people")
+    threshold_score: OfAHundred | None = Field(description="the threshold on that scale")
     fmr: float = Field(description="false match rate that the threshold stands for, a fraction")
     first: ImageResponse | None
     second: ImageResponse | None
@@ -372,13 +378,22 @@ def verdict_response(
     """A verdict in the API's form; without one, "cannot tell" and what is wrong with the images."""
     seen = [image_response(each) if isinstance(each, EmbeddedPhoto) else None for each in pair]
     threshold = verifier.threshold(fmr).threshold
+    validation = verifier.embedder.validation
     if verdict is None:
         reasons = [
             str(each) if isinstance(each, DataError) else each.photo.problem for each in pair if each is not None
         ]
         reason = "; ".join(why for why in reasons if why) or "the images can't be judged"
-        values: dict[str, Any] = {"decision": "cannot tell", "reason": reason, "similarity": None, "probability": None}
+        values: dict[str, Any] = dict.fromkeys(_MEASURED) | {"decision": "cannot tell", "reason": reason}
     else:
-        values = {name: getattr(verdict, name) for name in ("decision", "reason", "similarity", "probability")}
+        values = {name: getattr(verdict, name) for name in ("decision", "reason", *_MEASURED)}
         threshold = verdict.threshold
-    return VerdictResponse(**values, threshold=threshold, fmr=fmr, first=seen[0], second=seen[1], model=verifier.name)
+    return VerdictResponse(
+        **values,
+        threshold=threshold,
+        threshold_score=None if validation is None else validation.score(threshold),
+        fmr=fmr,
+        first=seen[0],
+        second=seen[1],
+        model=verifier.name,
+    )

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import ModelError
-from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings, cosine
 from bonaface.verification.scoring import similarity, weighed
 from bonaface.verification.thresholds import Threshold, Validation, select_threshold
@@ -46,8 +46,7 @@ class Verdict:
         reason: one sentence.
         same: P(same person), by identity alone.
         genuine: P(genuine) of either photo; None where the model does not judge it.
-        score: the similarity from 0 to 100: 100 times the probability that a pair so alike is two genuine photos of one person,
-            where such pairs and all others are equally frequent; None where the model does not know.
+        score: the similarity from 0 to 100, as :meth:`Validation.score` has it; None where the model does not know.
         threshold_score: the threshold on that scale.
     """
 
@@ -106,7 +105,7 @@ def judge(
             bool(passes[row]),
             None if genuine is None else genuine[row],
             [side for side, called in forged.items() if called[row]],
-            validation.llr if validation is not None else None,
+            validation,
         )
         for row in range(len(scores))
     ]
@@ -142,7 +141,7 @@ def _verdict(
     identity_passes: bool,
     genuine: tuple[float, float] | None,
     forged: Sequence[str],
-    llr: Logistic | None,
+    validation: Validation | None,
 ) -> Verdict:
     decision, reason = _decided(score >= threshold.threshold, identity_passes, same, forged)
     return Verdict(
@@ -154,13 +153,8 @@ def _verdict(
         reason,
         same,
         genuine,
-        _of_100(score, llr),
-        _of_100(threshold.threshold, llr),
+        *(None if validation is None else validation.score(x) for x in (score, threshold.threshold)),
     )
-
-
-def _of_100(similarity: float, llr: Logistic | None) -> float | None:
-    return None if llr is None else 100 * float(np.exp(llr.log_probability(np.array(similarity))))
 
 
 def _decided(passes: bool, identity_passes: bool, same: float, forged: Sequence[str]) -> tuple[Decision, str]:

@@ -179,7 +179,11 @@ def fit_own_fake(
 
 
 def fit_logistic(
-    positive: ArrayLike, negative: ArrayLike, noise: bool, weights: tuple[Floats, Floats] | None = None
+    positive: ArrayLike,
+    negative: ArrayLike,
+    noise: bool,
+    weights: tuple[Floats, Floats] | None = None,
+    smooth: bool = False,
 ) -> tuple[Logistic, float]:
     """Logistic regression by maximum likelihood, both classes weighing the same, that sees through wrong labels.
 
@@ -193,9 +197,13 @@ def fit_logistic(
         negative: scores of the other, shape ``(m,)``, m >= 1; their labels are right.
         noise: whether some of the positives may be negatives.
         weights: of the positives and of the negatives, shapes ``(n,)`` and ``(m,)``; the same for all where they are left out.
+        smooth: whether to aim at Platt's targets ``(n + 1) / (n + 2)`` and ``1 / (m + 2)`` in place of 1 and 0: no score is then
+            believed to say more than so many pairs can show. Scores of classes that do not overlap have no finite slope without.
 
     Returns:
         The score's log-likelihood ratio, its slope positive, and the share ``e`` in [0, 0.5]; 0 without ``noise``.
+
+    Source: J. Platt, "Probabilistic outputs for support vector machines", 1999, section 2.2: the targets.
 
     Example:
         >>> scores = np.random.default_rng(0).normal(size=(2, 9000)) + [[1], [-1]]  # their ratio is 2 x
@@ -211,6 +219,9 @@ def fit_logistic(
     scores = np.concatenate([ones, zeros])
     centre, scale = float(scores.mean()), float(scores.std()) or 1.0
     ones, zeros = (ones - centre) / scale, (zeros - centre) / scale
+    target_of_ones, target_of_zeros = 1.0, 0.0
+    if smooth:
+        target_of_ones, target_of_zeros = (len(ones) + 1) / (len(ones) + 2), 1 / (len(zeros) + 2)
 
     def loss(parameters: Floats) -> float:
         slope, bias, share = np.exp(parameters[0]), parameters[1], _share(parameters[2]) if noise else 0.0
@@ -220,8 +231,8 @@ def fit_logistic(
             ratio: Floats = np.logaddexp(np.log1p(-share) + slope * x + bias, log_share)
             return ratio
 
-        wrong = np.average(np.logaddexp(0.0, -mixed(ones)), weights=of_ones) + np.average(
-            np.logaddexp(0.0, mixed(zeros)), weights=of_zeros
+        wrong = np.average(_cross_entropy(mixed(ones), target_of_ones), weights=of_ones) + np.average(
+            _cross_entropy(mixed(zeros), target_of_zeros), weights=of_zeros
         )
         return float(0.5 * wrong + 1e-4 * parameters[0] ** 2)
 
@@ -230,6 +241,12 @@ def fit_logistic(
     ).x
     slope = float(np.exp(found[0])) / scale
     return Logistic(slope, float(found[1]) - slope * centre), _share(found[2]) if noise else 0.0
+
+
+def _cross_entropy(log_odds: Floats, target: float) -> Floats:
+    """Of predictions against the probability that they should be."""
+    lost: Floats = target * np.logaddexp(0.0, -log_odds) + (1 - target) * np.logaddexp(0.0, log_odds)
+    return lost
 
 
 def _share(parameter: float) -> float:

@@ -29,7 +29,8 @@ _REPLICATES = 200
 def fit_llr(similarity: ArrayLike, label: ArrayLike) -> Logistic:
     """Similarity to log-likelihood ratio, by logistic regression with both classes weighing the same.
 
-    Pairs called 1 may in part be none, where photos lie in the wrong person's folder: see :func:`fit_logistic`.
+    Pairs called 1 may in part be none, where photos lie in the wrong person's folder, and a few pairs may not overlap at all:
+    the ratio then stays within what so many pairs can show. See :func:`fit_logistic`.
 
     Args:
         similarity: shape ``(n,)``. Higher is more alike.
@@ -46,7 +47,7 @@ def fit_llr(similarity: ArrayLike, label: ArrayLike) -> Logistic:
         True
     """
     scores, mated = np.asarray(similarity, dtype=np.float64), np.asarray(label) == 1
-    return fit_logistic(scores[mated], scores[~mated], noise=True)[0]
+    return fit_logistic(scores[mated], scores[~mated], noise=True, smooth=True)[0]
 
 
 def threshold_at(impostor: Floats, fmr: float, weights: NDArray[np.int64] | None = None, total: float = 0.0) -> float:

@@ -13,6 +13,8 @@ from itertools import pairwise
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from bonaface.errors import ConfigError
 from bonaface.verification.calibration import Logistic, finite
 
@@ -53,6 +55,18 @@ class Validation:
     thresholds: tuple[Threshold, ...]
     llr: Logistic | None
     impostor_pairs: int
+
+    def score(self, similarity: float) -> float | None:
+        """The similarity from 0 to 100, to show to people; None where the map is not known.
+
+        It is 100 times the probability that a pair so alike is two genuine photos of one person, where such pairs and all others
+        are equally frequent.
+
+        Example:
+            >>> Validation((), Logistic(2.0, 0.0), 0).score(0.0)
+            50.0
+        """
+        return None if self.llr is None else 100 * float(np.exp(self.llr.log_probability(np.array(similarity))))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from bonaface.cli.verify import main
+from bonaface.cli.verify import _told, main
 from bonaface.errors import ConfigError, DataError
+from bonaface.verification.decision import Verdict
 
 pytest_plugins = ("tiny_models",)
 
@@ -24,6 +25,19 @@ def test_a_verdict_in_words(pair, tiny_exported, capfd):
     assert lines[0].split(":")[0] in {"same person", "different people", "not genuine", "cannot tell"}
     assert "threshold -0.500 (false match rate 0.001)" in lines[2]
     assert lines[4].startswith(f"genuine: {pair[0]} ")
+
+
+@pytest.mark.parametrize(
+    ("score", "least", "said"),
+    [
+        (92.04, 81.74, "score 92.0 of 100; accepted from 81.7 (false match rate 0.001)"),
+        (99.97, 99.96, "score 99.97 of 100; accepted from 99.96 (false match rate 0.001)"),
+        (100.0, 99.99999999, "similarity 3.000, threshold 0.500 (false match rate 0.001)"),
+    ],
+)
+def test_a_score_is_told_apart_from_what_is_accepted_or_left_out(score, least, said):
+    verdict = Verdict("same person", 3.0, 0.9, 0.5, 1e-3, "Alike.", 0.9, None, score, least)
+    assert _told([], verdict)[1] == said
 
 
 def test_a_verdict_as_json(pair, tiny_exported, capfd):

@@ -43,6 +43,16 @@ def test_probability_and_reason_come_from_the_verdict(client, embedder):
     assert said["probability"] == pytest.approx(verdict.probability, abs=1e-5)
     assert said["similarity"] == pytest.approx(verdict.similarity, abs=1e-5)
     assert said["threshold"] == -0.5
+    assert said["score"] == pytest.approx(verdict.score, abs=1e-3)
+    assert said["threshold_score"] == verdict.threshold_score
+
+
+def test_what_cannot_be_judged_has_no_score_but_a_threshold(client):
+    both = files(first=[random_image(1)], second=[b"<html>"])
+    (said,) = client.post("/v1/verify/batch", files=both).json()["verdicts"]
+    assert said["decision"] == "cannot tell"
+    assert said["score"] is None
+    assert 0 < said["threshold_score"] < 100
 
 
 def test_a_rate_that_the_model_does_not_know_is_refused(client):
