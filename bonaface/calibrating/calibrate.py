@@ -73,7 +73,7 @@ def calibrate(
         seed: of the draw and the bootstrap.
         device: ``auto``, ``cpu`` or ``cuda``.
         detector: YuNet file that aligns faces for an ONNX face network; it goes into the file.
-        console: shows progress.
+        console: shows what computes, and progress.
 
     Returns:
         The file and what was measured; where a path is expected it is the file's.
@@ -104,6 +104,7 @@ def calibrate(
     loaded = None if model is None else os.fspath(model)
     embedder = load_embedder(loaded, None if detector is None else Path(detector), device)
     _check_model(embedder, out)
+    console.print(f"device: {embedder.network.runtime}", highlight=False, markup=False, soft_wrap=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         embedded, unreadable = _embedded(embedder, labelled, progress)
     stored = rates_for(embedded.impostor_pairs, rates, labelled.name)

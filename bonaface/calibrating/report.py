@@ -17,6 +17,9 @@ from bonaface.verification.thresholds import Threshold, Validation
 
 __all__ = ["Authenticity", "CalibratedModel", "Point"]
 
+_NOTABLE = 0.05
+"""Share of wrong labels from which it is said: clean photos give less."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -86,10 +89,18 @@ class CalibratedModel:
 
     @property
     def sentences(self) -> list[str]:
-        """What it was calibrated with, and what authenticity says of the photos."""
+        """What it was calibrated with, what authenticity says of the photos, and whether many seem to be mislabelled."""
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.pairs.items() if count)
         said = [f"Calibrated on {sum(self.pairs.values()):,} pairs: {kinds}."]
-        return said + ([] if self.authenticity is None else [self.authenticity.told()])
+        said += [] if self.authenticity is None else [self.authenticity.told()]
+        return said + self._wrong_labels()
+
+    def _wrong_labels(self) -> list[str]:
+        share = self.calibration.mislabelled
+        if share < _NOTABLE:
+            return []
+        said = f"About {100 * share:.0f} % of the pairs of one person look as if they showed two, which the calibration allows for"
+        return [f"{said}: bonaface clean finds photos in the wrong person's folder."]
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)

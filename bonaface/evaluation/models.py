@@ -28,8 +28,26 @@ def load_models(
         ModelError, ConfigError: as ``load_embedder`` does.
     """
     loaded = [load_embedder(None if each is None else str(each), detector, device) for each in models]
-    names = told_apart([each.name for each in loaded])
+    names = _names([each.name for each in loaded], models)
     return [dataclasses.replace(each, name=name) for each, name in zip(loaded, names, strict=True)]
+
+
+def _names(names: Sequence[str], models: Sequence[Path | str | None]) -> list[str]:
+    """Names of models; of those that are called the same, as an exported model and its calibrated files are, those of the files.
+
+    Example:
+        >>> _names(["bonaface", "bonaface", "run"], [None, "a/mine.onnx", "runs/run"])
+        ['bonaface', 'mine.onnx', 'run']
+        >>> _names(["m", "m", "m"], ["a/m.onnx", "b/m.onnx", "b/m.onnx"])
+        ['a/m.onnx', 'b/m.onnx', 'b/m.onnx (2)']
+    """
+    told = list(names)
+    for called in (lambda model: Path(model).name, str):
+        told = [
+            called(model) if model is not None and told.count(name) > 1 else name
+            for name, model in zip(told, models, strict=True)
+        ]
+    return told_apart(told)
 
 
 def score_models(

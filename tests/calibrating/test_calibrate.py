@@ -168,6 +168,15 @@ def test_too_few_pairs_resolve_nothing():
         rates_for(9, (), "mine")
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.049, None), (0.05, "About 5 %"), (0.32, "About 32 %")])
+def test_a_notable_share_of_wrong_labels_is_said(tiny_exported, genuine_folder, tmp_path, share, said):
+    made = calibrate(tiny_exported, genuine_folder, tmp_path / "mine.onnx", draw=50)
+    made = dataclasses.replace(made, calibration=dataclasses.replace(made.calibration, mislabelled=share))
+    last = made.sentences[-1]
+    assert ("bonaface clean" in last) == (said is not None)
+    assert last.startswith(said or "Of ")
+
+
 def test_the_result_is_printed_in_words(tiny_exported, genuine_folder, tmp_path):
     made = calibrate(tiny_exported, genuine_folder, tmp_path / "mine.onnx", draw=50)
     moved = dataclasses.replace(made.authenticity, bpcer=(0.5, 0.01), deepfakes=3, missed=(0.25, 0.5))

@@ -25,6 +25,7 @@ def test_calibrate_then_verify(say, base, people, tmp_path):
     assert "Calibrated on 174 pairs: 54 same, 50 impostor, 50 own_fake, 20 other_fake." in said.out
     assert re.search(r"0\.5 % +│ +-?\d+\.\d{3} \[", said.out)
     assert "--fmr 0.005" in said.err
+    assert said.device == "device: ONNX Runtime on CPU\n"
     model = tmp_path / "mine.onnx"
     photos = sorted((people / "images" / "00000000").iterdir())[:2]
     verdict = say("verify", *photos, "--model", model, "--fmr", 0.005)
