@@ -106,7 +106,9 @@ class EmbeddedPairs:
         if known is None or genuine is None or a.authenticity is None or b.authenticity is None:
             return self._fitted(replace(a, authenticity=None), replace(b, authenticity=None))
         if pairs.is_fake is not None and pairs.is_fake.any():
-            return self._fitted(a, b)
+            _, _, is_fake = self.distinct()
+            said = f"{np.sum(~is_fake):,} genuine photos and {np.sum(is_fake):,} deepfakes that it was calibrated on"
+            return replace(self._fitted(a, b), measured_on=said)
         who = self._fitted(replace(a, authenticity=None), replace(b, authenticity=None))
         lowest = authenticity_threshold(genuine, self._genuine_log_odds())
         kept = replace(known, same=who.same, mislabelled=who.mislabelled, forged_below=lowest)

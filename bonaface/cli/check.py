@@ -61,6 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     unjudged = 0
     console, progress_console = Console(), ProgressConsole()
     say_device(verifier.embedder.network.runtime)
+    if verifier.measured_on is not None:
+        said = f"P(genuine): measured on {verifier.measured_on}"
+        progress_console.print(said, markup=False, highlight=False, soft_wrap=True)
     with (
         nullcontext() if options.out is None else private_table(options.out, _COLUMNS) as table,
         Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress,

@@ -74,6 +74,7 @@ class PhotoCheck:
         genuine: P(genuine), at even prior odds; None where the photo cannot be judged or the model does not judge authenticity.
         called_fake: classified as a deepfake at the model's threshold, which one in a hundred genuine validation photos falls
             below.
+        measured_on: what ``genuine`` was measured on, in a few words; None where it is None.
     """
 
     name: str
@@ -82,6 +83,7 @@ class PhotoCheck:
     problem: str | None
     genuine: float | None
     called_fake: bool
+    measured_on: str | None = None
 
 
 class Verifier:
@@ -116,6 +118,12 @@ class Verifier:
     def fingerprint(self) -> str:
         """A digest that changes whenever embeddings would."""
         return self.embedder.fingerprint
+
+    @property
+    def measured_on(self) -> str | None:
+        """What P(genuine) was measured on, in a few words; None where the model does not judge authenticity."""
+        calibration = self.embedder.calibration
+        return None if calibration is None or calibration.genuine is None else calibration.measured_on
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
@@ -269,7 +277,8 @@ class Verifier:
             embeddings = self.embed_photos([photo])
             genuine = None if embeddings.genuine is None else float(embeddings.genuine[0])
             called_fake = bool(embeddings.called_fake[0])
-        return PhotoCheck(photo.name, photo.faces, photo.quality, photo.problem, genuine, called_fake)
+        whence = None if genuine is None else self.measured_on
+        return PhotoCheck(photo.name, photo.faces, photo.quality, photo.problem, genuine, called_fake, whence)
 
     def embed_photos(self, photos: Sequence[Photo]) -> Embeddings:
         """Embeddings of photos that :meth:`read` returned, in their order; of a video the mean over its frames.

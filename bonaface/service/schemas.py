@@ -138,11 +138,20 @@ class CheckResponse(ImageResponse):
     """What the model says of one photo, as ``bonaface check`` does."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"name": "image", **_IMAGE, "called_fake": False, "model": _MODEL["name"]}}
+        json_schema_extra={
+            "example": {
+                "name": "image",
+                **_IMAGE,
+                "called_fake": False,
+                "measured_on": "validation photos of the training",
+                "model": _MODEL["name"],
+            }
+        }
     )
 
     name: str
     called_fake: bool = Field(description="classified as a deepfake at the model's threshold")
+    measured_on: str | None = Field(description="what genuine was measured on; null where it is null")
     model: str
 
 

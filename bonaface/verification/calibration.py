@@ -116,6 +116,7 @@ class Calibration:
         doubt: least probability that neither photo is a deepfake, in the similarity; 0.2 where a file does not say.
         own_fake: evidence against a deepfake of the same person; None for a plain model, for one that was calibrated without such
             deepfakes, and for those calibrated by bonaface 0.1, whose similarity is made of ``prior`` and ``doubt``.
+        measured_on: what P(genuine) was measured on, in a few words.
     """
 
     same: Logistic
@@ -125,6 +126,7 @@ class Calibration:
     prior: float = 0.0
     doubt: float = 0.2
     own_fake: OwnFakeRatio | None = None
+    measured_on: str = "validation photos of the training"
 
     def log_same(self, cosine: NDArray[Any]) -> Floats:
         """``log P(same person)`` at the prior odds of the similarity."""
@@ -171,9 +173,13 @@ class Calibration:
             if not 0 <= numbers.get(name, 0) <= 1:
                 raise ValueError(f"{name}: expected a share from 0 to 1, got {numbers[name]:g}")
         own_fake = values.get("own_fake")
+        said = values.get("measured_on", cls.measured_on)
+        if not isinstance(said, str):
+            raise TypeError(f"measured_on: expected a text, got {said!r}")
         return cls(
             Logistic.from_dict(values["same"]),
             None if genuine is None else Logistic.from_dict(genuine),
             **numbers,
             own_fake=None if own_fake is None else OwnFakeRatio.from_dict(own_fake),
+            measured_on=said,
         )

@@ -58,6 +58,8 @@ def test_deepfakes_in_a_folder_calibrate_authenticity(tiny_exported, challenge_t
     assert verifier.embedder.calibration == made.calibration != original.embedder.calibration
     assert made.calibration.genuine != original.embedder.calibration.genuine
     assert made.calibration.own_fake is not None
+    assert verifier.measured_on == "24 genuine photos and 16 deepfakes that it was calibrated on"
+    assert original.measured_on == "validation photos of the training"
     assert (made.authenticity.genuine, made.authenticity.deepfakes) == (24, 16)
     assert made.pairs == {"same": 24, "impostor": 50, "own_fake": 48, "other_fake": 20}
 
@@ -90,6 +92,7 @@ def test_genuine_photos_alone_move_the_threshold_of_authenticity(tiny_exported, 
     own = before.calibration.genuine
     log_odds = own.log_odds(before.embed(sorted(genuine_folder.rglob("*.jpg"))).distinct.authenticity)
     assert made.calibration.genuine == own
+    assert made.calibration.measured_on == before.calibration.measured_on
     assert made.calibration.own_fake is None
     assert made.calibration.same != before.calibration.same
     assert made.calibration.forged_below == pytest.approx(

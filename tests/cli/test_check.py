@@ -44,6 +44,12 @@ def test_json_has_what_was_measured(person, capsys):
     assert said["problem"] is None
     assert 0 <= said["genuine"] <= 1
     assert len(said["faces"]) == 1
+    assert said["measured_on"] == "validation photos of the training"
+
+
+def test_what_genuine_was_measured_on_is_said_once(person, capsys):
+    assert main([str(person)]) in (0, 1)
+    assert capsys.readouterr().err.count("P(genuine): measured on validation photos of the training\n") == 1
 
 
 def test_a_folder_gives_a_table(mixed, tmp_path, capsys):

@@ -117,10 +117,12 @@ async def check(request: Request, image: ImageArray) -> CheckResponse:
     (photo,) = await service.pipeline.embed(uploads)
     fake = photo.embedding is not None and bool(photo.embedding.called_fake[0])
     await service.note(request, "check", {"called_fake": fake})
+    said = image_response(photo)
     return CheckResponse(
         name=photo.photo.name,
-        **image_response(photo).model_dump(),
+        **said.model_dump(),
         called_fake=fake,
+        measured_on=None if said.genuine is None else service.pipeline.verifier.measured_on,
         model=service.pipeline.verifier.name,
     )
 
