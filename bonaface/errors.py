@@ -25,6 +25,7 @@ __all__ = [
     "GalleryOutdatedError",
     "GalleryReplacedError",
     "GalleryUnavailableError",
+    "LooseThresholdWarning",
     "MissingExtraError",
     "ModelError",
     "UnalignedWarning",
@@ -73,6 +74,10 @@ class ModelError(BonafaceError):
 
 class MissingExtraError(BonafaceError, ImportError):
     """An optional package that is needed is not installed; the message has the pip line."""
+
+
+class LooseThresholdWarning(UserWarning):
+    """A model decides at a higher false match rate than usual, since its pairs resolve no lower one and none was asked for."""
 
 
 class UnalignedWarning(UserWarning):

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from bonaface.cli.parser import Parser
-from bonaface.errors import BonafaceError, ConfigError, UnalignedWarning
+from bonaface.errors import BonafaceError, ConfigError, LooseThresholdWarning, UnalignedWarning
 from bonaface.extras import EXTRAS, missing_extra, require
 from bonaface.version import __version__
 
@@ -119,7 +119,7 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 def _warned(command: str, shown: Any, message: Warning | str, category: type[Warning], *rest: Any) -> None:
     """Prints a warning of our own as one sentence; any other as Python does."""
-    if issubclass(category, UnalignedWarning):
+    if issubclass(category, LooseThresholdWarning | UnalignedWarning):
         print(f"bonaface {command}: warning: {message}", file=sys.stderr)  # noqa: T201
     else:
         shown(message, category, *rest)

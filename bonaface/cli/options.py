@@ -12,6 +12,7 @@ from bonaface.io import integer
 from bonaface.models.device import DEVICES
 
 __all__ = [
+    "DEFAULT_RATE",
     "MODELS",
     "add_device",
     "add_model",
@@ -22,6 +23,8 @@ __all__ = [
     "say_device",
 ]
 
+DEFAULT_RATE = "default: 0.001, or the lowest that a model calibrated on few pairs resolves"
+"""What ``--fmr`` is where it is left out."""
 MODELS = "folder of a run, an exported model, or an ONNX face network"
 """What ``--model`` takes."""
 

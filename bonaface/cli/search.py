@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bonaface.cli.console import ProgressConsole
-from bonaface.cli.options import add_model, say_device
+from bonaface.cli.options import DEFAULT_RATE, add_model, say_device
 from bonaface.cli.parser import Parser
 from bonaface.gallery.database import URIS
 from bonaface.io import integer, number
@@ -44,9 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fmr",
         type=number,
-        default=1e-3,
         metavar="RATE",
-        help="false match rate of one comparison; choose a lower one for many people (default: %(default)g)",
+        help=f"false match rate of one comparison; choose a lower one for many people ({DEFAULT_RATE})",
     )
     add_model(parser)
     return parser
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
             options.photos,
             options.gallery,
             k=options.k,
-            fmr=options.fmr,
+            fmr=verifier.threshold(options.fmr).fmr,
             out=options.out,
             model=verifier,
             progress=progress,

@@ -7,11 +7,12 @@ import contextlib
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonaface.cli.console import ProgressConsole
-from bonaface.cli.options import add_device, refuse_port
+from bonaface.cli.options import DEFAULT_RATE, add_device, refuse_port
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, local_place, refuse_other_kind
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=integer, default=8000, help="port to listen at (default: %(default)s)")
     parser.add_argument(
-        "--fmr", type=number, default=1e-3, help="false match rate to decide at, a fraction (default: %(default)s)"
+        "--fmr", type=number, metavar="RATE", help=f"false match rate to decide at, a fraction ({DEFAULT_RATE})"
     )
     _add_gallery(parser.add_argument_group("enrolled people"))
     _add_safety(parser.add_argument_group("who may ask, and how much"))
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
         contextlib.closing(AuditLog(settings.audit)) as audit,  # refused before a new gallery is made
     ):
         verifier = load(options.model, options.device, options.detector)
-        verifier.threshold(settings.fmr)
+        settings = replace(settings, fmr=verifier.threshold(options.fmr).fmr)
         gallery = _gallery(options, verifier.embedder, console)
         app = create_app(verifier, gallery, settings, lambda: _histogram(verifier), audit)
         address = f"http://{options.host}:{listening.getsockname()[1]}"
@@ -226,9 +227,10 @@ def _gallery(options: argparse.Namespace, embedder: Embedder, console: ProgressC
 
 def _settings(options: argparse.Namespace) -> ServiceSettings:
     from bonaface.service.settings import ServiceSettings
+    from bonaface.verification.thresholds import DEFAULT_FMR
 
     return ServiceSettings(
-        fmr=options.fmr,
+        fmr=DEFAULT_FMR if options.fmr is None else options.fmr,
         loopback=options.host in _LOOPBACK,
         keys=options.auth,
         origins=tuple(options.cors),

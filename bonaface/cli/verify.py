@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bonaface.cli.options import add_model, say_device
+from bonaface.cli.options import DEFAULT_RATE, add_model, say_device
 from bonaface.cli.parser import Parser
 from bonaface.cli.start_up import load_fast
 from bonaface.errors import ConfigError, DataError
@@ -61,9 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fmr",
         type=number,
-        default=1e-3,
         metavar="RATE",
-        help="false match rate: share of pairs of two people that may pass for one; sets the threshold (default: %(default)g)",
+        help="false match rate: share of pairs of two people that may pass for one; sets the threshold "
+        f"({DEFAULT_RATE})",
     )
     parser.add_argument("--check", action="store_true", help="exit with 0 for the same person, and with 3 otherwise")
     parser.add_argument("--json", action="store_true", help="print everything that was measured as JSON")
@@ -81,12 +81,12 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("--out: goes with --pairs; the verdict on two photos is printed, with --json whole")
     verifier = load_fast(options.model, options.device, options.detector)
     say_device(verifier.embedder.network.runtime)
-    verifier.threshold(options.fmr)
+    fmr = verifier.threshold(options.fmr).fmr
     photos = [verifier.read(file) for file in (options.first, options.second)]
     problems = [photo.problem for photo in photos if photo.problem is not None]
     if problems:
         raise DataError(problems[0])
-    verdict = verifier.compare_photos(photos[0], photos[1], options.fmr)
+    verdict = verifier.compare_photos(photos[0], photos[1], fmr)
     said = (
         json.dumps(_measured(photos, verdict, verifier), indent=2)
         if options.json

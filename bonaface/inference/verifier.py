@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import DataError, ModelError
+from bonaface.errors import DataError, LooseThresholdWarning, ModelError
 from bonaface.images.copies import are_copies
 from bonaface.images.decoding import ImageSource, decode
 from bonaface.images.photo import Photo, read_photo
@@ -23,7 +24,7 @@ from bonaface.inference.looks import Looks, embed_looks, looks_at, of_one_person
 from bonaface.verification import scoring
 from bonaface.verification.decision import Verdict, judge
 from bonaface.verification.embeddings import Embeddings
-from bonaface.verification.thresholds import Threshold, select_threshold
+from bonaface.verification.thresholds import DEFAULT_FMR, Threshold, select_threshold
 
 if TYPE_CHECKING:
     from rich.progress import Progress  # costs a tenth of a verdict's time
@@ -130,15 +131,23 @@ class Verifier:
         """The model's thresholds by false match rate; empty where it stores none."""
         return () if self.embedder.validation is None else self.embedder.validation.thresholds
 
-    def threshold(self, fmr: float) -> Threshold:
+    def threshold(self, fmr: float | None = None) -> Threshold:
         """The threshold for a false match rate.
+
+        Args:
+            fmr: None is 0.1 %; of a model whose pairs don't resolve that, with a warning, the lowest rate that they do.
 
         Raises:
             ConfigError: if the model stores none for it.
         """
-        return select_threshold(self.embedder.validation, fmr)
+        found = select_threshold(self.embedder.validation, fmr)
+        if fmr is None and found.fmr > DEFAULT_FMR:
+            pairs = f"{found.impostor_pairs:,} pairs of two people"
+            said = f"decides at a false match rate of {found.fmr:.3g}, the lowest that its {pairs} resolve"
+            warnings.warn(f"{self.name}: {said}; the usual one is {DEFAULT_FMR:g}", LooseThresholdWarning, stacklevel=2)
+        return found
 
-    def verify(self, a: ImageSource, b: ImageSource, fmr: float = 1e-3) -> Verdict:
+    def verify(self, a: ImageSource, b: ImageSource, fmr: float | None = None) -> Verdict:
         """Says whether two photos are genuine photos of one person.
 
         Where a photo cannot be judged (no face, two faces, one that is too small, cut off, covered, blurred, badly lit or turned
@@ -149,19 +158,23 @@ class Verifier:
             a: a path, the bytes of an image file, a PIL image, or RGB pixels ``(h, w, 3)``, uint8; or the path of a video, of
                 which 16 frames are sampled and judged together.
             b: another.
-            fmr: false match rate: the share of pairs of two people that may pass for one; it decides the threshold.
+            fmr: false match rate: the share of pairs of two people that may pass for one; it decides the threshold, as
+                :meth:`threshold` has it.
 
         Raises:
             DataError: if a photo cannot be read.
             ConfigError: if the model has no threshold for ``fmr``.
             ModelError: if the model is not calibrated.
         """
-        self.threshold(fmr)
+        fmr = self.threshold(fmr).fmr
         first, second = (self.read(source) for source in (a, b))
         return self.compare_photos(first, second, fmr)
 
     def verify_many(
-        self, pairs: Iterable[tuple[ImageSource, ImageSource]], fmr: float = 1e-3, progress: Progress | None = None
+        self,
+        pairs: Iterable[tuple[ImageSource, ImageSource]],
+        fmr: float | None = None,
+        progress: Progress | None = None,
     ) -> list[Verdict]:
         """Verdicts on pairs, in their order; each distinct path is read and embedded once.
 
@@ -177,6 +190,7 @@ class Verifier:
             ModelError: if the model is not calibrated.
         """
         threshold, listed = self.threshold(fmr), [_keyed_pair(pair) for pair in pairs]
+        fmr = threshold.fmr
         sources = {key: source for pair in listed for key, source in pair}
         row, problems, embeddings, photos = self._embed_judgeable(sources, progress)
         keys = [(a, b) for (a, _), (b, _) in listed]
@@ -240,7 +254,7 @@ class Verifier:
             return of_one_person(video, self.embedder)
         return read_photo(image, self.embedder.preprocess, name)
 
-    def compare_photos(self, a: Photo, b: Photo, fmr: float = 1e-3) -> Verdict:
+    def compare_photos(self, a: Photo, b: Photo, fmr: float | None = None) -> Verdict:
         """The verdict on two photos that :meth:`read` returned: "cannot tell" where one can't be judged.
 
         Args:
@@ -302,7 +316,7 @@ class Verifier:
             return looks_at(photo, self.fingerprint)
         return (self.embedder.preprocess(decode(source)),)
 
-    def compare(self, a: Embeddings, b: Embeddings, fmr: float = 1e-3) -> list[Verdict]:
+    def compare(self, a: Embeddings, b: Embeddings, fmr: float | None = None) -> list[Verdict]:
         """Verdicts on embeddings, row by row.
 
         Args:
@@ -320,7 +334,7 @@ class Verifier:
         for each in (a, b):
             if each.model and each.model != self.fingerprint:
                 raise ModelError(f"embeddings of another model than {self.name}: embed the photos again")
-        return judge(a, b, self.embedder.calibration, self.embedder.validation, fmr)
+        return judge(a, b, self.embedder.calibration, self.embedder.validation, self.threshold(fmr).fmr)
 
     def _embed_judgeable(
         self, sources: dict[object, ImageSource], progress: Progress | None

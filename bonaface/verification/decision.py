@@ -63,7 +63,11 @@ class Verdict:
 
 
 def judge(
-    a: Embeddings, b: Embeddings, calibration: Calibration | None, validation: Validation | None, fmr: float = 1e-3
+    a: Embeddings,
+    b: Embeddings,
+    calibration: Calibration | None,
+    validation: Validation | None,
+    fmr: float | None = None,
 ) -> list[Verdict]:
     """A verdict on each pair.
 
@@ -72,7 +76,7 @@ def judge(
         b: the other.
         calibration: of the model.
         validation: of the model: its thresholds.
-        fmr: the false match rate that decides, one of those that the model knows thresholds for.
+        fmr: the false match rate that decides, as :func:`select_threshold` takes it.
 
     Returns:
         ``n`` verdicts.

@@ -18,8 +18,10 @@ import numpy as np
 from bonaface.errors import ConfigError
 from bonaface.verification.calibration import Logistic, finite
 
-__all__ = ["Threshold", "Validation", "pairs_resolving", "select_threshold"]
+__all__ = ["DEFAULT_FMR", "Threshold", "Validation", "pairs_resolving", "select_threshold"]
 
+DEFAULT_FMR = 1e-3
+"""False match rate that decides where none is asked for, and the model's pairs resolve it."""
 _NO_ONE_MEASURES = 1e-15
 
 
@@ -107,14 +109,15 @@ def _refuse_disorder(thresholds: Sequence[Threshold]) -> None:
             raise ValueError(f"the threshold of fmr {stricter.fmr:g} is below that of {one.fmr:g}")
 
 
-def select_threshold(validation: Validation | None, fmr: float) -> Threshold:
+def select_threshold(validation: Validation | None, fmr: float | None) -> Threshold:
     """The threshold of a model for a false match rate: the only look-up by rate.
 
     Between two rates that the model stores, the threshold and its interval are interpolated in the rate's logarithm.
 
     Args:
         validation: of the model; None where it has no thresholds.
-        fmr: false match rate, a fraction, between the lowest and the highest that the model stores.
+        fmr: false match rate, a fraction, between the lowest and the highest that the model stores; None is 0.1 %, or the lowest
+            of the model where that is higher.
 
     Raises:
         ConfigError: if the model's validation pairs do not resolve that rate.
@@ -123,7 +126,12 @@ def select_threshold(validation: Validation | None, fmr: float) -> Threshold:
         >>> stored = Validation((Threshold(0.01, 0.4, 0.3, 0.5, 1000), Threshold(0.001, 0.6, 0.5, 0.8, 1000)), None, 1000)
         >>> select_threshold(stored, 0.01).threshold, round(select_threshold(stored, 10**-2.5).threshold, 3)
         (0.4, 0.5)
+        >>> select_threshold(stored, None).fmr, select_threshold(Validation(stored.thresholds[:1], None, 1000), None).fmr
+        (0.001, 0.01)
     """
+    if fmr is None:
+        stored = () if validation is None else validation.thresholds
+        fmr = max(DEFAULT_FMR, min((each.fmr for each in stored), default=DEFAULT_FMR))
     if not isinstance(fmr, Real):
         raise TypeError(f"fmr: expected a number such as 0.001, got {fmr!r:.40}")
     known = sorted(() if validation is None else validation.thresholds, key=lambda each: each.fmr)

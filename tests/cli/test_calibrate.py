@@ -36,6 +36,24 @@ def test_calibrate_then_verify(say, base, people, tmp_path):
     assert judged.code == 0, judged.err
 
 
+def test_a_model_of_few_pairs_decides_at_the_lowest_rate_that_they_resolve(say, base, people, tmp_path):
+    assert say("calibrate", *words(base)).code == 0
+    photos = sorted((people / "images" / "00000000").iterdir())[:2]
+    options = ("verify", *photos, "--model", tmp_path / "mine.onnx")
+    said = say(*options)
+    assert said.code == 0, said.err
+    warning = (
+        "bonaface verify: warning: tiny: decides at a false match rate of 0.00174, the lowest that its 576 pairs of two people "
+        "resolve; the usual one is 0.001"
+    )
+    assert said.err.splitlines() == [warning]
+    assert "(false match rate 0.00173611)" in said.out
+    asked = say(*options, "--fmr", 0.001)
+    assert asked.code == 2
+    assert "reach down to 0.00173611: it would take 1,000 impostor pairs, and they rest on 576" in asked.err
+    assert say(*options, "--fmr", 0.01).err == ""
+
+
 def test_images_that_cannot_be_read_are_left_out_and_named(say, base, people, tmp_path):
     copy = shutil.copytree(people, tmp_path / "copy")
     (copy / "images" / "00000000" / "0.png").write_bytes(b"no image")

@@ -25,6 +25,15 @@ def test_a_lower_rate_never_has_a_lower_threshold(first, second):
     assert a.low <= a.threshold <= a.high
 
 
+def test_no_rate_is_the_usual_one_or_the_lowest_above_it():
+    usual = Validation((Threshold(0.1, 0.1, 0, 1, 9), Threshold(1e-5, 0.5, 0, 1, 9)), None, 9)
+    assert select_threshold(usual, None) == select_threshold(usual, 1e-3)
+    few = Validation((Threshold(0.1, 0.1, 0, 1, 60), Threshold(1 / 60, 0.5, 0, 1, 60)), None, 60)
+    assert select_threshold(few, None) == few.thresholds[1]
+    with pytest.raises(ConfigError, match="the model stores no thresholds"):
+        select_threshold(None, None)
+
+
 def test_between_two_rates_it_is_linear_in_the_logarithm():
     assert select_threshold(STORED, 10**-2.25).threshold == pytest.approx(0.225)
 

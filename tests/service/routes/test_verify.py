@@ -154,6 +154,7 @@ def test_one_photo_is_checked_as_the_command_does(client, embedder):
         own = Verifier(embedder).check(data, "image")
         assert (said["name"], said["problem"], said["called_fake"]) == (own.name, own.problem, own.called_fake)
         assert said["genuine"] == pytest.approx(own.genuine, abs=1e-6)
+        assert said["measured_on"] == own.measured_on == "validation photos of the training"
     assert client.post("/v1/check", files=files(image=b"<html>")).status_code == 422
 
 
