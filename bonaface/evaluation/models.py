@@ -38,16 +38,18 @@ def _names(names: Sequence[str], models: Sequence[Path | str | None]) -> list[st
     Example:
         >>> _names(["bonaface", "bonaface", "run"], [None, "a/mine.onnx", "runs/run"])
         ['bonaface', 'mine.onnx', 'run']
-        >>> _names(["m", "m", "m"], ["a/m.onnx", "b/m.onnx", "b/m.onnx"])
-        ['a/m.onnx', 'b/m.onnx', 'b/m.onnx (2)']
+        >>> _names(["m", "m"], ["a/m.onnx", "b/m.onnx"]), _names(["m", "m"], ["a/m.onnx", "a/m.onnx"])
+        (['a/m.onnx', 'b/m.onnx'], ['m.onnx', 'm.onnx (2)'])
     """
-    told = list(names)
-    for called in (lambda model: Path(model).name, str):
-        told = [
-            called(model) if model is not None and told.count(name) > 1 else name
-            for name, model in zip(told, models, strict=True)
-        ]
-    return told_apart(told)
+    files = [
+        name if model is None or names.count(name) == 1 else Path(model).name
+        for name, model in zip(names, models, strict=True)
+    ]
+    paths = [
+        file if model is None or files.count(file) == 1 else str(model)
+        for file, model in zip(files, models, strict=True)
+    ]
+    return told_apart(paths if len(set(paths)) > len(set(files)) else files)
 
 
 def score_models(
