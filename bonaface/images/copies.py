@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["are_copies", "near_pairs", "perceptual_hash", "thumbprint"]
+__all__ = ["any_copies", "are_copies", "near_pairs", "perceptual_hash", "thumbprint"]
 
 _SIDE = 32
 _COPIES = 0.993
 """Of 2,185 pairs of frames of one person, many of one video, none correlates as much (at most 0.986); of 480 copies in another
 quality, size or sharpness all do (at least 0.998). A copy that was cropped does not."""
+_SHARE = 0.5
 _KEPT = 8
 _EXACT_UP_TO = 100_000
 _BLOCK = 512
@@ -36,6 +39,20 @@ def are_copies(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> 
         True
     """
     return a is not None and b is not None and float(a @ b) >= _COPIES
+
+
+def any_copies(a: Sequence[NDArray[np.float32]], b: Sequence[NDArray[np.float32]]) -> bool:
+    """True if two photos or videos are the same pictures: at least half of the frames of the one with fewer are copies.
+
+    Args:
+        a: thumbprints of a photo, which has one, or of a video's frames.
+        b: those of the other.
+    """
+    fewer, more = sorted((a, b), key=len)
+    if not fewer:
+        return False
+    same = np.stack(fewer) @ np.stack(more).T >= _COPIES  # (f, m)
+    return bool(same.any(axis=1).mean() >= _SHARE)
 
 
 def perceptual_hash(image: NDArray[np.uint8]) -> int:

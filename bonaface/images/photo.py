@@ -32,6 +32,7 @@ class Photo:
         frames: how many were sampled of a video; 1 for a photo.
         thumbprint: of the image, for :func:`bonaface.images.copies.are_copies`; None where the model has no detector, and of a
             video.
+        thumbprints: of a video's frames that can be judged, for :func:`bonaface.images.copies.any_copies`.
     """
 
     name: str
@@ -41,6 +42,12 @@ class Photo:
     inputs: tuple[Mapping[str, NDArray[np.uint8]], ...]
     frames: int = 1
     thumbprint: NDArray[np.float32] | None = None
+    thumbprints: tuple[NDArray[np.float32], ...] = ()
+
+    @property
+    def pictures(self) -> tuple[NDArray[np.float32], ...]:
+        """Thumbprints of the photo or of the video's frames; none where the model has no detector."""
+        return self.thumbprints if self.thumbprint is None else (self.thumbprint,)
 
     @property
     def rotated(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError
+from bonaface.images.copies import thumbprint
 from bonaface.images.decoding import name_of, refuse_url
 from bonaface.images.photo import Photo
 from bonaface.images.preprocessing import Preprocessor
@@ -81,12 +82,13 @@ def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int 
             problem = problem or why
             continue
         last = rows[0]
-        looks.append(Photo(name, faces, quality, None, (preprocess(frame, rows),)))
+        looks.append(Photo(name, faces, quality, None, (preprocess(frame, rows),), thumbprint=thumbprint(frame)))
     if not looks:
         return Photo(name, (), None, f"{problem} (in none of {frames} frames)", (), frames)
     best = max(looks, key=lambda look: 0.0 if look.quality is None else look.quality.sharpness)
     inputs = tuple(look.inputs[0] for look in looks)
-    return Photo(name, best.faces, best.quality, None, inputs, frames)
+    prints = tuple(each for look in looks for each in look.pictures)
+    return Photo(name, best.faces, best.quality, None, inputs, frames, thumbprints=prints)
 
 
 def _followed(rows: NDArray[np.float32], last: NDArray[np.float32] | None) -> NDArray[np.float32]:

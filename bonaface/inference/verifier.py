@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.errors import DataError, LooseThresholdWarning, ModelError
-from bonaface.images.copies import are_copies
+from bonaface.images.copies import any_copies
 from bonaface.images.decoding import ImageSource, decode
 from bonaface.images.photo import Photo, read_photo
 from bonaface.images.quality import Face, FaceQuality
@@ -33,6 +33,7 @@ __all__ = ["PhotoCheck", "Verifier", "load", "similarity"]
 
 _CHUNK = 64
 _COPIES = "These are two copies of one photo: nothing is proved."
+_COPIED_FRAMES = "These are copies of the same frames: nothing is proved."
 _READERS = 2
 
 
@@ -379,8 +380,9 @@ def qualified(verdict: Verdict, *photos: Photo) -> Verdict:
         verdict: on their embeddings.
         photos: two photos or videos, or the one that was compared with enrolled ones.
     """
-    if len(photos) == 2 and are_copies(*(each.thumbprint for each in photos)):
-        verdict = replace(verdict, decision="cannot tell", reason=_COPIES)
+    if len(photos) == 2 and any_copies(*(each.pictures for each in photos)):
+        videos = any(each.thumbprints for each in photos)
+        verdict = replace(verdict, decision="cannot tell", reason=_COPIED_FRAMES if videos else _COPIES)
     used = [f"{each.name}: {len(each.inputs)} of {each.frames} frames used" for each in photos if each.frames > 1]
     used += [
         f"{each.name}: the most prominent of {len(each.faces)} faces was judged"

@@ -76,3 +76,14 @@ def test_large_sets_are_looked_up_in_tables(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(expected[0]) >= 200
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_videos_are_copies_where_half_of_their_frames_are():
+    rng = np.random.default_rng(0)
+    a, b, c, d = (copies.thumbprint(rng.integers(0, 255, (64, 64, 3), np.uint8)) for _ in range(4))
+    assert copies.any_copies([a, b, c], [c, b])
+    assert copies.any_copies([a, b], [d, c, b, b])
+    assert copies.any_copies([a, b, c], [c])
+    assert not copies.any_copies([a, b, c], [d])
+    assert not copies.any_copies([a, b, c], [a, d, d])
+    assert not copies.any_copies([], [a])

@@ -185,3 +185,16 @@ def test_two_people_in_one_video_pass_as_neither(tmp_path, people):
 def test_a_suffix_tells_a_video():
     assert is_video(Path("x.MOV"))
     assert not is_video("x.jpeg")
+
+
+def test_a_video_and_a_copy_of_it_prove_nothing(tmp_path, people):
+    verifier = bonaface.load()
+    ann = [cv2.resize(decode(people / "0000" / f"{n}.jpg"), (160, 160)) for n in range(2)]
+    video = write_video(tmp_path / "a.mp4", [ann[0]] * 20)
+    smaller = write_video(tmp_path / "b.avi", [cv2.resize(ann[0], (128, 128), interpolation=cv2.INTER_AREA)] * 30)
+    for copy in (video, smaller, people / "0000" / "0.jpg"):
+        for verdict in (verifier.verify(video, copy), *verifier.verify_many([(copy, video)])):
+            assert verdict.decision == "cannot tell"
+            assert "These are copies of the same frames: nothing is proved." in verdict.reason
+    for other in (write_video(tmp_path / "c.mp4", [ann[1]] * 20), people / "0000" / "1.jpg"):
+        assert "nothing is proved" not in verifier.verify(video, other).reason
