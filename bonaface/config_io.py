@@ -64,6 +64,7 @@ _WRONG_TYPE = re.compile(r"Expected an? <class '([\w.]+)'>\. Got value: (.*)")
 _WRONG_UNION = re.compile(
     r"Does not validate against any of the Union subtypes Subtypes: \[(.+?)\] .*Given value: (.*)"
 )
+_NO_GROUP = re.compile(r"Unable to load config '(.*?)' - ")
 _UNKNOWN = re.compile(
     r"(?:Group '(?P<group>.+)' does not accept option|unrecognized arguments:|Option) '?(?P<name>[^'=]+)'?.*"
 )
@@ -99,7 +100,8 @@ def parse_config(words: Sequence[str]) -> TrainConfig:
         refuse_twice(settings, str(file))
     _refuse_names(_options(words), "")
     try:
-        parsed = _parsed(lambda made: made.parse_args(list(words)))
+        given = [setting for file in files for setting in _walked(_content(file))] + list(_options(words))
+        parsed = _parsed(lambda made: made.parse_args(list(words)), given)
     except ConfigError as error:
         named = str(error).partition(":")[0]
         in_file = bool(files) and not any(word.startswith(f"--{named}") for word in words)
@@ -125,7 +127,7 @@ def read_run_config(file: Path) -> TrainConfig:
     """
     content = _translated(_content(file))
     try:
-        return _parsed(lambda made: made.parse_object(content))
+        return _parsed(lambda made: made.parse_object(content), list(_walked(content)))
     except ConfigError as error:
         raise ConfigError(f"{file}: not the settings of a run: {error}") from error
 
@@ -292,8 +294,8 @@ def _content(file: Path) -> dict[str, Any]:
     return content
 
 
-def _parsed(parse: Callable[[Any], Any]) -> TrainConfig:
-    """Settings that the parser makes of words or of an object; its errors become ConfigError."""
+def _parsed(parse: Callable[[Any], Any], given: Sequence[tuple[str, Any]]) -> TrainConfig:
+    """Settings that the parser makes of words or of an object, ``given`` by name; its errors become ConfigError."""
     import jsonargparse
 
     made = parser()
@@ -302,9 +304,42 @@ def _parsed(parse: Callable[[Any], Any]) -> TrainConfig:
         _refuse_values_for_groups(parsed)
         values = made.instantiate_classes(parsed).as_dict()
     except (jsonargparse.ArgumentError, OSError) as error:
+        _refuse_in_optional_groups(given)
         raise ConfigError(_said(_one_sentence(str(error)))) from error
     values.pop("config", None)
     return TrainConfig(**values)
+
+
+def _refuse_in_optional_groups(given: Iterable[tuple[str, Any]]) -> None:
+    """Refuses a wrong value inside a group that may be null, of which the parser names the group alone."""
+    import jsonargparse
+
+    for name, value in given:
+        group = name.rpartition(".")[0]
+        if group not in _optional_groups():
+            continue
+        alone = jsonargparse.ArgumentParser(exit_on_error=False)
+        alone.add_class_arguments(_optional_groups()[group], group)
+        try:
+            alone.parse_object({name: value})
+        except jsonargparse.ArgumentError as error:
+            raise ConfigError(_said(_one_sentence(str(error)))) from error
+
+
+@cache
+def _optional_groups() -> dict[str, type]:
+    """Classes of the groups that may be null, by dotted name."""
+    found: dict[str, type] = {}
+
+    def visit(kind: type, prefix: str) -> None:
+        for name, hint in get_type_hints(kind).items():
+            inner, optional = _dataclass_of(hint)
+            if inner is not None:
+                found.update({f"{prefix}{name}": inner} if optional else {})
+                visit(inner, f"{prefix}{name}.")
+
+    visit(TrainConfig, "")
+    return found
 
 
 def _refuse_values_for_groups(parsed: Any) -> None:
@@ -328,12 +363,16 @@ def _said(message: str) -> str:
         return f"{whole}: {no_such_setting(whole)}"
     key = re.match(r'Parser key "(.+?)": ', message)
     text = message[key.end() :] if key else message
+    no_group = _NO_GROUP.match(text)
+    if no_group:
+        text = f'expected settings by name, got "{no_group[1]}"'
     for pattern in (_WRONG_CHOICE, _WRONG_TYPE, _WRONG_UNION):
         found = pattern.match(text)
         if found:
             wanted = (
                 re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", found[1]).replace("NoneType", "null").replace("'", "")
             )
+            wanted = re.sub(r"\b[A-Z]\w*Config\b", "settings by name", wanted)
             text = f'expected {wanted.replace(", ", " or ")}, got "{found[2]}"'
     return f"{key[1]}: {text}" if key else text
 

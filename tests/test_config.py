@@ -320,3 +320,32 @@ def test_parts_that_cannot_be_trained_are_refused(words, sentence):
 def test_which_weights_are_trained():
     assert parse_config(["--model.authenticity.trains=norms"]).model.authenticity.trains == "norms"
     assert parse_config(["--model.identity.trains=head", "--model.identity.dim=8"]).model.identity.dim == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--model.authenticity.trains bogus", 'model.authenticity.trains: expected all or norms or head, got "bogus"'),
+        ("--model.authenticity.size=abc", 'model.authenticity.size: expected int or null, got "abc"'),
+        ('--model.authenticity {"size":"abc"}', 'model.authenticity.size: expected int or null, got "abc"'),
+        ("--model.authenticity x", 'model.authenticity: expected settings by name or null, got "x"'),
+        ("--model.authenticity.size 64 --batch.n_labels x", 'batch.n_labels: expected int, got "x"'),
+        ("--batch null", 'batch: expected settings by name, got "null"'),
+        ("--model=3", 'model: expected settings by name, got "3"'),
+    ],
+)
+def test_wrong_values_in_groups_name_the_setting(words, said):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(words.split())
+    assert str(caught.value) == said
+
+
+def test_a_wrong_value_in_an_optional_group_of_a_file(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("model:\n  authenticity:\n    trains: bogus\n")
+    said = 'model.authenticity.trains: expected all or norms or head, got "bogus"'
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert str(caught.value) == f"{file}: {said}"
+    with pytest.raises(ConfigError, match=r"not the settings of a run: model\.authenticity\.trains: expected all"):
+        read_run_config(file)
