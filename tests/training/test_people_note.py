@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from bonaface.errors import ConfigError, DataError
@@ -48,6 +49,14 @@ def another_photo(faces):
         file.write(b"more")
 
 
+def other_content(faces):
+    file = faces / "images" / "00000005" / "1.png"
+    size = file.stat().st_size
+    with Image.open(file) as image:
+        Image.new("RGB", image.size, (90, 60, 30)).save(file, "PNG")
+    file.write_bytes(file.read_bytes().ljust(size, b"\0"))
+
+
 def renamed(faces):
     (faces / "images" / "00000005").rename(faces / "images" / "99999999")
     rewrite(faces, lambda meta: {key.replace("00000005/", "99999999/"): fake for key, fake in meta.items()})
@@ -60,6 +69,7 @@ def renamed(faces):
         (without_photo, r"\(photos are others \(98 then, 97 now\)\)"),
         (another_kind, r"\(photos are others \(98 then, 98 now\)\)"),
         (another_photo, r"\(photos are others \(98 then, 98 now\)\)"),
+        (other_content, r"\(photos are others \(98 then, 98 now\)\)"),
         (renamed, r"1 person gone: 00000005, 1 person new: 99999999"),
     ],
 )
