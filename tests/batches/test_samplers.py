@@ -134,6 +134,10 @@ def test_too_few_people_are_refused_with_numbers():
         BalanceSampler([0, 0, 1, 1, 2, 2], 2, 4, seed=0, world_size=2)
     with pytest.raises(ConfigError, match=r"needs 2 people with photos and fakes.*has 1"):
         PairedFakesSampler(["a", "a", "b"], [False, True, False], 2, 1, 1, seed=0)
+    with pytest.raises(
+        ConfigError, match=r"^batch\.n_labels: .* has 0; add people .*, or set faces.forgery.methods or batch"
+    ):
+        PairedFakesSampler(["a", "b"], [False, False], 2, 1, 1, seed=0)
     with pytest.raises(ConfigError, match="has 0"):
         BalanceSampler([], 2, 2, seed=0)
 

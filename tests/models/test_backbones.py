@@ -56,6 +56,7 @@ def test_names():
         ("torch:resnet18", "no backbone"),
         ("", "no backbone"),
         ("timm:test_resnets", r'timm has no model "test_resnets": did you mean one of .*test_resnet'),
+        ("timm:efficentnet_lite0", r'timm has no model "efficentnet_lite0": did you mean one of efficientnet_lite0'),
         ("timm:zzz", 'timm has no model "zzz"'),
         ("timm:test_resnet.nope", r'timm has no weights "test_resnet.nope": expected one of test_resnet.r160_in1k'),
     ],

