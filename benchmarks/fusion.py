@@ -135,7 +135,7 @@ def _features(source: Source) -> Floats:
 
 def _balanced(label: NDArray[np.bool_]) -> Floats:
     """Weights, shape ``(n,)``, by which both labels weigh 1."""
-    return np.where(label, 1 / max(1, label.sum()), 1 / max(1, (~label).sum())) * len(label) / 2
+    return np.asarray(np.where(label, 1 / max(1, label.sum()), 1 / max(1, (~label).sum())) * len(label) / 2)
 
 
 def _ratio(sources: Sequence[Source], known: Calibration, trust: float) -> OwnFakeRatio:
