@@ -118,6 +118,7 @@ class Maker:
             val_fraction=_VAL_FRACTION,
             val_pairs=400,
             crop_size=size,
+            detector=None,  # OML looks for no faces
             cache=str(self.out / "cache"),
         )
         return TrainConfig(

@@ -56,8 +56,8 @@ class Database(Protocol):
     folder: Path | None
     transactional: bool
 
-    def kept_photos(self) -> Path | None:
-        """The folder in which photos were kept last, as it was noted; None where none was."""
+    def kept_photos(self) -> tuple[Path, ...]:
+        """Where the folder may be in which photos were kept last, as it was noted; empty where none was."""
 
     def note_kept_photos(self, folder: Path) -> None:
         """Remember in which folder photos are kept."""

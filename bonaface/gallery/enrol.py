@@ -128,21 +128,22 @@ def enrol(
     done: list[EnrolledPhoto] = []
     if not is_new:
         enrolment.open()
+    task = None if progress is None else progress.add_task("enrolling", total=len(people))
     try:
-        task = None if progress is None else progress.add_task("enrolling", total=len(people))
-        for photos in enrolment.run():
-            done += photos
-            if progress is not None and task is not None:
-                progress.update(task, completed=sum(bool(each.path) for each in done))
+        try:
+            for photos in enrolment.run():
+                done += photos
+                if progress is not None and task is not None:
+                    progress.update(task, completed=sum(bool(each.path) for each in done))
+        finally:
+            enrolment.close()
+            if report is not None and done:
+                _write(Path(report), done)
     except BonafaceError as error:
         count = sum(each.status == ENROLLED for each in done)
         if count:
             error.args = (f"{error}; {count:,} photos were enrolled before that, and the same call goes on from there",)
         raise
-    finally:
-        enrolment.close()
-        if report is not None and done:
-            _write(Path(report), done)
     if all(each.status == REFUSED for each in done):
         first = next(each for each in done if each.path)
         raise DataError(

@@ -86,10 +86,11 @@ class Gallery:
             self._eraser.resume()
 
     def _refuse_kept_elsewhere(self) -> None:
-        refuse_kept_elsewhere(self.database.kept_photos(), self._photos, self._id, self._place)
+        for noted in self.database.kept_photos():
+            refuse_kept_elsewhere(noted, self._photos, self._id, self._place)
 
     def _note_photos(self, photos: Path) -> None:
-        if self.database.kept_photos() != photos.resolve():
+        if set(self.database.kept_photos()) != {photos.resolve()}:
             self.database.note_kept_photos(photos.resolve())
 
     def _opened(self, mark: ModelMark, check: bool) -> CollectionName:

@@ -91,9 +91,9 @@ class MilvusDatabase:
                 f"{self.uri}: no Milvus server answers there; start it, or name another --gallery"
             ) from error
 
-    def kept_photos(self) -> Path | None:
+    def kept_photos(self) -> tuple[Path, ...]:
         """Of Milvus no folder is known."""
-        return None
+        return ()
 
     def note_kept_photos(self, folder: Path) -> None:
         """Of Milvus no folder is noted."""

@@ -12,10 +12,11 @@ import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from bonaface.errors import GalleryError, GalleryFullError
+from bonaface.errors import GalleryError, GalleryFullError, GalleryUnavailableError
 from bonaface.gallery.database import gallery_id
 from bonaface.io import atomic_write, parse_json
 from bonaface.outputs import refuse_stdout, temporary_name
@@ -25,6 +26,8 @@ __all__ = ["NothingWrittenError", "PhotoStore", "refuse_kept_elsewhere", "refuse
 
 _PHOTO = re.compile("[0-9a-f]{32}")
 _TRIAL = "0" * 32
+_SECONDS, _PAUSE = 30.0, 0.01
+"""How long another process may write, and how often it is looked at."""
 _MARKER = "bonaface-photos.json"
 _PENDING = "pending"
 _OF_FILE_SYSTEMS = {"lost+found"}
@@ -100,11 +103,12 @@ class PhotoStore:
             GalleryFullError: if the disk is full or the folder can't be written to; no image is kept then.
         """
         with self._writing():
-            self._write(images)
+            fresh = {photo: data for photo, data in images.items() if self.read(photo) != data}
+            self._write(fresh)
             try:
                 yield
             except (GalleryFullError, NothingWrittenError):
-                self._discard(images)
+                self._discard(fresh)
                 raise
             for photo in images:
                 self._keep(photo)
@@ -176,9 +180,7 @@ class PhotoStore:
         pending = [path for path in self._pending.iterdir() if _PHOTO.fullmatch(path.name) and _is_image(path)]
         if not pending:
             return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another service of this gallery is writing
+        if not self._locked():  # another service of this gallery is writing
             return
         try:
             known = set(enrolled())
@@ -192,12 +194,27 @@ class PhotoStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """One writer at a time: what one deletes would else take what another enrols again meanwhile, which bears one name."""
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        """One writer at a time: what one deletes would else take what another enrols again meanwhile, which bears one name.
+
+        Raises:
+            GalleryUnavailableError: if another process does not end its turn.
+        """
+        until = time.monotonic() + _SECONDS
+        while not self._locked():
+            if time.monotonic() > until:
+                raise GalleryUnavailableError(f"{self.folder}: another process is writing there; try again soon")
+            time.sleep(_PAUSE)
         try:
             yield
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _write(self, images: Mapping[str, bytes]) -> None:
         try:
@@ -261,7 +278,7 @@ def _held(folder: Path) -> list[Path]:
     )
 
 
-def refuse_kept_elsewhere(noted: Path | None, photos: Path | None, gallery: str, place: Path | None) -> None:
+def refuse_kept_elsewhere(noted: Path, photos: Path | None, gallery: str, place: Path | None) -> None:
     """Raise an error where a gallery keeps its photos in another folder than the one that is named now, or none is named.
 
     What is deleted would stay there for ever. A folder that is gone, or is the one of a gallery that this is a copy of, is none.
@@ -269,7 +286,7 @@ def refuse_kept_elsewhere(noted: Path | None, photos: Path | None, gallery: str,
     Raises:
         GalleryError: if it does.
     """
-    if noted is None or (photos is not None and _is_one(noted, photos)):
+    if photos is not None and _is_one(noted, photos):
         return
     marker = noted / _MARKER
     try:

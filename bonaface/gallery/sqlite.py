@@ -85,6 +85,7 @@ class SqliteDatabase:
             if not read_only:
                 _make_private(file)
             self._opened = {file.absolute(): file.stat()}
+            self._beside = file.resolve().parent
             self._connection = sqlite3.connect(
                 file, timeout=_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
             )
@@ -146,21 +147,23 @@ class SqliteDatabase:
             self._connection.execute("INSERT OR IGNORE INTO gallery VALUES (1, NULL, 0)")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a kill may have left deleted rows in it
 
-    def kept_photos(self) -> Path | None:
-        """The folder in which photos were kept last, as it was noted; None where none was."""
+    def kept_photos(self) -> tuple[Path, ...]:
+        """Where the folder may be in which photos were kept last: where it was, and as far from the file as it was."""
         with self._reading():
             if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'photos'").fetchone():
-                return None
-            found = self._connection.execute("SELECT folder FROM photos").fetchone()
-        return None if found is None else Path(found[0])
+                return ()
+            found = self._connection.execute("SELECT folder, beside FROM photos").fetchone()
+        return () if found is None else (Path(found[0]), self._beside / found[1])
 
     def note_kept_photos(self, folder: Path) -> None:
         """Remember in which folder photos are kept."""
+        beside = os.path.relpath(folder, self._beside)
         with self._writing():  # a table of its own: earlier versions, which know of none, go on
             self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS photos (one INTEGER PRIMARY KEY CHECK (one = 1), folder TEXT NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS photos "
+                "(one INTEGER PRIMARY KEY CHECK (one = 1), folder TEXT NOT NULL, beside TEXT NOT NULL)"
             )
-            self._connection.execute("INSERT OR REPLACE INTO photos VALUES (1, ?)", (str(folder),))
+            self._connection.execute("INSERT OR REPLACE INTO photos VALUES (1, ?, ?)", (str(folder), beside))
 
     def name(self) -> CollectionName | None:
         """The name of the collection that counts; None where there is no gallery yet.

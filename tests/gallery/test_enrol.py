@@ -148,6 +148,16 @@ def test_the_report_is_not_the_gallery_and_has_a_folder(staff, uri, verifier, tm
     assert not (tmp_path / "new.sqlite").exists()
 
 
+def test_a_report_that_can_not_be_written_says_what_was_enrolled(staff, uri, verifier, monkeypatch):
+    def full(*_):
+        raise DataError("the disk is full")
+
+    monkeypatch.setattr("bonaface.gallery.enrol._write", full)
+    with pytest.raises(DataError, match="the disk is full; 5 photos were enrolled before that"):
+        enrol(staff, uri, model=verifier, report="r.csv")
+    assert sum(count(uri, verifier).values()) == 5
+
+
 def test_one_file_twice_is_one_photo(make_staff, uri, verifier, tmp_path):
     make_staff(ann=[random_image(1), random_image(1)], bob=[random_image(2, fake=True)] * 2)
     table = tmp_path / "staff" / "people.csv"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bonaface.errors import GalleryError, GalleryFullError
-from bonaface.gallery.photo_store import PhotoStore, refuse_used_folder
+from bonaface.errors import DataError, GalleryError, GalleryFullError, GalleryUnavailableError
+from bonaface.gallery.photo_store import NothingWrittenError, PhotoStore, refuse_used_folder
 
 GALLERY = "ab" * 6
 A, B = "0a" * 16, "0b" * 16
@@ -196,3 +196,20 @@ def test_images_that_can_not_be_moved_keep_their_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(GalleryFullError, match="read-only file system\\); nothing was deleted"), photos.removing([A]):
         raise AssertionError("the row is not deleted")
+
+
+def test_an_image_that_is_there_stays_where_it_is_sent_again_in_vain(tmp_path):
+    """A kill between the row and the move left the image pending."""
+    photos = store(tmp_path, {A})
+    (tmp_path / "pending" / A).write_bytes(b"a")
+    with pytest.raises(NothingWrittenError), photos.adding({A: b"a", B: b"b"}):
+        raise NothingWrittenError(DataError("no"))
+    assert photos.read(A) == b"a"
+    assert B not in photos
+
+
+def test_a_process_that_does_not_end_its_turn_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("bonaface.gallery.photo_store._SECONDS", 0.05)
+    stopped, other = store(tmp_path), store(tmp_path)
+    with stopped.adding({A: b"a"}), pytest.raises(GalleryUnavailableError, match="another process"), other.adding({}):
+        raise AssertionError("two write at once")

@@ -240,6 +240,17 @@ def test_a_gallery_whose_photos_are_kept_is_not_changed_without_them(keeping, fi
     keeping(named).close()
 
 
+def test_a_gallery_that_was_moved_with_its_photos_knows_them(keeping, file, tmp_path):
+    (tmp_path / "there").mkdir()
+    moved = file.rename(tmp_path / "there" / file.name)
+    (tmp_path / "photos").rename(tmp_path / "there" / "photos")
+    with pytest.raises(GalleryError, match=r"there/photos: has the photos of this gallery"):
+        keeping(None, moved)
+    gallery = keeping("there/photos", moved)
+    assert gallery.remove("ann") == 1
+    gallery.close()
+
+
 def test_a_process_that_keeps_no_photos_deletes_none_that_another_began_to_keep(gallery, file, tmp_path):
     gallery.enrol("ann", [photo(1)])
     other = Gallery(str(file), MARK, tmp_path / "photos")

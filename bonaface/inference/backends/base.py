@@ -93,13 +93,18 @@ class Parts:
 
     def __init__(self, runtime: str, threads: int) -> None:
         on_processor = runtime.endswith("CPU")
-        at_once = usable_cores() // threads if on_processor else 1
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="embedding") if at_once > 1 else None
+        self._at_once = usable_cores() // threads if on_processor else 1
+        self._pool, self._process = self._made_pool(), os.getpid()
         self._size = _ACCELERATOR_BATCH if not on_processor else 1 if threads == 1 else _CPU_BATCH
 
     def __call__(self, embed: Callable[[Images], Embeddings], images: Images, size: int | None = None) -> Embeddings:
         """Embeddings of all images, of which ``embed`` is given ``size`` at once; where it is left out, as many as are fastest."""
+        if self._process != os.getpid():  # threads don't live on in a forked process
+            self._pool, self._process = self._made_pool(), os.getpid()
         return in_parts(embed, images, size or self._size, self._pool)
+
+    def _made_pool(self) -> Executor | None:
+        return ThreadPoolExecutor(self._at_once, thread_name_prefix="embedding") if self._at_once > 1 else None
 
 
 def usable_cores() -> int:

@@ -1,7 +1,10 @@
 """Images in parts, several at the same time, and what comes back in their order."""
 
+import os
+import signal
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -63,3 +66,16 @@ def test_an_error_of_one_part_is_the_answer(three_cores):
 
 def test_threads_share_the_photos_of_large_networks_alone(three_cores):
     assert (threads_a_photo(100 << 20), threads_a_photo(300 << 20)) == (1, 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+def test_a_forked_process_has_threads_of_its_own(three_cores):
+    network, parts = Network(), Parts("ONNX Runtime on CPU", 1)
+    parts(network, photos(5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads that are not there in the child
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(len(parts(network, photos(5))))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
