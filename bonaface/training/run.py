@@ -31,6 +31,7 @@ from bonaface.errors import ConfigError, ModelError
 from bonaface.io import atomic_write
 from bonaface.models.face_model import FaceModel, build_model
 from bonaface.models.state_dicts import load_weights, read_model_weights
+from bonaface.outputs import temporary_name
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.calibration_file import read_calibration
 from bonaface.verification.thresholds import Validation
@@ -42,6 +43,13 @@ __all__ = ["Run", "RunFolder", "check_file_names", "load_run"]
 
 _SHIPPED_COPY = "shipped_detector.onnx"
 """File of a run's folder that holds the detector of the model that was shipped when it was trained."""
+_UNFINISHED = [
+    temporary_name(name)
+    for name in (
+        *("config.yaml", "issues.csv", "people.json", "best.ckpt", "last.ckpt"),
+        *("metrics.csv", "curves.html", "precision.json", "metrics.json", "calibration.json"),
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,13 @@ class RunFolder:
                 f"{self}: was made with other settings ({other}): resume it by --config {self.config} --resume, "
                 "or choose another --name"
             )
+        self._clear_unfinished()
+
+    def _clear_unfinished(self) -> None:
+        """Removes what a kill left of files that were being written."""
+        for path in self.path.iterdir():
+            if any(each.fullmatch(path.name) for each in _UNFINISHED):
+                path.unlink(missing_ok=True)
 
     def write_start(self, config: TrainConfig, issues: pd.DataFrame) -> None:
         """Writes the settings, the files they name and the list of issues."""
