@@ -24,6 +24,8 @@ Images = Mapping[str, NDArray[np.uint8]]
 _CPU_BATCH = 2
 """Photos that a large network in ONNX or OpenVINO is given at once on a processor: more are no faster, and take memory."""
 _ACCELERATOR_BATCH = 64
+_LIGHT, _HEAVY_BATCH = 10 << 20, 8
+"""Bytes of a network's file up to which a thread is given one photo at once; of others the weights are read once for eight."""
 _SMALL = 128 << 20
 """Bytes of a network's file up to which one thread computes a photo."""
 
@@ -89,19 +91,26 @@ class Parts:
     Args:
         runtime: what computes, and on what.
         threads: that compute one photo on a processor.
+        weights: bytes of the network's file.
     """
 
-    def __init__(self, runtime: str, threads: int) -> None:
+    def __init__(self, runtime: str, threads: int, weights: int) -> None:
         on_processor = runtime.endswith("CPU")
         self._at_once = usable_cores() // threads if on_processor else 1
         self._pool, self._process = self._made_pool(), os.getpid()
-        self._size = _ACCELERATOR_BATCH if not on_processor else 1 if threads == 1 else _CPU_BATCH
+        if not on_processor:
+            self._most = _ACCELERATOR_BATCH
+        elif threads > 1:
+            self._most = _CPU_BATCH
+        else:
+            self._most = 1 if weights <= _LIGHT else _HEAVY_BATCH
 
     def __call__(self, embed: Callable[[Images], Embeddings], images: Images, size: int | None = None) -> Embeddings:
         """Embeddings of all images, of which ``embed`` is given ``size`` at once; where it is left out, as many as are fastest."""
         if self._process != os.getpid():  # threads don't live on in a forked process
             self._pool, self._process = self._made_pool(), os.getpid()
-        return in_parts(embed, images, size or self._size, self._pool)
+        share = -(-len(images["identity"]) // self._at_once)  # so that no core is left without
+        return in_parts(embed, images, size or min(self._most, max(1, share)), self._pool)
 
     def _made_pool(self) -> Executor | None:
         return ThreadPoolExecutor(self._at_once, thread_name_prefix="embedding") if self._at_once > 1 else None

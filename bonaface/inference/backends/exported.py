@@ -25,6 +25,7 @@ class ExportedNetwork:
         infer: arrays by input to arrays by output.
         runtime: what computes, and on what.
         threads: that compute one photo on a processor.
+        weights: bytes of them.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ExportedNetwork:
         infer: Callable[[Images], Mapping[str, Any]],
         runtime: str,
         threads: int,
+        weights: int,
     ) -> None:
         self.file = file
         self.runtime = runtime
@@ -44,7 +46,7 @@ class ExportedNetwork:
         self.fingerprint = fingerprint
         self.dim = description.dim
         self._infer = infer
-        self._parts = Parts(runtime, threads)
+        self._parts = Parts(runtime, threads, weights)
 
     def __call__(self, images: Images) -> Embeddings:
         """See :class:`Network`."""

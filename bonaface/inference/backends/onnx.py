@@ -64,12 +64,12 @@ class OnnxNetwork(ExportedNetwork):
             from bonaface.inference.backends.openvino import openvino_inference
 
             infer, threads = openvino_inference(file)
-            return cls(file, description, known, infer, "OpenVINO on CPU", threads)
+            return cls(file, description, known, infer, "OpenVINO on CPU", threads, len(content))
 
         def run(images: Images) -> Mapping[str, Any]:
             return dict(zip(names, session.run(names, dict(images)), strict=True))
 
-        return cls(file, description, known, run, _told(session), _threads(session))
+        return cls(file, description, known, run, _told(session), _threads(session), len(content))
 
 
 def _check_graph(session: Any, description: Description, file: Path) -> None:
@@ -114,7 +114,7 @@ class OnnxFaceNetwork:
         self._session = _onnx_session(str(file), file, "cpu" if openvino else device, weights)
         self.runtime = "OpenVINO on CPU" if openvino else _told(self._session)
         self._run, threads = self._by_openvino() if openvino else (self._by_onnx_runtime, _threads(self._session))
-        self._parts = Parts(self.runtime, threads)
+        self._parts = Parts(self.runtime, threads, weights)
         self._input, self._batch = self._checked_input()
         self._type = np.float16 if self._input.type == "tensor(float16)" else np.float32
         self._mean, self._std = (np.asarray(each, np.float32) for each in (self.format.mean, self.format.std))

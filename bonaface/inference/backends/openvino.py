@@ -43,9 +43,10 @@ class OpenVinoNetwork(ExportedNetwork):
                 f"{file}: its inputs and outputs are not those that its metadata tells of; export the model again"
             )
         self.precision = _precision(model, file)
-        threads = threads_a_photo(file.with_suffix(".bin").stat().st_size)
+        size = file.with_suffix(".bin").stat().st_size
+        threads = threads_a_photo(size)
         infer = _compiled(core, model, self.precision, threads)
-        super().__init__(file, description, fingerprint, infer, "OpenVINO on CPU", threads)
+        super().__init__(file, description, fingerprint, infer, "OpenVINO on CPU", threads, size)
 
 
 def openvino_inference(file: Path) -> tuple[Callable[[Images], Mapping[str, Any]], int]:

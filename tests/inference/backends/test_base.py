@@ -38,19 +38,26 @@ class Network:
 
 
 @pytest.mark.parametrize(
-    ("runtime", "threads", "sizes"),
-    [("ONNX Runtime on CPU", 1, [1] * 7), ("OpenVINO on CPU", 3, [2, 2, 2, 1]), ("ONNX Runtime on CUDA", 1, [7])],
+    ("runtime", "threads", "weights", "sizes"),
+    [
+        ("ONNX Runtime on CPU", 1, 9 << 20, [1] * 7),
+        ("OpenVINO on CPU", 1, 40 << 20, [3, 3, 1]),
+        ("OpenVINO on CPU", 3, 300 << 20, [2, 2, 2, 1]),
+        ("ONNX Runtime on CUDA", 1, 9 << 20, [7]),
+    ],
 )
-def test_embeddings_come_in_the_order_of_the_photos(three_cores, runtime, threads, sizes):
-    network, parts = Network(), Parts(runtime, threads)
+def test_embeddings_come_in_the_order_of_the_photos(three_cores, runtime, threads, weights, sizes):
+    network, parts = Network(), Parts(runtime, threads, weights)
     np.testing.assert_array_equal(parts(network, photos(7)).identity[:, 0], np.arange(7))
     assert sorted(network.sizes, reverse=True) == sizes
-    assert (threading.current_thread() in network.threads) == (runtime != "ONNX Runtime on CPU")
+    assert (threading.current_thread() in network.threads) == (threads > 1 or "CUDA" in runtime)
 
 
 def test_what_takes_a_number_of_its_own_gets_it(three_cores):
     network = Network()
-    np.testing.assert_array_equal(Parts("ONNX Runtime on CPU", 1)(network, photos(5), 4).identity[:, 0], np.arange(5))
+    np.testing.assert_array_equal(
+        Parts("ONNX Runtime on CPU", 1, 0)(network, photos(5), 4).identity[:, 0], np.arange(5)
+    )
     assert sorted(network.sizes) == [1, 4]
 
 
@@ -61,7 +68,7 @@ def test_an_error_of_one_part_is_the_answer(three_cores):
         return Embeddings(images["identity"].astype(np.float32))
 
     with pytest.raises(ValueError, match="the fifth"):
-        Parts("ONNX Runtime on CPU", 1)(embed, photos(6))
+        Parts("ONNX Runtime on CPU", 1, 0)(embed, photos(6))
 
 
 def test_threads_share_the_photos_of_large_networks_alone(three_cores):
@@ -70,7 +77,7 @@ def test_threads_share_the_photos_of_large_networks_alone(three_cores):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
 def test_a_forked_process_has_threads_of_its_own(three_cores):
-    network, parts = Network(), Parts("ONNX Runtime on CPU", 1)
+    network, parts = Network(), Parts("ONNX Runtime on CPU", 1, 0)
     parts(network, photos(5))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of threads that are not there in the child
