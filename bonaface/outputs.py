@@ -14,6 +14,7 @@ from bonaface.io import STDOUT
 from bonaface.reading import open_regular, read_regular
 
 __all__ = [
+    "is_one_file",
     "refuse_foreign_file",
     "refuse_input",
     "refuse_one_file",
@@ -49,11 +50,12 @@ def refuse_one_file(named: Mapping[str, Sequence[Path]]) -> None:
     """
     listed = [(option, path) for option, paths in named.items() for path in paths]
     for (one, first), (other, second) in combinations(listed, 2):
-        if one != other and _is_one_file(first, second):
+        if one != other and is_one_file(first, second):
             raise ConfigError(f"{one} {first} and {other} {second}: are one file; expected one for each")
 
 
-def _is_one_file(first: Path, second: Path) -> bool:
+def is_one_file(first: Path, second: Path) -> bool:
+    """Tell whether two paths name one file or folder, by whatever link, also one that is not there yet."""
     with suppress(OSError):  # one of them is not there
         return first.samefile(second)
     return os.path.realpath(first) == os.path.realpath(second)

@@ -190,16 +190,18 @@ def evaluate(
             refuse_unresolved(rates, scored.validation, impostor_pairs(frame))
         figures = [judge(each, frame, bootstrap, points.fmrs, points.headline) for each in found]
     else:
+        known, whence = None, ""
         if validation is not None:
-            refuse_judged(validation, table)
+            known, whence = read_judged(validation), f"other pairs: {validation.name}"
+            refuse_judged(known[0], table)
         where = None if detector is None else Path(detector)
         embedders = load_models(models, where, device)
-        _refuse_unresolved(rates, embedders, frame, validation)
+        _refuse_unresolved(rates, embedders, frame, None if known is None else known[1])
         if console is not None:
             for runtime in dict.fromkeys(each.network.runtime for each in embedders):
                 console.print(f"device: {runtime}", highlight=False, markup=False, soft_wrap=True)
         with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
-            found = score_models(embedders, models, table, validation, points.fmrs, seed, progress)
+            found = score_models(embedders, models, table, known, whence, points.fmrs, seed, progress)
             figures = _judged_images(found, table, frame, bootstrap, points)
             for each, embedder in zip(figures, embedders, strict=True):
                 if robustness:
@@ -238,14 +240,14 @@ def _check_numbers(rates: Sequence[float], robustness: int, draw: int, replicate
 
 
 def _refuse_unresolved(
-    rates: Sequence[float], embedders: Sequence[Embedder], labels: pd.DataFrame, validation: PairSource | None
+    rates: Sequence[float], embedders: Sequence[Embedder], labels: pd.DataFrame, validation: pd.DataFrame | None
 ) -> None:
     """Refuse rates that were asked for and that there are too few pairs for, before any image is judged."""
     if validation is None:
         for embedder in embedders:
             refuse_unresolved(rates, embedder.validation, impostor_pairs(labels))
         return
-    pairs = impostor_pairs(read_judged(validation)[1])
+    pairs = impostor_pairs(validation)
     for rate in rates:
         if why := too_few(rate, pairs, "validation"):
             raise ConfigError(f"fmr {rate:g}: {why}")

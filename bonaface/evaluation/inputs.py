@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -193,28 +192,26 @@ def read_all_scores(
         return [PairScores(*each) for each in scores]
     other, labels = read_judged(validation)
     known = _named_scores(validation, other)
-    judged = {_score_digest(pairs, values) for _, _, values in scores}
-    if any(_score_digest(other, values) in judged for _, _, values in known):
+    judged = [_by_id(pairs, values) for _, _, values in scores]
+    if any(_by_id(other, values) in judged for _, _, values in known):
         raise ConfigError(f"validation scores: {SAME_PAIRS}")
     found = [validation_of_pairs(values, labels, source.seed, fmrs) for _, _, values in known]
     whence = f"other pairs: {validation.name}"
     return [PairScores(*each, known, whence) for each, known in zip(scores, found, strict=True)]
 
 
-def _score_digest(pairs: PairTable, values: NDArray[np.float64]) -> str:
-    """Tells scores of pairs from those of others, in whichever order and file they are."""
-    rows = sorted(zip(pairs.pair_id, values.tolist(), strict=True))
-    return hashlib.sha256(repr(rows).encode("utf-8", "surrogateescape")).hexdigest()
+def _by_id(pairs: PairTable, values: NDArray[np.float64]) -> list[tuple[str, float]]:
+    """Scores in the order of their pairs' ids, whichever order they came in."""
+    return sorted(zip(pairs.pair_id, values.tolist(), strict=True))
 
 
-def refuse_judged(validation: PairSource, pairs: PairTable) -> None:
+def refuse_judged(validation: PairTable, pairs: PairTable) -> None:
     """Refuse validation pairs of images of which any is judged as well, whatever its path and name.
 
     Raises:
         ConfigError: if one is.
-        DataError: if they are not what they should be.
     """
-    shared = shared_pair(pairs, read_judged(validation)[0])
+    shared = shared_pair(pairs, validation)
     if shared:
         raise ConfigError(f"validation pairs: {shared[1]} has the same two images as the judged {shared[0]}; {OTHERS}")
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.data.pairs import PairTable
-from bonaface.evaluation.inputs import PairSource, read_judged, validation_of_pairs
+from bonaface.evaluation.inputs import validation_of_pairs
 from bonaface.evaluation.scores import PairScores, told_apart
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.score_pairs import score_pairs
@@ -56,7 +57,8 @@ def score_models(
     embedders: Sequence[Embedder],
     models: Sequence[Path | str | None],
     pairs: PairTable,
-    validation: PairSource | None,
+    validation: tuple[PairTable, pd.DataFrame] | None,
+    validation_source: str,
     fmrs: Sequence[float],
     seed: int,
     progress: Progress,
@@ -67,18 +69,19 @@ def score_models(
         embedders: the models.
         models: what each was loaded from.
         pairs: to be judged.
-        validation: other pairs that thresholds and calibration come from, in place of what the models store.
+        validation: other pairs with their labels that thresholds and calibration come from, in place of what the models store.
+        validation_source: what the report says of where they are from.
         fmrs: false match rates of those thresholds.
         seed: of their bootstrap.
         progress: shows how far it is.
     """
-    known = None if validation is None else read_judged(validation)
     made = []
     for embedder, model in zip(embedders, models, strict=True):
         found, whence = embedder.validation, f"the validation photos of {model or embedder.name}"
-        if validation is not None and known is not None:
-            found = validation_of_pairs(score_pairs(embedder, known[0], progress).similarity, known[1], seed, fmrs)
-            whence = f"other pairs: {validation.name}"
+        if validation is not None:
+            other, labels = validation
+            found = validation_of_pairs(score_pairs(embedder, other, progress).similarity, labels, seed, fmrs)
+            whence = validation_source
         scored = score_pairs(embedder, pairs, progress)
         made.append(
             PairScores(

@@ -153,7 +153,7 @@ class Gallery:
         except NothingWrittenError as refused:
             raise refused.why from None
         # Of services that write at once to a server, at least one reads the other's rows here, and takes its own out again.
-        if not self.database.transactional and self._photo_ids_of(person) - known - fresh.keys():
+        if not self.database.transactional and {each.photo for each in self.photos_of(person)} - known - fresh.keys():
             self._take_out(person, fresh)
             self._eraser.start()
             return False
@@ -168,9 +168,6 @@ class Gallery:
         except Exception as error:
             raise NothingWrittenError(error) from error
         return {each.photo for each in there}
-
-    def _photo_ids_of(self, person: str) -> set[str]:
-        return {each.photo for each in self.photos_of(person)}
 
     def photos_of(self, person: str) -> list[Enrolled]:
         """Photos of a person, by id; none where nobody is called so."""

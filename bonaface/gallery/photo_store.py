@@ -19,7 +19,7 @@ from pathlib import Path
 from bonaface.errors import GalleryError, GalleryFullError, GalleryUnavailableError
 from bonaface.gallery.database import gallery_id
 from bonaface.io import atomic_write, parse_json
-from bonaface.outputs import refuse_stdout, temporary_name
+from bonaface.outputs import is_one_file, refuse_stdout, temporary_name
 from bonaface.reading import read_regular, read_regular_text
 
 __all__ = ["NothingWrittenError", "PhotoStore", "refuse_kept_elsewhere", "refuse_used_folder"]
@@ -286,7 +286,7 @@ def refuse_kept_elsewhere(noted: Path, photos: Path | None, gallery: str, place:
     Raises:
         GalleryError: if it does.
     """
-    if photos is not None and _is_one(noted, photos):
+    if photos is not None and is_one_file(noted, photos):
         return
     marker = noted / _MARKER
     try:
@@ -304,13 +304,9 @@ def refuse_kept_elsewhere(noted: Path, photos: Path | None, gallery: str, place:
 def _original(marker: Path, gallery: str, place: Path | None) -> Path | None:
     """The gallery that a marker names by its place, if it is there still and the one at another place is a copy of it."""
     named = parse_json(read_regular_text(marker)).get("place")
-    if place is None or named is None or _is_one(Path(str(named)), place):
+    if place is None or named is None or is_one_file(Path(str(named)), place):
         return None
     return Path(str(named)) if gallery_id(Path(str(named))) == gallery else None
-
-
-def _is_one(first: Path, second: Path) -> bool:
-    return first.exists() and second.exists() and first.samefile(second)
 
 
 def _owner(marker: Path) -> str:

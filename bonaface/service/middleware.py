@@ -116,9 +116,8 @@ class Guard:
                 await answer(problem, exchange.id)(scope, receive, outgoing)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            method = (
-                scope["method"] if scope["method"] in _METHODS else "other"
-            )  # anyone may send any word, and a label stays
+            # Anyone may send any word, and a label stays.
+            method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(method, route, str(exchange.status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 

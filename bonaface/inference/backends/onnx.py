@@ -63,7 +63,8 @@ class OnnxNetwork(ExportedNetwork):
         if openvino:
             from bonaface.inference.backends.openvino import openvino_inference
 
-            infer, threads = openvino_inference(file)
+            threads = threads_a_photo(len(content))
+            infer = openvino_inference(file, threads)
             return cls(file, description, known, infer, "OpenVINO on CPU", threads, len(content))
 
         def run(images: Images) -> Mapping[str, Any]:
@@ -113,7 +114,8 @@ class OnnxFaceNetwork:
         weights = len(content) + sum(each.stat().st_size for each in beside)
         self._session = _onnx_session(str(file), file, "cpu" if openvino else device, weights)
         self.runtime = "OpenVINO on CPU" if openvino else _told(self._session)
-        self._run, threads = self._by_openvino() if openvino else (self._by_onnx_runtime, _threads(self._session))
+        threads = threads_a_photo(weights) if openvino else _threads(self._session)
+        self._run = self._by_openvino(threads) if openvino else self._by_onnx_runtime
         self._parts = Parts(self.runtime, threads, weights)
         self._input, self._batch = self._checked_input()
         self._type = np.float16 if self._input.type == "tensor(float16)" else np.float32
@@ -143,11 +145,11 @@ class OnnxFaceNetwork:
         said: Sequence[Any] = self._session.run(None, {self._input.name: given})
         return said
 
-    def _by_openvino(self) -> tuple[Callable[[NDArray[Any]], Sequence[Any]], int]:
+    def _by_openvino(self, threads: int) -> Callable[[NDArray[Any]], Sequence[Any]]:
         from bonaface.inference.backends.openvino import openvino_inference
 
-        infer, threads = openvino_inference(self.file)
-        return lambda given: list(infer({self._input.name: given}).values()), threads
+        infer = openvino_inference(self.file, threads)
+        return lambda given: list(infer({self._input.name: given}).values())
 
     def _checked_input(self) -> tuple[Any, int | None]:
         """The one input, and how many images the file takes at once; None where it takes any number."""

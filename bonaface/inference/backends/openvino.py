@@ -49,15 +49,14 @@ class OpenVinoNetwork(ExportedNetwork):
         super().__init__(file, description, fingerprint, infer, "OpenVINO on CPU", threads, size)
 
 
-def openvino_inference(file: Path) -> tuple[Callable[[Images], Mapping[str, Any]], int]:
-    """Arrays by input to arrays by output, of an ONNX file, computed by OpenVINO in float32, and the threads that compute a photo.
+def openvino_inference(file: Path, threads: int) -> Callable[[Images], Mapping[str, Any]]:
+    """Arrays by input to arrays by output, of an ONNX file, computed by OpenVINO in float32, a photo by so many threads.
 
     Raises:
         ModelError: if OpenVINO can't read it.
         MissingExtraError: if OpenVINO is not installed.
     """
-    threads = threads_a_photo(file.stat().st_size)
-    return _compiled(*_openvino_model(file), "f32", threads), threads
+    return _compiled(*_openvino_model(file), "f32", threads)
 
 
 def _compiled(core: Any, model: Any, precision: str, threads: int) -> Callable[[Images], Mapping[str, Any]]:
