@@ -15,6 +15,7 @@ LEAVES = {
     "telemetry",
     "version",
     "io",
+    "locks",
     "reading",
     "outputs",
     "storage",

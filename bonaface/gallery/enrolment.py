@@ -76,7 +76,7 @@ def refused_photos(
         [None if isinstance(each, DataError) else each.embedding for each in photos],
         stacked(there) if there else None,
         calibration,
-        [None if isinstance(each, DataError) else each.photo.thumbprint for each in photos],
+        [None if isinstance(each, DataError) else next(iter(each.photo.thumbprints), None) for each in photos],
     )
 
 

@@ -6,7 +6,6 @@ the older one does not name. So it only gets to open what is whole.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from bonaface.errors import GalleryDamagedError, GalleryError, GalleryUnavailableError
 from bonaface.gallery.collection_name import CollectionName
 from bonaface.io import parse_json
+from bonaface.locks import try_lock
 from bonaface.reading import open_regular, read_regular_text
 
 __all__ = ["prepare_folder", "refuse_other_folder"]
@@ -45,12 +45,10 @@ def prepare_folder(folder: Path, alias: str, read_only: bool = False) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_other_folder(folder)
         with (folder / "LOCK").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not try_lock(lock.fileno()):
                 raise GalleryUnavailableError(
                     f"{folder}: can't be opened as a gallery; expected a folder of Milvus Lite that no other process uses"
-                ) from error
+                )
             replaced = _replaced(folder, alias)
             for collection in replaced:
                 _refuse_half(folder, collection) if read_only else shutil.rmtree(collection)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from bonaface.errors import GalleryError, GalleryFullError, GalleryUnavailableError
 from bonaface.gallery.database import gallery_id
 from bonaface.io import atomic_write, parse_json
+from bonaface.locks import locked
 from bonaface.outputs import is_one_file, refuse_stdout, temporary_name
 from bonaface.reading import read_regular, read_regular_text
 
@@ -26,8 +25,6 @@ __all__ = ["NothingWrittenError", "PhotoStore", "refuse_kept_elsewhere", "refuse
 
 _PHOTO = re.compile("[0-9a-f]{32}")
 _TRIAL = "0" * 32
-_SECONDS, _PAUSE = 30.0, 0.01
-"""How long another process may write, and how often it is looked at."""
 _MARKER = "bonaface-photos.json"
 _PENDING = "pending"
 _OF_FILE_SYSTEMS = {"lost+found"}
@@ -180,17 +177,13 @@ class PhotoStore:
         pending = [path for path in self._pending.iterdir() if _PHOTO.fullmatch(path.name) and _is_image(path)]
         if not pending:
             return
-        if not self._locked():  # another service of this gallery is writing
-            return
-        try:
+        with contextlib.suppress(TimeoutError), locked(self._lock, 0.0):  # else another service is writing
             known = set(enrolled())
             for path in pending:
                 if path.name in known:
                     self._keep(path.name)
                 else:
                     path.unlink(missing_ok=True)
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -199,22 +192,14 @@ class PhotoStore:
         Raises:
             GalleryUnavailableError: if another process does not end its turn.
         """
-        until = time.monotonic() + _SECONDS
-        while not self._locked():
-            if time.monotonic() > until:
-                raise GalleryUnavailableError(f"{self.folder}: another process is writing there; try again soon")
-            time.sleep(_PAUSE)
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self._lock))
+            except TimeoutError as error:
+                raise GalleryUnavailableError(
+                    f"{self.folder}: another process is writing there; try again soon"
+                ) from error
             yield
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-
-    def _locked(self) -> bool:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def _write(self, images: Mapping[str, bytes]) -> None:
         try:

@@ -30,9 +30,8 @@ class Photo:
         inputs: what the networks see of it, by kind: the face crop and the aligned face, each ``(size, size, 3)``, uint8. Of a
             video each frame that can be judged gives one; of a photo there is one.
         frames: how many were sampled of a video; 1 for a photo.
-        thumbprint: of the image, for :func:`bonaface.images.copies.are_copies`; None where the model has no detector, and of a
-            video.
-        thumbprints: of a video's frames that can be judged, for :func:`bonaface.images.copies.any_copies`.
+        thumbprints: of the image, or of each frame of a video that can be judged, for
+            :func:`bonaface.images.copies.any_copies`; empty where the model has no detector.
     """
 
     name: str
@@ -41,13 +40,7 @@ class Photo:
     problem: str | None
     inputs: tuple[Mapping[str, NDArray[np.uint8]], ...]
     frames: int = 1
-    thumbprint: NDArray[np.float32] | None = None
     thumbprints: tuple[NDArray[np.float32], ...] = ()
-
-    @property
-    def pictures(self) -> tuple[NDArray[np.float32], ...]:
-        """Thumbprints of the photo or of the video's frames; none where the model has no detector."""
-        return self.thumbprints if self.thumbprint is None else (self.thumbprint,)
 
     @property
     def rotated(self) -> int:
@@ -75,4 +68,4 @@ def read_photo(source: ImageSource, preprocess: Preprocessor, name: str = "") ->
     quality = assess(found.image, faces[0], found.rotated, found.seen, faces[1:]) if faces else None
     problem = problem_of(name, found.image.shape, faces, quality)
     inputs = preprocess(found.image, found.faces)
-    return Photo(name, faces, quality, problem, (inputs,), thumbprint=thumbprint(found.image))
+    return Photo(name, faces, quality, problem, (inputs,), thumbprints=(thumbprint(found.image),))

@@ -82,12 +82,12 @@ def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int 
             problem = problem or why
             continue
         last = rows[0]
-        looks.append(Photo(name, faces, quality, None, (preprocess(frame, rows),), thumbprint=thumbprint(frame)))
+        looks.append(Photo(name, faces, quality, None, (preprocess(frame, rows),), thumbprints=(thumbprint(frame),)))
     if not looks:
         return Photo(name, (), None, f"{problem} (in none of {frames} frames)", (), frames)
     best = max(looks, key=lambda look: 0.0 if look.quality is None else look.quality.sharpness)
     inputs = tuple(look.inputs[0] for look in looks)
-    prints = tuple(each for look in looks for each in look.pictures)
+    prints = tuple(each for look in looks for each in look.thumbprints)
     return Photo(name, best.faces, best.quality, None, inputs, frames, thumbprints=prints)
 
 

@@ -380,8 +380,8 @@ def qualified(verdict: Verdict, *photos: Photo) -> Verdict:
         verdict: on their embeddings.
         photos: two photos or videos, or the one that was compared with enrolled ones.
     """
-    if len(photos) == 2 and any_copies(*(each.pictures for each in photos)):
-        videos = any(each.thumbprints for each in photos)
+    if len(photos) == 2 and any_copies(*(each.thumbprints for each in photos)):
+        videos = any(each.frames > 1 for each in photos)
         verdict = replace(verdict, decision="cannot tell", reason=_COPIED_FRAMES if videos else _COPIES)
     used = [f"{each.name}: {len(each.inputs)} of {each.frames} frames used" for each in photos if each.frames > 1]
     used += [

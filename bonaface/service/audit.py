@@ -7,7 +7,6 @@ head of this chain is kept apart, in ``FILE.head``: so a cut tail and an emptied
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -22,6 +21,7 @@ from typing import Any
 
 from bonaface.errors import DataError
 from bonaface.io import parse_json
+from bonaface.locks import try_lock
 from bonaface.outputs import refuse_stdout
 
 __all__ = ["AuditLog", "first_broken_line"]
@@ -80,14 +80,13 @@ class AuditLog:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
                 undone.callback(os.close, self._file)
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not try_lock(self._file):
+                    raise DataError(f"{path}: another process writes it; name another --audit")
                 self._head = _continued(path)
                 _set_aside(path, self._file, self._head.bytes)
                 self._head_file = os.open(_head_path(path), os.O_WRONLY | os.O_CREAT, 0o600)
                 undone.callback(os.close, self._head_file)
                 self._write_head(self._head)
-            except BlockingIOError as error:
-                raise DataError(f"{path}: another process writes it; name another --audit") from error
             except OSError as error:
                 said = (error.strerror or str(error)).lower()
                 raise DataError(f"{path}: can't be written ({said}); name another --audit") from error

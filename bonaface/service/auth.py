@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import logging
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from bonaface.errors import ConfigError, DataError
 from bonaface.io import atomic_write
+from bonaface.locks import locked
 from bonaface.outputs import refuse_stdout
 from bonaface.reading import read_regular_text
 
@@ -116,11 +116,13 @@ def _alone(path: Path) -> Iterator[None]:
     except OSError as error:
         said = (error.strerror or str(error)).lower()
         raise DataError(f"{path}: can't be written ({said}); name another --auth") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, lock)
+        try:
+            stack.enter_context(locked(lock))
+        except TimeoutError as error:
+            raise DataError(f"{path}: another process is writing there; try again soon") from error
         yield
-    finally:
-        os.close(lock)
 
 
 def _read(path: Path) -> dict[str, str]:

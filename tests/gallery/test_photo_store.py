@@ -209,7 +209,7 @@ def test_an_image_that_is_there_stays_where_it_is_sent_again_in_vain(tmp_path):
 
 
 def test_a_process_that_does_not_end_its_turn_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("bonaface.gallery.photo_store._SECONDS", 0.05)
+    monkeypatch.setattr("bonaface.locks._SECONDS", 0.05)
     stopped, other = store(tmp_path), store(tmp_path)
     with stopped.adding({A: b"a"}), pytest.raises(GalleryUnavailableError, match="another process"), other.adding({}):
         raise AssertionError("two write at once")

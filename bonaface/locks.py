@@ -1,0 +1,50 @@
+"""Locks on open files, one holder at a time across processes; the system lets go of one with the process that holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["locked", "try_lock"]
+
+_SECONDS, _PAUSE = 30.0, 0.01
+"""How long another process may hold a lock, and how often it is tried."""
+
+
+def try_lock(file: int) -> bool:
+    """Lock an open file, by its descriptor, until it is closed; False where another holds the lock.
+
+    Raises:
+        OSError: if the file system has no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(file: int, seconds: float | None = None) -> Iterator[None]:
+    """Hold the lock of an open file.
+
+    Args:
+        file: its descriptor.
+        seconds: to wait for another that holds the lock; 30 unless given.
+
+    Raises:
+        TimeoutError: if another does not let go of it: a process that was stopped, or waits for a disk, never may.
+        OSError: if the file system has no locks.
+    """
+    seconds = _SECONDS if seconds is None else seconds
+    until = time.monotonic() + seconds
+    while not try_lock(file):
+        if time.monotonic() >= until:
+            raise TimeoutError(f"another process has held the lock for {seconds:.0f} s")
+        time.sleep(_PAUSE)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
