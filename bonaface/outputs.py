@@ -15,6 +15,7 @@ from bonaface.reading import open_regular, read_regular
 
 __all__ = [
     "is_one_file",
+    "is_there",
     "refuse_foreign_file",
     "refuse_input",
     "refuse_one_file",
@@ -59,6 +60,14 @@ def is_one_file(first: Path, second: Path) -> bool:
     with suppress(OSError):  # one of them is not there
         return first.samefile(second)
     return os.path.realpath(first) == os.path.realpath(second)
+
+
+def is_there(path: Path, opened: os.stat_result) -> bool:
+    """Tell whether what was opened at a path lies there still, and nothing else in its place."""
+    try:
+        return os.path.samestat(path.stat(), opened)
+    except OSError:
+        return False
 
 
 def refuse_foreign_file(out: Path, mark: bytes) -> None:

@@ -23,7 +23,7 @@ __all__ = [
     "URIS",
     "Database",
     "default_uri",
-    "gallery_id",
+    "gallery_at",
     "is_absent",
     "local_place",
     "open_database",
@@ -162,11 +162,11 @@ def local_place(uri: str) -> Path | None:
     return sqlite_file(uri) or Path(uri.removeprefix("milvus:"))
 
 
-def gallery_id(place: Path) -> str | None:
-    """The id of the gallery in a file or folder; None where there is none that can be read."""
+def gallery_at(place: Path) -> tuple[str, tuple[Path, ...]] | None:
+    """The id of the gallery in a file or folder, and where it may keep photos; None where there is none that can be read."""
     if place.is_dir():
         names = [CollectionName.parse(path.name) for path in (place / "collections").glob("*")]
-        return next((name.gallery for name in names if name is not None), None)
+        return next(((name.gallery, ()) for name in names if name is not None), None)
     if not place.is_file():
         return None
     try:
@@ -177,9 +177,9 @@ def gallery_id(place: Path) -> str | None:
         return None
     try:
         name = database.name()
+        return None if name is None else (name.gallery, database.kept_photos())
     finally:
         database.close()
-    return None if name is None else name.gallery
 
 
 def refuse_absent(uri: str) -> None:

@@ -7,6 +7,7 @@ id is a digest of the person and the image's bytes: enrolling again what may or 
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 import time
@@ -21,10 +22,17 @@ from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import is_absent, local_place, open_database
 from bonaface.gallery.erasure import Eraser
 from bonaface.gallery.people import Enrolled, Hit, NewPhoto, Person, Row, as_row, photo_id, refuse_person_id, row_id
-from bonaface.gallery.photo_store import NothingWrittenError, PhotoStore, refuse_kept_elsewhere, refuse_used_folder
+from bonaface.gallery.photo_store import (
+    NothingWrittenError,
+    PhotoStore,
+    are_gone,
+    refuse_kept_elsewhere,
+    refuse_used_folder,
+)
 
 __all__ = ["Gallery"]
 
+_LOG = logging.getLogger("bonaface.gallery")
 _SETTLE_ROWS = 1000
 _MOST_ROWS = 16_384
 """Milvus answers at most so many rows to one call."""
@@ -78,6 +86,8 @@ class Gallery:
             if photos is not None:
                 self.photo_store = PhotoStore(photos, found.gallery, self._photo_ids, self._place)
                 self._note_photos(photos)
+            elif not read_only:
+                self._warn_of_lost_photos()
         except Exception:
             self.database.close()
             raise
@@ -86,12 +96,24 @@ class Gallery:
             self._eraser.resume()
 
     def _refuse_kept_elsewhere(self) -> None:
-        for noted in self.database.kept_photos():
-            refuse_kept_elsewhere(noted, self._photos, self._id, self._place)
+        refuse_kept_elsewhere(self.database.kept_photos(), self._photos, self._id, self._place)
 
     def _note_photos(self, photos: Path) -> None:
         if set(self.database.kept_photos()) != {photos.resolve()}:
             self.database.note_kept_photos(photos.resolve())
+
+    def _warn_of_lost_photos(self) -> None:
+        if self._lost_photos():
+            _LOG.warning(
+                "%s: photos were kept in %s, which is not there, so what is deleted is not called erased; mount the folder and "
+                "name it by --keep-photos, or, if the photos are lost, an empty one",
+                self.database.uri,
+                self.database.kept_photos()[0],
+            )
+
+    def _lost_photos(self) -> bool:
+        """True where photos were kept in a folder that is not at hand."""
+        return self.photo_store is None and are_gone(self.database.kept_photos(), self._id)
 
     def _opened(self, mark: ModelMark, check: bool) -> CollectionName:
         found = self.database.name()
@@ -233,8 +255,8 @@ class Gallery:
             self.database.delete([row_id(person, key) for key in photos])
 
     def erased(self, timeout: float) -> bool:
-        """True once all that was removed is off the disk, waiting up to ``timeout`` seconds for it."""
-        return self._eraser.wait(timeout)
+        """True once all that was removed is off the disk, waiting up to ``timeout`` seconds; not while kept photos are lost."""
+        return self._eraser.wait(timeout) and not self._lost_photos()
 
     def image(self, photo: str) -> bytes | None:
         """The kept image of a photo; None where it was not kept."""

@@ -23,11 +23,13 @@ from bonaface.errors import (
     GalleryError,
     GalleryFullError,
     GalleryOutdatedError,
+    GalleryReplacedError,
     GalleryUnavailableError,
 )
 from bonaface.gallery.collection_name import PREFIX, CollectionName, ModelMark
 from bonaface.gallery.lite_folder import prepare_folder
 from bonaface.gallery.people import Row, checked_row
+from bonaface.outputs import is_there
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -68,6 +70,7 @@ class MilvusDatabase:
         self.transactional = self.folder is not None
         if self.folder is not None:
             prepare_folder(self.folder, _ALIAS, read_only)
+            self._opened = self.folder.stat()
         # While Milvus Lite moves rows from its log to its files, readers would see neither: so they take turns.
         self._turn: AbstractContextManager[Any] = nullcontext() if self.folder is None else threading.RLock()
         self._timeout = _TIMEOUT if self.folder is None else _TIMEOUT_HERE
@@ -255,10 +258,19 @@ class MilvusDatabase:
             GalleryError: one of the three kinds.
         """
         with self._turn:
+            self._refuse_replaced()
             try:
-                return self._loaded(act)
+                done = self._loaded(act)
             except _client_errors() as error:  # pymilvus passes some of gRPC's errors on as they are
                 raise self._refusal(error) from error
+            self._refuse_replaced()  # before it is said that all is well
+            return done
+
+    def _refuse_replaced(self) -> None:
+        if self.folder is not None and not is_there(self.folder, self._opened):
+            raise GalleryReplacedError(
+                f"{self.uri}: was replaced or removed while it was in use; start this process again"
+            )
 
     def _loaded(self, act: Callable[[MilvusClient], T]) -> T:
         """The same; a server that was started again has forgotten what was in memory."""

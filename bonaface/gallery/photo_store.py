@@ -14,14 +14,14 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from bonaface.errors import GalleryError, GalleryFullError, GalleryUnavailableError
-from bonaface.gallery.database import gallery_id
+from bonaface.errors import GalleryError, GalleryFullError, GalleryReplacedError, GalleryUnavailableError
+from bonaface.gallery.database import gallery_at
 from bonaface.io import atomic_write, parse_json
 from bonaface.locks import locked
-from bonaface.outputs import is_one_file, refuse_stdout, temporary_name
+from bonaface.outputs import is_one_file, is_there, refuse_stdout, temporary_name
 from bonaface.reading import read_regular, read_regular_text
 
-__all__ = ["NothingWrittenError", "PhotoStore", "refuse_kept_elsewhere", "refuse_used_folder"]
+__all__ = ["NothingWrittenError", "PhotoStore", "are_gone", "refuse_kept_elsewhere", "refuse_used_folder"]
 
 _PHOTO = re.compile("[0-9a-f]{32}")
 _TRIAL = "0" * 32
@@ -144,7 +144,7 @@ class PhotoStore:
                     f"{self.folder}: holds the photos of another gallery ({owner}, and not {gallery}); name that one by "
                     "--gallery, or keep photos in an empty folder"
                 )
-            original = _original(marker, gallery, self._place_of_gallery)
+            original = _original(self.folder, gallery, self._place_of_gallery)
             if original is not None:
                 raise GalleryError(
                     f"{self.folder}: holds the photos of {original}, of which this gallery is a copy; keep photos in an empty "
@@ -191,6 +191,7 @@ class PhotoStore:
 
         Raises:
             GalleryUnavailableError: if another process does not end its turn.
+            GalleryReplacedError: if another folder, or none, lies in the place of the one that was opened.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -199,6 +200,10 @@ class PhotoStore:
                 raise GalleryUnavailableError(
                     f"{self.folder}: another process is writing there; try again soon"
                 ) from error
+            if not is_there(self.folder / _MARKER, os.fstat(self._lock)):
+                raise GalleryReplacedError(
+                    f"{self.folder}: was moved, replaced or removed while it was in use; start this process again"
+                )
             yield
 
     def _write(self, images: Mapping[str, bytes]) -> None:
@@ -263,35 +268,66 @@ def _held(folder: Path) -> list[Path]:
     )
 
 
-def refuse_kept_elsewhere(noted: Path, photos: Path | None, gallery: str, place: Path | None) -> None:
+def refuse_kept_elsewhere(noted: Collection[Path], photos: Path | None, gallery: str, place: Path | None) -> None:
     """Raise an error where a gallery keeps its photos in another folder than the one that is named now, or none is named.
 
-    What is deleted would stay there for ever. A folder that is gone, or is the one of a gallery that this is a copy of, is none.
+    What is deleted would stay there for ever. The folder of a gallery that this is a copy of is none.
+
+    Args:
+        noted: where the folder may be, as the gallery remembers it; empty where it never kept photos.
+        photos: the folder that is named now.
+        gallery: id of the gallery.
+        place: its file or folder.
 
     Raises:
-        GalleryError: if it does.
+        GalleryError: if it does, or if the named folder is the noted one and has lost its marker: it may not be mounted.
     """
-    if photos is not None and is_one_file(noted, photos):
-        return
-    marker = noted / _MARKER
-    try:
-        kept = marker.exists() and _owner(marker) == gallery and _original(marker, gallery, place) is None
-    except OSError as error:
-        said = (error.strerror or str(error)).lower()
-        raise GalleryError(f"{noted}: has the photos of this gallery and can't be read ({said})") from error
-    if kept:
+    holding = [folder for folder in noted if _holds(folder, gallery, place)]
+    named = photos is not None and any(is_one_file(folder, photos) for folder in holding)
+    if holding and not named:
         raise GalleryError(
-            f"{noted}: has the photos of this gallery, and what is deleted has to go there too; expected --keep-photos {noted}, "
-            "or that it is removed first"
+            f"{holding[0]}: has the photos of this gallery, and what is deleted has to go there too; expected --keep-photos "
+            f"{holding[0]}"
+        )
+    if photos is not None and photos.resolve() in noted and not (photos / _MARKER).exists():
+        raise GalleryError(
+            f"{photos}: had the photos of this gallery and has none of them now; mount or restore the folder, or name another, "
+            "empty one, if they are lost"
         )
 
 
-def _original(marker: Path, gallery: str, place: Path | None) -> Path | None:
-    """The gallery that a marker names by its place, if it is there still and the one at another place is a copy of it."""
-    named = parse_json(read_regular_text(marker)).get("place")
+def are_gone(noted: Collection[Path], gallery: str) -> bool:
+    """True where a gallery kept photos, and no folder that it remembers has any of it or of one that it is a copy of."""
+    return bool(noted) and not any(_is_marked(folder, gallery) for folder in noted)
+
+
+def _is_marked(folder: Path, gallery: str) -> bool:
+    return (folder / _MARKER).exists() and _owner(folder / _MARKER) == gallery
+
+
+def _has_images(folder: Path) -> bool:
+    return any(_PHOTO.fullmatch(path.name) for path in folder.glob("*/*"))
+
+
+def _holds(folder: Path, gallery: str, place: Path | None) -> bool:
+    """True where photos of a gallery are in a folder, and they are not those of a gallery that it is a copy of."""
+    try:
+        return _is_marked(folder, gallery) and _has_images(folder) and _original(folder, gallery, place) is None
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise GalleryError(f"{folder}: has the photos of this gallery and can't be read ({said})") from error
+
+
+def _original(folder: Path, gallery: str, place: Path | None) -> Path | None:
+    """The gallery that keeps its photos in a folder, if it is there still and the one at another place is a copy of it."""
+    named = parse_json(read_regular_text(folder / _MARKER)).get("place")
     if place is None or named is None or is_one_file(Path(str(named)), place):
         return None
-    return Path(str(named)) if gallery_id(Path(str(named))) == gallery else None
+    found = gallery_at(Path(str(named)))
+    if found is None or found[0] != gallery:
+        return None
+    elsewhere = bool(found[1]) and not any(is_one_file(folder, each) for each in found[1])
+    return None if elsewhere else Path(str(named))  # where the folder was copied too, the original has its own
 
 
 def _owner(marker: Path) -> str:

@@ -32,12 +32,14 @@ from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.people import Row, checked_row
 from bonaface.gallery.vectors import Vectors
 from bonaface.io import parse_json
+from bonaface.outputs import is_there
 
 __all__ = ["SqliteDatabase"]
 
 _APPLICATION = 0x626F6E61
 """Marks the file as a gallery, as SQLite's format has room for: "bona"."""
 _PAGE = 16_384  # seven rows of 512 numbers
+_LAST_VERSION = 2**31 - 1  # SQLite has 32 bits for it
 _SECONDS = 30.0  # that another process may hold the file
 _BATCH = 1000
 _FIELDS = ("id", "person", "vector", "authenticity", "enrolled", "details")
@@ -84,7 +86,9 @@ class SqliteDatabase:
             _refuse_irregular(file)
             if not read_only:
                 _make_private(file)
-            self._opened = {file.absolute(): file.stat()}
+            self._file = file.absolute()
+            self._opened = {self._file: file.stat()}
+            self._seen_state, self._seen_version = (-1, -1), -1
             self._beside = file.resolve().parent
             self._connection = sqlite3.connect(
                 file, timeout=_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -109,10 +113,23 @@ class SqliteDatabase:
 
     def _refuse_replaced(self) -> None:
         """Raise an error where another file, or none, lies in the place of one that was opened: what is written would be lost."""
-        if not all(map(_is_there, self._opened, self._opened.values())):
+        if not all(map(is_there, self._opened, self._opened.values())):
             raise GalleryReplacedError(
                 f"{self.uri}: was replaced or removed while it was in use; start this process again"
             )
+        self._refuse_overwritten()
+
+    def _refuse_overwritten(self) -> None:
+        """Raise an error where an older copy was written into the file: what is in the log does not belong to it."""
+        state = _state_of(self._file)
+        if state == self._seen_state:
+            return
+        version = _written_version(self._file)
+        if version < self._seen_version:
+            raise GalleryReplacedError(
+                f"{self.uri}: an older copy was written into it while it was in use; stop every process and restore it again"
+            )
+        self._seen_state, self._seen_version = state, version
 
     def _refuse_others(self) -> None:
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
@@ -351,8 +368,13 @@ class SqliteDatabase:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        """One change of the file, by which its version rises: a copy that was made before has a lower one."""
         with self._transaction("BEGIN IMMEDIATE"):
+            before = self._connection.total_changes
             yield
+            if self._connection.total_changes != before:
+                version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+                self._connection.execute(f"PRAGMA user_version={min(version + 1, _LAST_VERSION)}")
 
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
@@ -413,11 +435,19 @@ def _refuse_irregular(file: Path) -> None:
         raise OSError(errno.EINVAL, "is a pipe or a device, and no regular file")
 
 
-def _is_there(path: Path, opened: os.stat_result) -> bool:
+def _state_of(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _written_version(file: Path) -> int:
+    """The version in the file itself, without what is still in the log; -1 of a file that can't be read."""
     try:
-        return os.path.samestat(path.stat(), opened)
-    except OSError:
-        return False
+        # By SQLite, as closing a file of one's own would drop the locks of this process.
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.DatabaseError:
+        return -1
 
 
 def _make_private(file: Path) -> None:

@@ -18,6 +18,7 @@ from bonaface.errors import (
     GalleryDamagedError,
     GalleryError,
     GalleryFullError,
+    GalleryReplacedError,
     GalleryUnavailableError,
     ModelError,
 )
@@ -374,3 +375,16 @@ def _patiently(act):
         except GalleryUnavailableError:
             time.sleep(0.25)
     return act()
+
+
+@pytest.mark.parametrize("lost", ["replaced", "removed"])
+def test_a_folder_of_milvus_lite_that_is_replaced_or_removed_takes_nothing_more(tmp_path, lost):
+    gallery = Gallery(str(tmp_path / "g.db"), MARK)
+    gallery.enrol("ann", [photo(1)])
+    (tmp_path / "g.db").rename(tmp_path / "before.db")
+    if lost == "replaced":
+        (tmp_path / "g.db").mkdir()
+    for act in (gallery.count, lambda: gallery.enrol("bob", [photo(2)]), gallery.refuse_unready):
+        with pytest.raises(GalleryReplacedError, match=r"g\.db: was replaced or removed while it was in use"):
+            act()
+    gallery.close()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -191,6 +192,34 @@ def test_a_file_that_is_replaced_while_it_is_written_is_no_success(gallery, file
         gallery.enrol("ann", [photo(1)], admit)
 
 
+def test_an_older_copy_that_is_written_into_the_file_is_noticed(gallery, file):
+    """By ``cp``, which leaves the file the same one."""
+    for n, person in enumerate(("ann", "bob", "carl")):
+        gallery.enrol(person, [photo(n)])
+    copy = _copied(file).read_bytes()
+    gallery.remove("ann")
+    assert gallery.erased(10)
+    file.write_bytes(copy)
+    for act in (gallery.count, lambda: gallery.enrol("dora", [photo(4)]), gallery.refuse_unready):
+        with pytest.raises(GalleryReplacedError, match="an older copy was written into it while it was in use"):
+            act()
+
+
+def test_what_others_write_is_no_older_copy(gallery, file):
+    other = Gallery(str(file), MARK)
+    for n in range(3):
+        gallery.enrol(f"p{n}", [photo(n)])
+        assert other.count() == 1
+        other.remove(f"p{n}")
+        assert other.erased(10)
+        assert gallery.count() == 0
+    other.close()
+    gallery.enrol("ann", [photo(1)])
+    later = Gallery(str(file), MARK)
+    assert later.count() == gallery.count() == 1
+    later.close()
+
+
 def _copied(file):
     """A whole copy of a gallery that is in use."""
     copy = file.with_name("copy.sqlite")
@@ -267,6 +296,57 @@ def test_a_copy_of_a_gallery_does_not_take_the_originals_photos(keeping, file, t
         keeping("photos", copy)
     keeping(None, copy).close()
     keeping("others", copy).close()
+
+
+def test_a_gallery_that_was_copied_with_its_photos_has_its_own(keeping, file, tmp_path):
+    (tmp_path / "there").mkdir()
+    copy = _copied(file).rename(tmp_path / "there" / file.name)
+    shutil.copytree(tmp_path / "photos", tmp_path / "there" / "photos")
+    with pytest.raises(GalleryError, match=r"there/photos: has the photos of this gallery.*--keep-photos"):
+        keeping(None, copy)
+    gallery = keeping("there/photos", copy)
+    assert gallery.remove("ann") == 1
+    gallery.close()
+    assert not images(tmp_path / "there")
+    assert images(tmp_path / "photos")
+    keeping("photos").close()
+
+
+def test_a_folder_of_photos_that_is_not_mounted_is_not_taken_for_a_new_one(keeping, tmp_path):
+    (tmp_path / "photos").rename(tmp_path / "volume")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(GalleryError, match="had the photos of this gallery and has none of them now; mount or restore"):
+        keeping("photos")
+    gallery = keeping(None)
+    assert gallery.remove("ann") == 1
+    assert not gallery.erased(10)
+    gallery.close()
+    assert images(tmp_path / "volume")
+
+
+def test_photos_that_are_lost_are_given_up_by_another_folder(keeping, tmp_path, caplog):
+    shutil.rmtree(tmp_path / "photos")
+    keeping(None).close()
+    assert "photos were kept in" in caplog.text
+    keeping("new").close()
+    gallery = keeping(None)
+    assert gallery.remove("ann") == 1
+    assert gallery.erased(10)
+    gallery.close()
+
+
+@pytest.mark.parametrize("act", ["enrol", "remove"])
+def test_a_folder_of_photos_that_is_moved_while_it_is_used_takes_and_loses_nothing(keeping, tmp_path, act):
+    gallery = keeping("photos")
+    (tmp_path / "photos").rename(tmp_path / "others")
+    with pytest.raises(GalleryError, match="was moved, replaced or removed while it was in use|has none of them now"):
+        gallery.enrol("bob", [photo(2)]) if act == "enrol" else gallery.remove("ann")
+    assert gallery.count() == 1
+    gallery.close()
+
+
+def images(folder):
+    return [path for path in folder.rglob("*") if len(path.name) == 32]
 
 
 def test_a_gallery_that_was_moved_takes_its_photos_along(keeping, file, tmp_path):
