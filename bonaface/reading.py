@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["SETTINGS_BYTES", "open_regular", "read_regular", "read_regular_text"]
+__all__ = ["SETTINGS_BYTES", "open_regular", "read_regular", "read_regular_text", "walk_folder"]
 
 SETTINGS_BYTES = 16 * 2**20
 """More than any file of settings, keys or descriptions has."""
@@ -64,3 +65,29 @@ def read_regular_text(path: Path | str | os.PathLike[str], encoding: str = "utf-
     """
     text = read_regular(path, SETTINGS_BYTES).decode(encoding)
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def walk_folder(root: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Every folder from one on with the names of the folders and files in it, as ``os.walk`` gives them, sorted.
+
+    Links to folders are followed, but to none that the link lies in; of those removed from the list of folders nothing is given.
+
+    Raises:
+        OSError: if a folder can't be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        real = os.path.realpath(folder)
+        folders[:] = sorted(name for name in folders if not _holds(os.path.join(folder, name), real))  # noqa: PTH118
+        yield folder, folders, sorted(files)
+
+
+def _holds(folder: str, real: str) -> bool:
+    """Tell whether a folder is a link to one that holds the real one, or is it."""
+    if not os.path.islink(folder):  # noqa: PTH114 - there may be millions
+        return False
+    target = os.path.realpath(folder)
+    return os.path.commonpath([target, real]) == target

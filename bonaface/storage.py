@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from bonaface.errors import ConfigError, DataError
 from bonaface.io import atomic_write, check_names
-from bonaface.reading import open_regular, read_regular
+from bonaface.reading import open_regular, read_regular, walk_folder
 
 __all__ = ["Place"]
 
@@ -103,11 +103,14 @@ class Place:
     def walk(self) -> Iterator[tuple[str, list[str]]]:
         """Yield every folder below, relative to this one, with the files in it, sorted; one folder is in memory at a time.
 
+        On this machine links to folders are followed, but to none that they lie in.
+
         Raises:
             DataError: if the storage refuses or does not answer.
         """
         try:
-            for folder, below, files in self.files.walk(self.root, on_error="raise"):
+            found = walk_folder(self.root) if self.is_local else self.files.walk(self.root, on_error="raise")
+            for folder, below, files in found:
                 check_names(folder, (*below, *files))
                 below.sort()
                 yield posixpath.relpath(folder, self.root), sorted(files)

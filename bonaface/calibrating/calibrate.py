@@ -160,13 +160,17 @@ def _embedded(embedder: Embedder, pairs: LabelledPairs, progress: Progress) -> t
     readable = np.asarray((place >= 0).all(axis=0))
     kept = pairs.take(readable)
     kept.check()
-    return EmbeddedPairs(kept, found.distinct, place[:, readable]), tuple(sorted(set(found.faults.values())))
+    embedded = EmbeddedPairs(kept, found.distinct, place[:, readable])
+    embedded.refuse_swapped()
+    return embedded, tuple(sorted(set(found.faults.values())))
 
 
 def _points(
     embedded: EmbeddedPairs, calibration: Calibration, validation: Validation, asked: Sequence[float]
 ) -> tuple[Point, ...]:
-    scores, kind = similarity(*embedded.sides, calibration), embedded.pairs.kind
+    first, second = (replace(side, calibration=calibration) for side in embedded.sides)
+    scores, kind = similarity(first, second, calibration), embedded.pairs.kind
+    scores = np.where(first.called_fake | second.called_fake, -np.inf, scores)  # passes at no threshold, see decision
     genuine, own = scores[kind == "same"], scores[kind == "own_fake"]
     lowest = min(each.fmr for each in validation.thresholds)
     points = []

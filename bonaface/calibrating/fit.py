@@ -11,7 +11,7 @@ from bonaface.calibrating.labelled_pairs import LabelledPairs
 from bonaface.errors import ConfigError, DataError
 from bonaface.metrics import FMRS
 from bonaface.verification.calibration import Calibration
-from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.embeddings import Embeddings, cosine
 from bonaface.verification.fitting import authenticity_threshold, calibrate, with_own_fake
 from bonaface.verification.scoring import similarity
 from bonaface.verification.threshold_fitting import fit_llr, impostor_count, thresholds_of_pairs, val_thresholds
@@ -20,6 +20,8 @@ from bonaface.verification.thresholds import Validation, pairs_resolving
 __all__ = ["EmbeddedPairs", "rates_for"]
 
 _LADDER = tuple(float(f"{step}e{power}") for power in range(-7, 0) for step in (1, 2, 5))
+_CLEARLY = 4.0
+"""Standard errors by which a mean has to be higher."""
 _FEWEST = 10
 """Pairs of two people: fewer resolve no false match rate of 10 %."""
 
@@ -81,6 +83,21 @@ class EmbeddedPairs:
     def sides(self) -> tuple[Embeddings, Embeddings]:
         """First and second images of the pairs."""
         return self.photos.take(self.place[0]), self.photos.take(self.place[1])
+
+    def refuse_swapped(self) -> None:
+        """Raise an error where the model clearly finds two people more alike than one.
+
+        Raises:
+            DataError: if the mean cosine of their pairs is higher, by more than chance makes it.
+        """
+        cosines = cosine(*self.sides)
+        one, two = (cosines[self.pairs.kind == name] for name in ("same", "impostor"))
+        chance = np.sqrt(one.var() / len(one) + two.var() / len(two))
+        if two.mean() - one.mean() > _CLEARLY * chance:
+            raise DataError(
+                f"{self.pairs.name}: the model finds pairs of two people more alike than those of one person (mean cosine "
+                f"{two.mean():.2f} and {one.mean():.2f}); expected label 1 for two photos of one person, and 0 for the others"
+            )
 
     def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.bool_]]:
         """Rows of the images in ``photos``, who is on each and which are deepfakes; of images of which that is known."""

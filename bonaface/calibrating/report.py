@@ -21,6 +21,10 @@ _NOTABLE = 0.05
 """Share of wrong labels from which it is said: clean photos give less."""
 
 
+_MANY = 0.1
+_DOUBTED = " Before, the model called many of the genuine photos deepfakes: make sure that they are genuine."
+
+
 @dataclass(frozen=True)
 class Point:
     """What a threshold does to the pairs that it comes from.
@@ -57,9 +61,14 @@ class Authenticity:
         before, after = map(percent, self.bpcer)
         said = f"Of {self.genuine:,} genuine photos {after} are called deepfakes ({before} before)"
         if self.missed is None:
-            return f"{said}. No image is known to be a deepfake, so only the threshold of authenticity was moved."
+            said = f"{said}. No image is known to be a deepfake, so only the threshold of authenticity was moved."
+            return said + self._doubted()
         before, after = map(percent, self.missed)
-        return f"{said}; of {self.deepfakes:,} deepfakes {after} are called genuine ({before} before)."
+        said = f"{said}; of {self.deepfakes:,} deepfakes {after} are called genuine ({before} before)."
+        return said + self._doubted()
+
+    def _doubted(self) -> str:
+        return _DOUBTED if self.bpcer[0] > _MANY else ""
 
 
 @dataclass(frozen=True)

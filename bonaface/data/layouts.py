@@ -13,7 +13,7 @@ from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
 from bonaface.extras import require
 from bonaface.io import check_names
-from bonaface.reading import open_regular, read_regular
+from bonaface.reading import open_regular, read_regular, walk_folder
 
 if TYPE_CHECKING:
     import pandas as pd  # for tables: folders are read without it
@@ -74,12 +74,21 @@ def _images_in(folder: Path) -> list[str]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """All images in a folder and in the folders below, sorted; hidden ones are passed over.
+    """All images in a folder and in the folders below, sorted; hidden ones are passed over, and links are followed.
+
+    A link that leads nowhere is among them: reading it says so.
 
     Raises:
-        DataError: if a name is not UTF-8 text.
+        DataError: if a name is not UTF-8 text, or a folder can't be listed.
     """
-    found = sorted(file for file in folder.rglob("*") if is_image(file.name) and file.is_file())
+    found: list[Path] = []
+    try:
+        for place, folders, files in walk_folder(folder):
+            folders[:] = [name for name in folders if name[0] != "."]
+            found += [Path(place, name) for name in files if is_image(name)]
+    except OSError as error:
+        raise DataError(f"{error.filename}: can't be listed ({(error.strerror or '').lower()}); {EXPECTED}") from error
+    found.sort()
     check_names(folder, map(str, found))
     return found
 

@@ -15,7 +15,7 @@ from bonaface.metrics import KINDS
 if TYPE_CHECKING:
     import pandas as pd  # a folder of pairs is read without it
 
-__all__ = ["forged_sides", "labels_of"]
+__all__ = ["forged_sides", "labels_of", "refuse_contradictions"]
 
 _PEOPLE = ("person_0", "person_1")
 _METHODS = ("method_0", "method_1")
@@ -80,6 +80,38 @@ def labels_of(frame: pd.DataFrame, csv: Path, lines: Sequence[int] | None = None
     said |= {name: frame[name].replace("", "real") for name in _METHODS if name in frame}
     kinds = {"kind": frame["kind"]} if "kind" in frame else {"kind": kind} if judged or fake.any() else {}
     return frame[["label"]].astype({"label": np.int64}).assign(**kinds, **said)
+
+
+def refuse_contradictions(path: NDArray[np.object_], labels: pd.DataFrame, lines: Sequence[int], csv: Path) -> None:
+    """Refuse an image that is genuine in one pair and a deepfake in another, or of another person there.
+
+    Args:
+        path: of both images of each pair, shape ``(2, n)``.
+        labels: of the pairs, as ``labels_of`` returns them.
+        lines: of the pairs, for messages.
+        csv: where they come from, for messages.
+
+    Raises:
+        DataError: if there is one.
+    """
+    genuine = np.zeros((2, len(labels)), dtype=bool)
+    if "kind" in labels:
+        genuine |= np.isin(labels["kind"].to_numpy(dtype=str), ("same", "impostor"))
+    forged = forged_sides(labels)
+    facts = np.where(forged, "a deepfake", np.where(genuine | (set(_METHODS) <= set(labels)), "genuine", ""))
+    people = np.full(genuine.shape, "", dtype=object)
+    for side, name in enumerate(_PEOPLE):
+        if name in labels:
+            people[side] = labels[name].to_numpy(dtype=object)
+    line = np.repeat(np.asarray(lines), 2)
+    for said in (facts, people):
+        first: dict[object, tuple[object, int]] = {}
+        for image, what, at in zip(path.T.reshape(-1), said.T.reshape(-1), line.tolist(), strict=True):
+            before, where = first.setdefault(image, (what, at)) if what else (what, at)
+            if before != what:
+                raise DataError(
+                    f"{csv}: line {at}: {image} is {what}, and {before} in line {where}; expected one of them"
+                )
 
 
 def _people(frame: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

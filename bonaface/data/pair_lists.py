@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bonaface.data.doubled_pairs import refuse_doubled
-from bonaface.data.pair_labels import labels_of
+from bonaface.data.pair_labels import labels_of, refuse_contradictions
 from bonaface.data.pairs import PairTable
 from bonaface.data.text_tables import read_numbered_table
 from bonaface.errors import DataError
@@ -39,8 +39,8 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
         ``fold`` (int) where the file has it.
 
     Raises:
-        DataError: if a column is missing, an image isn't there, labels are not as ``labels_of`` wants them, or a pair stands
-            twice, by whatever paths and in whichever order.
+        DataError: if a column is missing, an image isn't there, labels are not as ``labels_of`` wants them or contradict
+            each other, or a pair stands twice, by whatever paths and in whichever order.
     """
     csv = Path(csv)
     frame, lines = read_numbered_table(csv, "a list of pairs", _LIST_EXPECTED, [*_PATHS, "label"])
@@ -58,6 +58,7 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
         frame[column] = frame[column].map(checked)
     pairs = PairTable.from_frame(csv.parent, frame)
     labels = labels_of(frame, csv, lines)
+    refuse_contradictions(frame[_PATHS].to_numpy(dtype=object).T, labels, lines, csv)
     refuse_doubled(pairs, frame["label"].tolist(), [f"line {line}" for line in lines], csv)
     return pairs, labels.assign(fold=_folds(frame["fold"], lines, csv)) if "fold" in frame else labels
 

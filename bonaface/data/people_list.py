@@ -60,9 +60,12 @@ def _folder(root: Path) -> PeopleList:
     loose = [path.name for path in entries if is_image(path.name) and path.is_file()]
     if loose:
         raise DataError(f"{root}: holds images of nobody, the first of them {loose[0]}; {_EXPECTED}")
-    people = [path for path in entries if path.is_dir()]
+    people = [path for path in entries if path.is_dir() or not path.exists()]  # a link to none holds no image
     _refuse_doubled(root, (path.name for path in people))
-    photos = {each.name: [path.relative_to(root).as_posix() for path in images_below(each)] for each in people}
+    photos = {
+        each.name: [path.relative_to(root).as_posix() for path in images_below(each)] if each.is_dir() else []
+        for each in people
+    }
     if not any(photos.values()):
         raise DataError(f"{root}: holds no images; {_EXPECTED}")
     return PeopleList(root, photos)

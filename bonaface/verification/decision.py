@@ -1,10 +1,11 @@
 """Decision on two photos: the same person, different people, not genuine, or that it can't be told.
 
-The similarity decides, since it is what the thresholds were measured with; the other three answers say why it was low:
+The similarity decides, since it is what the thresholds were measured with; only a photo that is called a deepfake, as one in a
+hundred genuine validation photos is, passes at no threshold:
 
-1. similarity at or above the threshold: **same person**;
+1. similarity at or above the threshold, and neither photo is called a deepfake: **same person**;
 2. else, if the identity alone would have passed (as it would between two photos that are surely genuine) and a photo is called a
-   deepfake, as one in a hundred genuine validation photos is: **not genuine**, with the photo named;
+   deepfake: **not genuine**, with the photo named;
 3. else, if the identity alone speaks clearly for two people (P(same person) < 0.1): **different people**;
 4. else: it **cannot tell**.
 """
@@ -163,7 +164,7 @@ def _verdict(
 
 def _decided(passes: bool, identity_passes: bool, same: float, forged: Sequence[str]) -> tuple[Decision, str]:
     said = f"The {' and the '.join(forged)} photo look{'s' if len(forged) == 1 else ''} forged" if forged else ""
-    if passes:
+    if passes and not forged:
         return "same person", "The faces are alike enough and nothing speaks strongly against either photo."
     if identity_passes and forged:
         return "not genuine", f"{said}, though the faces are alike."

@@ -135,6 +135,8 @@ def fit_own_fake(
 ) -> OwnFakeRatio:
     """Logistic regression of "two genuine photos of one person" against "one of them a deepfake", both classes weighing the same.
 
+    It aims at Platt's targets, as :func:`fit_logistic` does.
+
     Args:
         same: cosine and log-odds that neither photo is a deepfake, of the one class, shape ``(n, 2)``.
         own: of the other, shape ``(m, 2)``.
@@ -156,18 +158,18 @@ def fit_own_fake(
 
     evidence = np.concatenate([same, own])  # (n + m, 2)
     evidence = np.column_stack([evidence[:, 0], np.clip(evidence[:, 1], *odds_range)])
-    truth = np.repeat([1.0, -1.0], [len(same), len(own)])
+    truth = np.repeat(_platts_targets(len(same), len(own)), [len(same), len(own)])
     each = (np.ones(len(same)), np.ones(len(own))) if weights is None else weights
     share = np.concatenate([part / part.sum() / 2 for part in each])
     centre, scale = evidence.mean(axis=0), np.maximum(evidence.std(axis=0), 1e-6)
     inputs = np.column_stack([(evidence - centre) / scale, np.ones(len(truth))])  # (n + m, 3)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        margin = truth * (inputs @ parameters)
-        wrong = np.exp(-np.logaddexp(0.0, margin))  # 1 / (1 + exp(margin))
+        log_odds = inputs @ parameters
+        wrong = np.exp(-np.logaddexp(0.0, -log_odds)) - truth  # 1 / (1 + exp(-log_odds)), less what it should be
         penalty = np.array([1e-4, 1e-4, 0.0]) * parameters
-        value = float(share @ np.logaddexp(0.0, -margin) + 0.5 * penalty @ parameters)
-        return value, penalty - inputs.T @ (share * truth * wrong)
+        value = float(share @ _cross_entropy(log_odds, truth) + 0.5 * penalty @ parameters)
+        return value, penalty + inputs.T @ (share * wrong)
 
     bounds = [(0.0, None), (0.0, None), (None, None)]
     found = minimize(loss, np.array([0.5, 0.5, 0.0]), jac=True, bounds=bounds, method="L-BFGS-B").x
@@ -183,22 +185,22 @@ def fit_logistic(
     negative: ArrayLike,
     noise: bool,
     weights: tuple[Floats, Floats] | None = None,
-    smooth: bool = False,
 ) -> tuple[Logistic, float]:
-    """Logistic regression by maximum likelihood, both classes weighing the same, that sees through wrong labels.
+    """Logistic regression, both classes weighing the same, that sees through wrong labels.
 
     Face data is never clean: where a share ``e`` of the positives are really negatives, positives have the density
     ``(1 - e) f1 + e f0``, and with the log-likelihood ratio ``l = log f1 / f0`` linear in the score, a score's posterior is
     ``((1 - e) exp(l) + e) / ((1 - e) exp(l) + e + 1)``. Without that term a tenth of wrong labels would flatten the slope and make
     identity count for too little beside authenticity. With ``e = 0`` it is plain logistic regression.
 
+    It aims at Platt's targets ``(n + 1) / (n + 2)`` and ``1 / (m + 2)`` in place of 1 and 0: no score is then believed to say more
+    than so many pairs can show. Scores of classes that do not overlap have no finite slope without.
+
     Args:
         positive: scores of the one class, shape ``(n,)``, n >= 1. Higher is more positive.
         negative: scores of the other, shape ``(m,)``, m >= 1; their labels are right.
         noise: whether some of the positives may be negatives.
         weights: of the positives and of the negatives, shapes ``(n,)`` and ``(m,)``; the same for all where they are left out.
-        smooth: whether to aim at Platt's targets ``(n + 1) / (n + 2)`` and ``1 / (m + 2)`` in place of 1 and 0: no score is then
-            believed to say more than so many pairs can show. Scores of classes that do not overlap have no finite slope without.
 
     Returns:
         The score's log-likelihood ratio, its slope positive, and the share ``e`` in [0, 0.5]; 0 without ``noise``.
@@ -219,9 +221,7 @@ def fit_logistic(
     scores = np.concatenate([ones, zeros])
     centre, scale = float(scores.mean()), float(scores.std()) or 1.0
     ones, zeros = (ones - centre) / scale, (zeros - centre) / scale
-    target_of_ones, target_of_zeros = 1.0, 0.0
-    if smooth:
-        target_of_ones, target_of_zeros = (len(ones) + 1) / (len(ones) + 2), 1 / (len(zeros) + 2)
+    target_of_ones, target_of_zeros = _platts_targets(len(ones), len(zeros))
 
     def loss(parameters: Floats) -> float:
         slope, bias, share = np.exp(parameters[0]), parameters[1], _share(parameters[2]) if noise else 0.0
@@ -243,7 +243,12 @@ def fit_logistic(
     return Logistic(slope, float(found[1]) - slope * centre), _share(found[2]) if noise else 0.0
 
 
-def _cross_entropy(log_odds: Floats, target: float) -> Floats:
+def _platts_targets(ones: int, zeros: int) -> tuple[float, float]:
+    """What to aim at in place of 1 and 0. Source: J. Platt, see :func:`fit_logistic`."""
+    return (ones + 1) / (ones + 2), 1 / (zeros + 2)
+
+
+def _cross_entropy(log_odds: Floats, target: float | Floats) -> Floats:
     """Of predictions against the probability that they should be."""
     lost: Floats = target * np.logaddexp(0.0, -log_odds) + (1 - target) * np.logaddexp(0.0, log_odds)
     return lost

@@ -47,7 +47,7 @@ def fit_llr(similarity: ArrayLike, label: ArrayLike) -> Logistic:
         True
     """
     scores, mated = np.asarray(similarity, dtype=np.float64), np.asarray(label) == 1
-    return fit_logistic(scores[mated], scores[~mated], noise=True, smooth=True)[0]
+    return fit_logistic(scores[mated], scores[~mated], noise=True)[0]
 
 
 def threshold_at(impostor: Floats, fmr: float, weights: NDArray[np.int64] | None = None, total: float = 0.0) -> float:

@@ -185,5 +185,19 @@ def test_the_result_is_printed_in_words(tiny_exported, genuine_folder, tmp_path)
     moved = dataclasses.replace(made.authenticity, bpcer=(0.5, 0.01), deepfakes=3, missed=(0.25, 0.5))
     assert moved.told() == (
         "Of 24 genuine photos 1.0 % are called deepfakes (50.0 % before); "
-        "of 3 deepfakes 50.0 % are called genuine (25.0 % before)."
+        "of 3 deepfakes 50.0 % are called genuine (25.0 % before). "
+        "Before, the model called many of the genuine photos deepfakes: make sure that they are genuine."
     )
+
+
+def test_labels_that_are_swapped_are_refused(tiny_exported, tiny_people, tmp_path, monkeypatch):
+    file = listed(tmp_path, tiny_people, columns=("label",))
+    frame = pd.read_csv(file)
+    pairs = len(frame)
+    cosines = np.where(frame["label"] == 1, 0.1, 0.8) + np.random.default_rng(0).normal(0, 0.05, pairs)
+    monkeypatch.setattr("bonaface.calibrating.fit.cosine", lambda a, b: cosines)
+    with pytest.raises(
+        DataError, match=r"two people more alike than those of one person.*expected label 1 for two photos"
+    ):
+        calibrate(tiny_exported, file, tmp_path / "mine.onnx")
+    assert not (tmp_path / "mine.onnx").exists()

@@ -5,6 +5,8 @@ import pytest
 from bonaface.data.pair_lists import read_lfw_pairs, read_pair_list
 from bonaface.errors import DataError
 
+FAKE = "a/a_0002.jpg,b/b_0001.jpg,0,swap,real,other_fake\n"
+
 
 @pytest.fixture
 def listed(tmp_path: Path, write_image) -> Path:
@@ -37,6 +39,14 @@ def test_a_list_of_pairs(listed: Path) -> None:
             "line 3: label: 1, where line 2 says 0 of the same two images",
         ),
         ("path_0,path_1,label,fold\na/a_0001.jpg,b/b_0001.jpg,0,x\n", "line 2: fold: expected a whole number"),
+        (
+            "path_0,path_1,label,method_0,method_1,kind\na/a_0001.jpg,a/a_0002.jpg,1,real,real,same\n" + FAKE,
+            "line 3: a/a_0002.jpg is a deepfake, and genuine in line 2; expected one of them",
+        ),
+        (
+            "path_0,path_1,label,person_0,person_1\na/a_0001.jpg,a/a_0002.jpg,1,a,a\nb/b_0001.jpg,a/a_0002.jpg,0,b,c\n",
+            "line 3: a/a_0002.jpg is c, and a in line 2; expected one of them",
+        ),
     ],
 )
 def test_a_wrong_list_is_refused(listed: Path, text: str, said: str) -> None:

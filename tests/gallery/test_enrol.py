@@ -275,7 +275,12 @@ def test_two_folders_of_one_person_are_said_and_refused_if_strict(make_staff, ur
 
 def test_a_person_without_photos_is_in_the_report(make_staff, uri, verifier):
     staff = make_staff(ann=[random_image(1)], bob=[])
-    assert said(enrol(staff, uri, model=verifier))["bob", ""] == ("refused", "the folder holds no images")
+    (staff / "eve").symlink_to("nowhere")
+    (staff / "ann" / "gone.jpg").symlink_to("nowhere")
+    made = said(enrol(staff, uri, model=verifier))
+    assert made["bob", ""] == made["eve", ""] == ("refused", "the folder holds no images")
+    assert made["ann", "ann/gone.jpg"][0] == "refused"
+    assert "can't be read" in made["ann", "ann/gone.jpg"][1]
 
 
 def test_where_all_photos_are_bad_there_is_a_report_and_no_gallery(make_staff, uri, verifier, tmp_path):

@@ -339,7 +339,7 @@ def test_photos_that_are_lost_are_given_up_by_another_folder(keeping, tmp_path, 
 def test_a_folder_of_photos_that_is_moved_while_it_is_used_takes_and_loses_nothing(keeping, tmp_path, act):
     gallery = keeping("photos")
     (tmp_path / "photos").rename(tmp_path / "others")
-    with pytest.raises(GalleryError, match="was moved, replaced or removed while it was in use|has none of them now"):
+    with pytest.raises(GalleryError, match=r"was moved, replaced or removed while it was in use|has none of them now"):
         gallery.enrol("bob", [photo(2)]) if act == "enrol" else gallery.remove("ann")
     assert gallery.count() == 1
     gallery.close()

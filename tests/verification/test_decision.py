@@ -57,6 +57,14 @@ def test_a_photo_is_called_forged_only_below_the_models_threshold():
         assert made.genuine[1] == pytest.approx(1 / (1 + np.exp(-odds)))
 
 
+def test_a_deepfake_passes_at_no_threshold():
+    """However low it is: of a few pairs that do not overlap, or for a high false match rate."""
+    lax = replace(VALIDATION, thresholds=(Threshold(0.1, -50.0, -60.0, -40.0, 10),))
+    (made,) = judge(photos(0, 5), photos(20, -5), CALIBRATION, lax, 0.1)
+    assert made.similarity > made.threshold
+    assert (made.decision, made.reason) == ("not genuine", "The second photo looks forged, though the faces are alike.")
+
+
 @given(
     angle=st.floats(0, 180),
     first=st.floats(-20, 20),
@@ -64,11 +72,12 @@ def test_a_photo_is_called_forged_only_below_the_models_threshold():
     fmr=st.sampled_from([1e-2, 1e-3]),
 )
 @settings(deadline=None)
-def test_the_similarity_decides(angle, first, second, fmr):
+def test_the_similarity_decides_but_no_photo_that_is_called_fake_passes(angle, first, second, fmr):
     made = verdict(angle, first, second, fmr)
     expected = similarity(photos(0, first), photos(angle, second), CALIBRATION)[0]
     assert made.similarity == pytest.approx(expected)
-    assert (made.decision == "same person") == (made.similarity >= made.threshold)
+    forged = bool((CALIBRATION.genuine.log_odds(np.float32([first, second])) < 0).any())
+    assert (made.decision == "same person") == (made.similarity >= made.threshold and not forged)
     assert 0 <= made.probability <= made.same <= 1
     if made.decision == "not genuine":
         assert min(made.genuine) <= 0.5  # log-odds just below 0 round to it

@@ -142,11 +142,20 @@ def test_the_ratio_of_own_fakes_equals_scikit_learns(rng):
     weights = 1 / np.bincount(source)[source]
     made = fit_own_fake(same, own, (weights, weights), trust=1.0)
     clipped = np.concatenate([same, own]).clip([-1, -5], [1, 4])
-    reference = LogisticRegression(C=1e6, max_iter=1000).fit(
-        clipped, np.repeat([1, 0], 700), sample_weight=np.concatenate([weights, weights])
-    )
+    reference = _with_platts_targets(clipped, np.repeat([1, 0], 700), np.concatenate([weights, weights]))
     np.testing.assert_allclose([made.cosine, made.authenticity], reference.coef_[0], rtol=0.02)
     assert made.bias == pytest.approx(reference.intercept_[0], rel=0.02)
+
+
+def _with_platts_targets(scores, label, weights):
+    """Each score counts as both classes, by the probability that it should have."""
+    ones, zeros = np.sum(label == 1), np.sum(label == 0)
+    target = np.where(label == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+    return LogisticRegression(C=1e6, max_iter=1000).fit(
+        np.concatenate([scores, scores]),
+        np.repeat([1, 0], len(scores)),
+        sample_weight=np.concatenate([weights * target, weights * (1 - target)]),
+    )
 
 
 def test_less_trust_scales_the_weight_and_fits_the_bias_anew(rng):
@@ -183,10 +192,10 @@ def test_each_source_weighs_the_same(rng):
     )
     for of in ("same", "genuine"):
         np.testing.assert_allclose(
-            list(asdict(getattr(made, of)).values()), list(asdict(getattr(expected, of)).values()), rtol=1e-3
+            list(asdict(getattr(made, of)).values()), list(asdict(getattr(expected, of)).values()), rtol=1e-2
         )
     np.testing.assert_allclose(
-        list(asdict(made.own_fake).values()), list(asdict(expected.own_fake).values()), rtol=1e-2
+        list(asdict(made.own_fake).values()), list(asdict(expected.own_fake).values()), rtol=3e-2
     )
     assert made.forged_below == pytest.approx(expected.forged_below, abs=0.05)
 
@@ -232,7 +241,7 @@ def test_calibration_of_authenticity_equals_scikit_learns(rng):
     a, b, kind, fake_a, fake_b = pairs(rng, n=500)
     made = calibrate(a, b, kind, fake_a, fake_b).genuine
     odds, genuine = np.concatenate([a.authenticity, b.authenticity]), ~np.concatenate([fake_a, fake_b])
-    reference = LogisticRegression(C=1e6, class_weight="balanced").fit(odds[:, None], genuine)
+    reference = _with_platts_targets(odds[:, None], genuine, 1 / np.bincount(genuine)[genuine.astype(int)])
     assert made.slope == pytest.approx(reference.coef_[0, 0], rel=0.02)
     assert made.bias == pytest.approx(reference.intercept_[0], rel=0.02, abs=0.02)
 
@@ -322,3 +331,12 @@ def test_one_in_a_hundred_genuine_photos_is_called_a_deepfake(rng):
 
 def test_a_plain_model_calls_nothing_a_deepfake():
     assert not Calibration(Logistic(1.0, 0.0)).called_fake(np.float32([-99.0, 0.0])).any()
+
+
+def test_a_few_pairs_that_do_not_overlap_prove_no_more_than_so_many_can():
+    """Forty pairs without an error are evidence of odds of about forty to one, not of e to the hundredth."""
+    rng = np.random.default_rng(0)
+    a, b = with_cosine(np.concatenate([rng.uniform(0.6, 0.9, 40), rng.uniform(-0.1, 0.2, 40)]))
+    made = calibrate(Embeddings(a), Embeddings(b), np.repeat(["same", "impostor"], 40), *np.zeros((2, 80), bool))
+    low, high = made.same.log_odds(np.array([0.05, 0.75]))
+    assert -7 < low < -3 < 3 < high < 7
