@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from rich.progress import Progress
 
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     console = ProgressConsole()
     verifier = load(options.model, options.device, options.detector)
     say_device(verifier.embedder.network.runtime)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with _told_to_stop(), Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         done = enrol(
             options.source,
             options.gallery,
@@ -70,3 +73,17 @@ def main(arguments: Sequence[str]) -> int:
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return 1 if refused else 0
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """SIGTERM, as containers are stopped by, is Ctrl-C: the report says who was enrolled till then."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

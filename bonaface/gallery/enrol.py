@@ -240,6 +240,7 @@ class _Enrolment:
 
             if taken:
                 gallery.enrol(person, taken, admit)
+            gallery.keep(person, (data for _, data, photo in photos if photo is None))
             return said
 
         return enrol_beside(gallery, person, attempt)

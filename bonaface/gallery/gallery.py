@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +161,31 @@ class Gallery:
                     return [photo_id(person, photo.data) for photo in photos]
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - so that the two don't meet again
         raise GalleryUnavailableError(f"{person}: is being enrolled by another service; try again soon")
+
+    def keep(self, person: str, images: Iterable[bytes]) -> None:
+        """Keep images of photos that were enrolled while none was kept; nothing where none is kept now.
+
+        Args:
+            person: id of the person.
+            images: files of photos of theirs; one that is not enrolled is passed over.
+
+        Raises:
+            GalleryError: if the database or the disk refuses.
+        """
+        if self.photo_store is None:
+            return
+        with self._exclusively():
+            known = {each.photo for each in self.photos_of(person)}
+            missing = {key: data for data in images if (key := photo_id(person, data)) in known}
+            missing = {key: data for key, data in missing.items() if key not in self.photo_store}
+            if missing:
+                with (
+                    contextlib.suppress(NothingWrittenError),
+                    self.photo_store.adding(missing),
+                    self.database.exclusively(),
+                ):
+                    if not missing.keys() <= {each.photo for each in self.photos_of(person)}:  # deleted meanwhile
+                        raise NothingWrittenError(DataError(f"{person}: was changed"))
 
     def _added(self, person: str, given: dict[str, NewPhoto], admit: Admit, now: float) -> bool:
         """Write rows and images of those that are not there; False if another service of a server was in the way."""

@@ -1,14 +1,17 @@
 """bonaface enrol and bonaface search, as a user gives them: the demo's people with the model of the package."""
 
+import contextlib
 import csv
 import os
 import shutil
+import signal
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from bonaface.assets import unpack_demo
+from bonaface.gallery.gallery import Gallery
 
 PEOPLE = ("0000", "0001")
 
@@ -84,6 +87,31 @@ def test_what_search_is_told_wrongly(words, expected, demo, uri, say):
     assert said.code == 2
     assert expected in said.err
     assert len(said.lines) == 1
+
+
+def test_sigterm_leaves_a_report(staff, uri, tmp_path, say, monkeypatch):
+    """As a container is stopped."""
+    enrol = Gallery.enrol
+
+    def stopped(self, person, *rest):
+        if person == PEOPLE[1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        enrol(self, person, *rest)
+
+    monkeypatch.setattr(Gallery, "enrol", stopped)
+    said = say("enrol", staff, "--gallery", uri, "--report", tmp_path / "report.csv")
+    assert (said.code, said.err.splitlines()[-1]) == (130, "bonaface enrol: interrupted")
+    assert [line["person"] for line in csv.DictReader((tmp_path / "report.csv").open())] == [PEOPLE[0]] * 2
+
+
+def test_images_of_people_who_were_enrolled_before_are_kept_too(staff, uri, tmp_path, say):
+    assert say("enrol", staff, "--gallery", uri).code == 1
+    assert say("enrol", staff, "--gallery", uri, "--keep-photos", tmp_path / "kept").code == 1
+    with contextlib.closing(sqlite3.connect(tmp_path / "people.sqlite")) as gallery:
+        (table,) = gallery.execute("SELECT live FROM gallery").fetchone()
+        ids = gallery.execute(f"SELECT id FROM {table}").fetchall()  # noqa: S608 - a parsed name
+        rows = {key.partition(":")[2] for (key,) in ids}
+    assert {path.name for path in (tmp_path / "kept").glob("*/*")} == rows
 
 
 def test_an_empty_folder_enrols_nobody(uri, tmp_path, say):

@@ -192,6 +192,7 @@ def _enrolled_good(
                 account(person=person, photos=[ids[n] for n in good])
 
             service.gallery().enrol(person, taken, admit)
+    service.gallery().keep(person, [upload.data for (upload, _), key in zip(sent, ids, strict=True) if key in known])
     return [
         EnrolledPhotoResponse(
             person=person,
