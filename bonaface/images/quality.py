@@ -52,6 +52,8 @@ class FaceQuality:
         mouth_covered: the probability that something covers the mouth.
         rotated: degrees by which the image was rotated clockwise to be upright: 0, 90, 180 or 270.
         beside: prominence of the next face (area, less towards the edge) as a share of this one's; 0 without another face.
+        size: width and height of the image that faces are measured in: upright, and of more than 40 megapixels at a half, a quarter
+            or an eighth of its scale.
     """
 
     eyes: float
@@ -64,6 +66,7 @@ class FaceQuality:
     mouth_covered: float = 0.0
     rotated: int = 0
     beside: float = 0.0
+    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -211,4 +214,5 @@ def assess(
         seen.mouth_covered,
         rotated,
         float(_shares([face, *others], image.shape)[1:].max(initial=0.0)),
+        (image.shape[1], image.shape[0]),
     )

@@ -73,6 +73,7 @@ _IMAGE: JsonDict = {
         "mouth_covered": 0.01,
         "rotated": 0,
         "beside": 0.0,
+        "size": [160, 160],
     },
     "genuine": 0.97,
     "problem": None,
@@ -97,7 +98,7 @@ class _Response(BaseModel):
 
 
 class FaceResponse(_Response):
-    """A face that the detector found, in pixels of the upright image."""
+    """A face that the detector found, in pixels of the upright image, whose size is with the quality."""
 
     box: Annotated[list[float], Field(min_length=4, max_length=4, description="x, y, width, height")]
     points: list[list[float]] = Field(description="right eye, left eye, nose tip, right and left mouth corner, as x, y")
@@ -107,7 +108,7 @@ class FaceResponse(_Response):
 class QualityResponse(_Response):
     """Measures of the largest face."""
 
-    eyes: float = Field(description="distance between the eyes in pixels")
+    eyes: float = Field(description="distance between the eyes in pixels of the image of this size")
     sharpness: float = Field(description="standard deviation of the Laplacian at 112 px; below about 5 it is blurred")
     brightness: float = Field(description="mean grey value, 0 to 255")
     clipped: Fraction = Field(description="share of pixels that are black or white")
@@ -120,6 +121,10 @@ class QualityResponse(_Response):
     )
     beside: Fraction = Field(
         description="prominence of the next face as a share of this one's: not judged from 0.5 on, not enrolled from 0.125 on"
+    )
+    size: list[int] = Field(
+        description="width and height of the image that boxes and points are in pixels of: upright, and of more than 40 megapixels "
+        "at a half, a quarter or an eighth of its scale"
     )
 
 

@@ -163,3 +163,12 @@ def test_brightened_darkens_nothing_and_keeps_the_order(light):
 def test_a_light_face_is_left_as_it_is():
     square = np.random.default_rng(0).integers(100, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     assert (brightened(square) == square).all()
+
+
+def test_of_a_large_photo_the_size_is_that_of_the_smaller_one_that_boxes_are_in(face, monkeypatch):
+    whole = read(face)
+    monkeypatch.setattr("bonaface.images.decoding._KEPT_PIXELS", face.shape[0] * face.shape[1] // 2)
+    half = read(face)
+    assert whole.quality.size == (face.shape[1], face.shape[0])
+    assert half.quality.size == (face.shape[1] // 2, face.shape[0] // 2)
+    assert half.quality.eyes == pytest.approx(whole.quality.eyes / 2, rel=0.1)
