@@ -268,6 +268,8 @@ class Gallery:
         with self._exclusively():
             gone = [each for each in self.photos_of(person) if photo in (None, each.photo)]
             if gone:
+                if self.photo_store is not None:
+                    self.photo_store.refuse_replaced()
                 self._refuse_kept_elsewhere()  # another process may have begun to keep them
                 admit(gone)
                 self._eraser.announce()
@@ -308,6 +310,8 @@ class Gallery:
                 want of room and there is still none.
         """
         self.count()
+        if self.photo_store is not None:
+            self.photo_store.refuse_replaced()
         if self._full:
             self._refuse_full()
         if self._eraser.failure is not None:

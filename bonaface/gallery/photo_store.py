@@ -130,6 +130,17 @@ class PhotoStore:
             self._write({_TRIAL: bytes(1 << 20)})
             self._discard([_TRIAL])
 
+    def refuse_replaced(self) -> None:
+        """Raise an error where another folder, or none, lies in the place of the one that was opened.
+
+        Raises:
+            GalleryReplacedError: if it does.
+        """
+        if not is_there(self.folder / _MARKER, os.fstat(self._lock)):
+            raise GalleryReplacedError(
+                f"{self.folder}: was moved, replaced or removed while it was in use; start this process again"
+            )
+
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self._lock)
@@ -200,10 +211,7 @@ class PhotoStore:
                 raise GalleryUnavailableError(
                     f"{self.folder}: another process is writing there; try again soon"
                 ) from error
-            if not is_there(self.folder / _MARKER, os.fstat(self._lock)):
-                raise GalleryReplacedError(
-                    f"{self.folder}: was moved, replaced or removed while it was in use; start this process again"
-                )
+            self.refuse_replaced()
             yield
 
     def _write(self, images: Mapping[str, bytes]) -> None:

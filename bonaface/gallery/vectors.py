@@ -18,7 +18,8 @@ _BLOCK = 4096
 class Vectors:
     """Vectors of a table in blocks, brought up to date before each search.
 
-    Rows get ascending numbers, so new ones are those behind the last; where rows were deleted, all are read again.
+    Rows get ascending numbers, so new ones are those behind the last; where rows were deleted or the last is not there any more,
+    all are read again.
     """
 
     def __init__(self) -> None:
@@ -32,16 +33,17 @@ class Vectors:
         Args:
             connection: in a transaction.
             table: with the columns seq and vector.
-            deletions: how many there were in the database so far.
+            deletions: another number after each deletion.
             dim: number of its values.
 
         Raises:
             ValueError: if a row holds anything else than a unit vector.
         """
-        if (table, deletions) != (self._table, self._deletions):
-            self._blocks, self._numbers = [], []
-            self._table, self._deletions = table, deletions
         last = int(self._numbers[-1][-1]) if self._numbers else -1
+        there = last == -1 or connection.execute(f"SELECT 1 FROM {table} WHERE seq = ?", (last,)).fetchone()  # noqa: S608 - ours
+        if (table, deletions) != (self._table, self._deletions) or not there:
+            self._blocks, self._numbers, last = [], [], -1
+            self._table, self._deletions = table, deletions
         found = connection.execute(f"SELECT seq, vector FROM {table} WHERE seq > ? ORDER BY seq", (last,))  # noqa: S608 - ours
         while rows := found.fetchmany(_BLOCK):
             numbers = np.array([row[0] for row in rows], np.int64)
