@@ -161,6 +161,7 @@ def _embedded(embedder: Embedder, pairs: LabelledPairs, progress: Progress) -> t
     kept = pairs.take(readable)
     kept.check()
     embedded = EmbeddedPairs(kept, found.distinct, place[:, readable])
+    embedded.refuse_contradictions()
     embedded.refuse_swapped()
     return embedded, tuple(sorted(set(found.faults.values())))
 

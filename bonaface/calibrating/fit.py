@@ -84,6 +84,25 @@ class EmbeddedPairs:
         """First and second images of the pairs."""
         return self.photos.take(self.place[0]), self.photos.take(self.place[1])
 
+    def refuse_contradictions(self) -> None:
+        """Raise an error where an image is genuine in one pair and a deepfake in another, by whatever path.
+
+        Raises:
+            DataError: if one is.
+        """
+        if self.pairs.is_fake is None:
+            return
+        image, is_fake = self.place.reshape(-1), self.pairs.is_fake.reshape(-1)
+        genuine, forged = np.unique(image[~is_fake]), np.unique(image[is_fake])
+        both = np.intersect1d(genuine, forged)
+        if both.size:
+            path = self.pairs.path.reshape(-1)
+            one, other = (path[np.argmax((image == both[0]) & (is_fake == wanted))] for wanted in (False, True))
+            raise DataError(
+                f"{self.pairs.name}: {other} is a deepfake in one pair and {'' if one == other else f'as {one} '}genuine "
+                "in another; expected one of them"
+            )
+
     def refuse_swapped(self) -> None:
         """Raise an error where the model clearly finds two people more alike than one.
 

@@ -23,7 +23,8 @@ from bonaface.service.uploads import Bodies, refuse_cut
 
 __all__ = ["OPEN", "Guard", "RateLimit"]
 
-OPEN = ("/", "/docs", "/web/", "/openapi.json", "/v1/health", "/v1/ready")
+_PROBES = ("/v1/health", "/v1/ready")
+OPEN = ("/", "/docs", "/web/", "/openapi.json", *_PROBES)
 """Paths that need no key: the page, which asks for one, and signs of life."""
 
 _HERE = {"localhost", "127.0.0.1", "::1"}
@@ -126,7 +127,10 @@ class Guard:
         _refuse_doubled(headers)
         self._refuse_elsewhere(scope, headers)
         exchange.caller, may_send = self._caller(scope, headers)
-        wait = self._rate.take(exchange.caller)
+        probe = (
+            "probe " if scope["path"] in _PROBES else ""
+        )  # counted apart: a service that is busy is not to be started again
+        wait = self._rate.take(probe + exchange.caller)
         if wait:
             raise Problem(
                 "too-many", f"more than {self._settings.requests_a_minute} requests a minute; slow down", wait

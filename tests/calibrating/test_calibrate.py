@@ -1,6 +1,7 @@
 """A model takes its thresholds from its user's pairs, and stays the same model."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import onnx
@@ -201,3 +202,15 @@ def test_labels_that_are_swapped_are_refused(tiny_exported, tiny_people, tmp_pat
     ):
         calibrate(tiny_exported, file, tmp_path / "mine.onnx")
     assert not (tmp_path / "mine.onnx").exists()
+
+
+def test_one_image_under_two_names_that_is_genuine_and_a_deepfake_is_refused(tiny_exported, tiny_people, tmp_path):
+    file = listed(tmp_path, tiny_people)
+    frame = pd.read_csv(file)
+    same, own = (int(np.flatnonzero(frame["kind"] == kind)[0]) for kind in ("same", "own_fake"))
+    copy = tmp_path / "copy.png"
+    shutil.copy(frame["path_0"][same], copy)
+    frame.loc[own, "path_1"] = str(copy)
+    frame.to_csv(file, index=False)
+    with pytest.raises(DataError, match=r"copy\.png is a deepfake in one pair and as .* genuine in another"):
+        calibrate(tiny_exported, file, tmp_path / "mine.onnx")

@@ -255,3 +255,12 @@ def test_a_mistake_of_ours_is_a_problem_too(embedder, settings, monkeypatch):
         answer = client.post("/v1/verify", files=files(first=random_image(1), second=random_image(1)))
         assert kind(answer) == (500, "fault")
         assert "division" not in answer.text
+
+
+def test_probes_are_counted_apart(make_client):
+    """A service whose address is used up is busy, and not to be started again."""
+    client = make_client(requests_a_minute=60)
+    while client.get("/v1/model").status_code == 200:
+        pass
+    assert client.get("/v1/model").status_code == 429
+    assert client.get("/v1/health").status_code == client.get("/v1/ready").status_code == 200

@@ -100,6 +100,61 @@ def test_two_photos_are_compared(open_page, url, photos, second, said):
     assert "probability" in page.text_content(".verdict")
 
 
+def test_a_verdict_does_not_stay_beside_another_photo(open_page, url, photos):
+    page = open_page(url)
+    _choose(page, "first", photos["ann"])
+    _choose(page, "second", photos["ann2"])
+    page.click("#compare-run")
+    page.wait_for_selector(".verdict")
+    _choose(page, "second", photos["bob"])
+    assert page.locator(".verdict").count() == 0
+    assert page.is_enabled("#compare-run")
+
+
+def test_an_answer_about_another_photo_is_not_shown(open_page, url, photos):
+    """It comes after the photo was changed, and may come after the answer about the new one."""
+    page = open_page(url)
+    late = []
+    page.route("**/v1/verify", lambda route: late.append(route))
+    _choose(page, "first", photos["ann"])
+    _choose(page, "second", photos["ann2"])
+    with page.expect_request("**/v1/verify"):
+        page.click("#compare-run")
+    _choose(page, "second", photos["bob"])
+    assert page.is_disabled("#compare-run")
+    with page.expect_response("**/v1/verify"):
+        late.pop().continue_()
+    page.wait_for_function("() => !document.getElementById('compare-run').disabled")
+    assert page.locator(".verdict, [data-slot=second] canvas").count() == 0
+    page.unroute("**/v1/verify")
+    page.click("#compare-run")
+    page.wait_for_selector(".verdict")
+    assert page.text_content(".verdict .decision") == "Different people"
+
+
+def test_people_found_do_not_stay_beside_another_photo(open_page, url, photos):
+    page = open_page(url)
+    page.click("nav a[href='#search']")
+    _choose(page, "query", photos["ann"])
+    page.click("#search-run")
+    page.wait_for_selector("#found .verdict, #found table")
+    _choose(page, "query", photos["bob"])
+    assert page.inner_text("#found") == ""
+
+
+def test_an_export_that_fails_is_said(open_page, url, photos):
+    page = open_page(url)
+    page.click("nav a[href='#enrol']")
+    page.fill("#person", "ann")
+    page.set_input_files("#photos", [photos["ann"]])
+    page.click("#enrol-form button")
+    page.wait_for_selector("#people button")
+    page.route("**/export", lambda route: route.fulfill(status=503, json={"detail": "The disk is away."}))
+    page.click("text=Export")
+    page.wait_for_selector("#enrolled .warn")
+    assert page.inner_text("#enrolled") == "The disk is away."
+
+
 def test_the_histograms_come_once_they_are_known(open_page, url, photos):
     page = open_page(url)
     page.wait_for_function("async () => (await (await fetch('/v1/model')).json()).histogram !== null")

@@ -9,6 +9,9 @@ const SECTIONS = ["compare", "enrol", "search"];
 let model = null;
 let patience = 60; // times that the histogram is asked for
 let slots = {};
+let ready = () => {}; // enables the buttons that have all they need
+const busy = new Set(); // buttons whose action runs
+const turns = new Map(); // of each place for an answer, how often what it is about has changed
 
 function showSection() {
   const wanted = SECTIONS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "compare";
@@ -31,26 +34,39 @@ async function learnModel() {
   }
 }
 
+// Begin anew at a place: what is there is about something else now, and so is an answer that is on its way.
+function begin(place, ...shown) {
+  const turn = (turns.get(place) ?? 0) + 1;
+  turns.set(place, turn);
+  place.replaceChildren(...shown);
+  return () => turns.get(place) === turn;
+}
+
 // One action at a time of a button, its error in words where the answer would be.
 async function attempt(button, place, act) {
+  busy.add(button);
   button.disabled = true;
-  place.replaceChildren(element("p", { className: "soft", textContent: "Working." }));
+  const current = begin(place, element("p", { className: "soft", textContent: "Working." }));
   try {
-    place.replaceChildren(...await act());
+    const answer = await act();
+    if (current()) place.replaceChildren(...answer);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
+    if (!current()) return;
     const said = element("div", { className: "warn" }, element("p", { textContent: error.message }));
     if (error.photos.length) said.append(element("ul", {}, ...error.photos.map(({ photo, reason }) => element("li", { textContent: `Photo ${photo}: ${reason}` }))));
     place.replaceChildren(said);
   } finally {
+    busy.delete(button);
     button.disabled = false;
+    ready();
   }
 }
 
 async function compare() {
-  const { first, second } = slots;
-  const seen = await ask("/v1/verify", { method: "POST", form: formOf({ first: first.file, second: second.file }) });
-  await Promise.all([first.tell(seen.first), second.tell(seen.second)]);
+  const [first, second] = [slots.first.file, slots.second.file];
+  const seen = await ask("/v1/verify", { method: "POST", form: formOf({ first, second }) });
+  await Promise.all([slots.first.tell(seen.first, first), slots.second.tell(seen.second, second)]);
   return [verdict(seen)];
 }
 
@@ -74,7 +90,7 @@ function verdict(seen) {
 
 let chosen = []; // photos to enrol, dropped or chosen
 function choose(files) {
-  chosen = [...chosen, ...[...files].filter((file) => !chosen.some((each) => each.name === file.name && each.size === file.size))];
+  chosen = [...chosen, ...[...files].filter((file) => !chosen.some((each) => ["name", "size", "lastModified"].every((key) => each[key] === file[key])))];
   byId("chosen").replaceChildren(...chosen.map((file) => {
     const image = element("img", { alt: file.name, title: file.name, src: URL.createObjectURL(file) });
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
@@ -85,10 +101,16 @@ function choose(files) {
 async function enrol() {
   const person = byId("person").value;
   if (!chosen.length) throw new Refused({ detail: "Choose one or more photos of the person first." }, 0);
-  const form = formOf({ photos: chosen });
+  const sent = chosen;
   chosen = []; // what is refused is named, and other photos are chosen then
   choose([]);
-  const done = await ask(`/v1/people/${encodeURIComponent(person)}/photos`, { method: "POST", form });
+  let done;
+  try {
+    done = await ask(`/v1/people/${encodeURIComponent(person)}/photos`, { method: "POST", form: formOf({ photos: sent }) });
+  } catch (error) {
+    if (!error.photos?.length) choose([...sent, ...chosen.splice(0)]); // they may be sent again
+    throw error;
+  }
   byId("enrol-form").reset();
   await listPeople(true);
   return [element("p", { className: "verdict", textContent: `${done.person} is enrolled with ${done.total} photo${done.total === 1 ? "" : "s"}.` })];
@@ -115,18 +137,19 @@ function personLine({ person, photos, enrolled }) {
   const save = element("button", { type: "button", textContent: "Export" }), away = element("button", { type: "button", textContent: "Delete" });
   save.setAttribute("aria-label", `Export ${person}`);
   away.setAttribute("aria-label", `Delete ${person}`);
-  save.addEventListener("click", async () => {
+  save.addEventListener("click", () => attempt(save, byId("enrolled"), async () => {
     const blob = await ask(`/v1/people/${encodeURIComponent(person)}/export`, { raw: true });
     const link = element("a", { href: URL.createObjectURL(blob), download: `${person}.zip` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  });
+    return [];
+  }));
   away.addEventListener("click", () => {
     if (!window.confirm(`Delete ${person} and all that is stored about them?`)) return;
     attempt(away, byId("enrolled"), async () => {
       const done = await ask(`/v1/people/${encodeURIComponent(person)}`, { method: "DELETE" });
       await listPeople(true);
-      const disk = done.erased ? "nothing is left of them in the database or on the disk" : "the disk is still being rewritten";
+      const disk = done.erased ? "nothing is left of them in the database or on the disk" : "what is left of them on the disk is not removed yet";
       return [element("p", { className: "verdict", textContent: `${person} is deleted: ${disk}.` })];
     });
   });
@@ -135,9 +158,9 @@ function personLine({ person, photos, enrolled }) {
 }
 
 async function search() {
-  const { query } = slots;
-  const found = await ask("/v1/search", { method: "POST", form: formOf({ image: query.file, k: "5" }) });
-  await query.tell(found.image);
+  const { file } = slots.query;
+  const found = await ask("/v1/search", { method: "POST", form: formOf({ image: file, k: "5" }) });
+  await slots.query.tell(found.image, file);
   if (!found.candidates.length) return [element("p", { className: "verdict", textContent: "Nobody is enrolled." })];
   const rows = found.candidates.map((each) => element("tr", {},
     element("td", { textContent: each.person }), element("td", { textContent: each.decision === "cannot tell" ? `${each.decision}: ${each.reason}` : each.decision }),
@@ -148,11 +171,14 @@ async function search() {
 }
 
 function start() {
-  const ready = () => {
-    byId("compare-run").disabled = !(slots.first?.file && slots.second?.file);
-    byId("search-run").disabled = !slots.query?.file;
+  ready = () => {
+    byId("compare-run").disabled = busy.has(byId("compare-run")) || !(slots.first?.file && slots.second?.file);
+    byId("search-run").disabled = busy.has(byId("search-run")) || !slots.query?.file;
   };
-  for (const root of document.querySelectorAll(".slot")) slots[root.dataset.slot] = new Slot(root, ready);
+  for (const root of document.querySelectorAll(".slot")) {
+    const place = byId(root.dataset.slot === "query" ? "found" : "verdict");
+    slots[root.dataset.slot] = new Slot(root, () => { begin(place); ready(); });
+  }
   const press = (button, place, act) => byId(button).addEventListener("click", () => attempt(byId(button), byId(place), act));
   press("compare-run", "verdict", compare);
   press("search-run", "found", search);

@@ -53,18 +53,23 @@ export class Slot {
     this.changed();
   }
 
-  async tell(seen) {
+  // What the service says of a file, if it is still the one that is shown.
+  async tell(seen, file) {
+    if (this.file !== file) return;
     this.note.textContent = seen?.problem ?? "";
     const face = seen?.faces?.[0];
-    if (!face) return;
+    if (!face || seen.quality.rotated) return; // the points are those of the photo turned upright
     const canvas = element("canvas", { width: SIZE, height: SIZE });
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "the face as the model sees it");
     try {
-      drawAligned(canvas, await createImageBitmap(this.file), face.points);
+      const bitmap = await createImageBitmap(file);
+      const scale = Math.max(bitmap.width, bitmap.height) / Math.max(...seen.quality.size); // large photos are looked at smaller
+      drawAligned(canvas, bitmap, face.points.map((point) => point.map((value) => value * scale)));
     } catch {
       return;
     }
+    if (this.file !== file) return;
     const genuine = seen.genuine === null ? "" : `, looks genuine with ${percent(seen.genuine)}`;
     this.shown.querySelector("figure + figure")?.remove();
     this.shown.append(element("figure", {}, canvas, element("figcaption", { textContent: `as the model sees it${genuine}` })));
