@@ -7,7 +7,7 @@
     │       ├── GalleryFullError          the disk has no room; nothing was written
     │       ├── GalleryDamagedError       files are damaged or missing; waiting does not help
     │       ├── GalleryOutdatedError      embedded for another model meanwhile; opening it with that model helps
-    │       └── GalleryReplacedError      its file was replaced or removed meanwhile; opening it again helps
+    │       └── GalleryReplacedError      another file is in its place, or a copy was written into it
     ├── ConfigError  a setting is wrong, or settings contradict each other
     ├── ModelError   weights, a checkpoint or an exported model can't be used
     └── MissingExtraError   an optional package is not installed; it is an ImportError too
@@ -61,7 +61,7 @@ class GalleryOutdatedError(GalleryError):
 
 
 class GalleryReplacedError(GalleryError):
-    """A gallery's file was replaced or removed while it was open: waiting does not help, opening it again does."""
+    """A gallery's file or folder was replaced, removed or written into while it was open: waiting does not help."""
 
 
 class ConfigError(BonafaceError):

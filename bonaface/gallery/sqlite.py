@@ -8,6 +8,7 @@ kill nor a power cut loses or halves one. Several processes may use the file at 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -371,7 +372,10 @@ class SqliteDatabase:
     def close(self) -> None:
         """Write everything out and let go of the file."""
         with self._turn, self._in_words():
-            self._connection.close()
+            if self._replaced == _OVERWRITTEN:
+                _never_close(self._connection)
+            else:
+                self._connection.close()
 
     def _state(self) -> tuple[str | None, int]:
         """The collection that counts, and how many deletions there were."""
@@ -464,6 +468,11 @@ def _refuse_irregular(file: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "is a folder")
     if file.exists() and not file.is_file():
         raise OSError(errno.EINVAL, "is a pipe or a device, and no regular file")
+
+
+def _never_close(connection: sqlite3.Connection) -> None:
+    """Keep a connection until the process has ended: SQLite would write its log into the copy that is in the file now."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _leap() -> int:

@@ -44,7 +44,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "late": (503, "The answer took too long"),
     "database": (503, "The database does not answer"),
     "outdated": (503, "The gallery is another model's by now"),
-    "replaced": (503, "The gallery's file was replaced or removed"),
+    "replaced": (503, "The gallery's files were replaced"),
     "damaged": (500, "The gallery is damaged"),
     "disk": (507, "The disk is full"),
     "audit": (507, "The audit log can't be written"),
@@ -138,8 +138,9 @@ def _of_gallery(error: GalleryError) -> Problem:
     if isinstance(error, GalleryReplacedError):
         return Problem(
             "replaced",
-            "the gallery's file was replaced or removed while the service ran: waiting does not help, the service has to be "
-            "started again",
+            "another file or folder is in the place of the gallery's or of its photos', or a copy was written into it, while the "
+            "service ran: waiting does not help, stop the service, see that the right one is there, restored as the docs say, and "
+            "start it again",
         )
     return Problem("fault", "the gallery can't be used; the service's log says why")
 

@@ -222,6 +222,44 @@ def test_what_was_overwritten_stays_refused_whatever_others_write_into_it(galler
         gallery.search(photo(1).identity, 1)
 
 
+def test_the_end_of_a_process_spoils_no_copy_that_was_written_into_its_file(file, tmp_path):
+    paths = os.pathsep.join(sys.path)
+    command = [sys.executable, "-c", OVERWRITTEN, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths})
+    assert (done.stdout, done.stderr) == ("refused\n", "")
+    Path(f"{file}-wal").unlink()
+    Path(f"{file}-shm").unlink()
+    gallery = Gallery(str(file), MARK)
+    assert [person.id for person in gallery.people()] == ["p0", "p1", "p2", "p3"]
+    gallery.close()
+
+
+OVERWRITTEN = """
+import sqlite3, sys
+from tiny_gallery import MARK, photo
+from bonaface.errors import GalleryReplacedError
+from bonaface.gallery.gallery import Gallery
+gallery = Gallery(sys.argv[1], MARK)
+for n in range(4):
+    gallery.enrol(f"p{n}", [photo(n)])
+copy = sqlite3.connect(sys.argv[1] + ".copy")
+gallery.database._connection.backup(copy)
+copy.close()
+for n in range(4, 9):
+    gallery.enrol(f"p{n}", [photo(n)])
+gallery.remove("p0")
+gallery.erased(10)
+gallery.enrol("p9", [photo(9)])
+with open(sys.argv[1] + ".copy", "rb") as copy, open(sys.argv[1], "wb") as file:
+    file.write(copy.read())
+try:
+    gallery.count()
+except GalleryReplacedError:
+    print("refused")
+gallery.close()
+"""
+
+
 def test_a_copy_that_went_on_elsewhere_is_noticed_where_it_is_written_into_the_file(gallery, file, tmp_path):
     gallery.enrol("ann", [photo(1)])
     copy = _copied(file)
