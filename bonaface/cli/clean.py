@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the list of issues, and the review page; returns 0 whether or not there are any."""
     options = _parser().parse_args(arguments)
     from bonaface.cleaning.review_page import write_review_page
-    from bonaface.data.issues import write_issues
+    from bonaface.data.issues import keep_dropped, write_issues
     from bonaface.data.table import read_faces
 
     if options.review is not None and options.review.resolve() == options.out.resolve():
@@ -71,13 +71,17 @@ def main(arguments: Sequence[str]) -> int:
     console = ProgressConsole()
     table = read_faces(options.faces)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        issues = write_issues(_checked(table, options, progress), options.out)
+        found = _checked(table, options, progress)
+        before = keep_dropped(found, options.out)
+        issues = write_issues(found, options.out)
         if options.review is not None:
             write_review_page(table, issues, options.out.name, options.review, progress)
     _conclude(console, issues, len(table), time.monotonic() - started)
     decided = int((issues["decision"] != "").sum())
     again = f" ({decided:,} decisions of the previous list are kept)" if decided else ""
     _say(console, f"{options.out}: the list{again}; training follows it by faces.issues")
+    if before is not None:
+        _say(console, f"{before}: the previous list, of which some decisions are about what was not found now")
     if options.review is not None:
         _say(console, f"{options.review}: open it in a browser to review the list")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from bonaface.data.table import FaceTable
 from bonaface.data.text_tables import read_text_table
 from bonaface.errors import DataError
 from bonaface.io import atomic_write
+from bonaface.reading import read_regular
 
-__all__ = ["COLUMNS", "apply_issues", "combined", "new_people", "read_issues", "write_issues"]
+__all__ = ["COLUMNS", "apply_issues", "combined", "keep_dropped", "new_people", "read_issues", "write_issues"]
 
+_KEYS = ["path", "issue", "suggestion"]
 COLUMNS = ["path", "issue", "evidence", "suggestion", "confidence"]
 _OLD_NAMES = {"fault": "issue"}
 """Columns of lists that bonaface 0.1 wrote."""
@@ -114,8 +117,8 @@ def _read_text(csv: Path) -> pd.DataFrame:
 def _check_paths(csv: Path, rows: pd.DataFrame, table: FaceTable) -> None:
     unknown = ~rows["path"].isin(table.frame["path"])
     if unknown.any():
-        first, count = rows.loc[unknown, "path"].iloc[0], int(unknown.sum())
-        also = f" (nor are {count - 1} more of {len(rows)})" if count > 1 else ""
+        first, many = rows.loc[unknown, "path"].iloc[0], int(unknown.sum())
+        also = f" (nor are {many - 1} more of {len(rows)})" if many > 1 else ""
         raise DataError(f'{csv}: "{first}" is not in {table.root}{also}; expected a list made of this folder')
     twice = rows["path"].duplicated()
     if twice.any():
@@ -155,16 +158,47 @@ def write_issues(issues: pd.DataFrame, out: Path) -> pd.DataFrame:
     return rows
 
 
-def _with_decisions(rows: pd.DataFrame, out: Path) -> pd.DataFrame:
+def keep_dropped(issues: pd.DataFrame, out: Path) -> Path | None:
+    """Copy an older list that has something of its user's on issues that are not in the new one: these rows are dropped from it.
+
+    Args:
+        issues: the new list.
+        out: of the older one.
+
+    Returns:
+        The copy; None where nothing is lost.
+
+    Raises:
+        DataError: if it can't be written, or there is a file that is no list of issues.
+    """
+    if not out.is_file():
+        return None
+    old = _older(out)
+    own = [column for column in old.columns if column not in COLUMNS]
+    judged = old[(old[own] != "").any(axis=1)]
+    if judged[_KEYS].merge(issues[_KEYS].astype(str).drop_duplicates(), on=_KEYS).shape[0] == len(judged):
+        return None
+    names = (out.with_name(f"{out.stem}.before{number}{out.suffix}") for number in count(1))
+    copy = next(name for name in names if not name.exists())
+    with atomic_write(copy) as temporary:
+        temporary.write_bytes(read_regular(out))
+    return copy
+
+
+def _older(out: Path) -> pd.DataFrame:
     foreign = f"{out}: is there and is no list of issues, so it isn't replaced; choose another name"
     try:
         old = _read_text(out)
     except DataError as error:
         raise DataError(foreign) from error
-    keys = ["path", "issue", "suggestion"]
-    if not set(keys) <= set(old):
+    if not set(_KEYS) <= set(old):
         raise DataError(foreign)
+    return old
+
+
+def _with_decisions(rows: pd.DataFrame, out: Path) -> pd.DataFrame:
+    old = _older(out)
     own = [column for column in old.columns if column not in COLUMNS]
-    merged = rows.drop(columns="decision").merge(old[[*keys, *own]].drop_duplicates(keys), on=keys, how="left")
+    merged = rows.drop(columns="decision").merge(old[[*_KEYS, *own]].drop_duplicates(_KEYS), on=_KEYS, how="left")
     merged = merged.assign(decision=merged.get("decision", ""))
     return merged.fillna(dict.fromkeys({*own, "decision"}, ""))

@@ -119,7 +119,7 @@ def judge(
     figures |= eers_by_kind(similarity, labels["label"], kind)
     figures["intervals"] = _eer_bounds(figures, similarity, labels, kind, bootstrap)
     figures |= _whole_curves(similarity, groups)
-    points = operating_rows(similarity, groups, scores.validation, bootstrap, fmrs)
+    points = operating_rows(scores.passing, groups, scores.validation, bootstrap, fmrs)
     figures["headline_fmr"] = headline
     figures["threshold_source"] = scores.validation_source if scores.validation else ""
     if kind is not None and {"method_0", "method_1"} <= set(labels):
@@ -127,7 +127,7 @@ def judge(
         figures["by_method"] = eer_by_method(similarity, labels["label"], kind, *methods)
         figures["by_method_intervals"] = _method_bounds(similarity, kind, methods, bootstrap)
         if "own_fake" in groups:
-            add_iapar_by_method(points, similarity, kind, *methods)
+            add_iapar_by_method(points, scores.passing, kind, *methods)
         figures |= _fake_score(scores, methods)
     figures["operating_points"] = points
     llr = scores.validation.llr if scores.validation else None

@@ -52,6 +52,15 @@ class PairScores:
     authenticity: NDArray[np.float64] | None = None
     forged_below: float = 0.0
 
+    @property
+    def passing(self) -> NDArray[np.float64]:
+        """The similarities that thresholds are asked about, ``(n,)``: that of a photo that is called a deepfake passes at none."""
+        if self.authenticity is None:
+            return self.similarity
+        thresholds = [] if self.validation is None else [each.threshold for each in self.validation.thresholds]
+        never = min([float(self.similarity.min()), *thresholds]) - 1
+        return np.where((self.authenticity < self.forged_below).any(axis=1), never, self.similarity)
+
 
 def read_scores(file: Path, pair_ids: Sequence[str], labels_name: str) -> NDArray[np.float64]:
     r"""Read ``pair_id,similarity`` and bring it into the order of the pairs.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bonaface.data.issues import COLUMNS, apply_issues, combined, read_issues, write_issues
+from bonaface.data.issues import COLUMNS, apply_issues, combined, keep_dropped, read_issues, write_issues
 from bonaface.data.table import FaceTable, read_faces
 from bonaface.errors import DataError
 
@@ -134,6 +134,21 @@ def test_a_second_list_keeps_decisions_and_columns(table: FaceTable, tmp_path: P
     assert listed["decision"].tolist() == ["reject", "", ""]
     assert listed["by"].tolist() == ["me", "", ""]
     assert listed["evidence"].tolist() == ["new", "new", ""]
+
+
+def test_decisions_on_what_is_not_found_any_more_are_kept_in_a_copy(tmp_path: Path) -> None:
+    csv = tmp_path / "issues.csv"
+    first = issues_of(("a/1.jpg", "mislabelled", "", "drop", 0.9), ("b/1.jpg", "near_duplicate", "", "drop", 0.9))
+    assert keep_dropped(first, csv) is None
+    write_issues(first, csv)
+    assert keep_dropped(issues_of(("c/1.jpg", "x", "", "drop", 0.9)), csv) is None  # nobody has decided anything yet
+    edited = pd.read_csv(csv, dtype=str, keep_default_na=False).assign(decision=["reject", ""])
+    edited.to_csv(csv, index=False)
+    assert keep_dropped(first, csv) is None
+    other = issues_of(("b/1.jpg", "near_duplicate", "", "drop", 0.9))
+    copies = [keep_dropped(other, csv) for _ in range(2)]
+    assert copies == [tmp_path / "issues.before1.csv", tmp_path / "issues.before2.csv"]
+    assert copies[0].read_bytes() == csv.read_bytes()
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "", "\x00\x01"])
