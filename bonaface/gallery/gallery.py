@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import DataError, GalleryFullError, GalleryUnavailableError, ModelError
+from bonaface.errors import DataError, GalleryFullError, GalleryReplacedError, GalleryUnavailableError, ModelError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import is_absent, local_place, open_database
 from bonaface.gallery.erasure import Eraser
@@ -86,8 +86,8 @@ class Gallery:
             if photos is not None:
                 self.photo_store = PhotoStore(photos, found.gallery, self._photo_ids, self._place)
                 self._note_photos(photos)
-            elif not read_only:
-                self._warn_of_lost_photos()
+            elif not read_only and self._lost_photos():
+                _LOG.warning(self._lost_photos())
         except Exception:
             self.database.close()
             raise
@@ -102,18 +102,14 @@ class Gallery:
         if set(self.database.kept_photos()) != {photos.resolve()}:
             self.database.note_kept_photos(photos.resolve())
 
-    def _warn_of_lost_photos(self) -> None:
-        if self._lost_photos():
-            _LOG.warning(
-                "%s: photos were kept in %s, which is not there, so what is deleted is not called erased; mount the folder and "
-                "name it by --keep-photos, or, if the photos are lost, an empty one",
-                self.database.uri,
-                self.database.kept_photos()[0],
-            )
-
-    def _lost_photos(self) -> bool:
-        """True where photos were kept in a folder that is not at hand."""
-        return self.photo_store is None and are_gone(self.database.kept_photos(), self._id)
+    def _lost_photos(self) -> str:
+        """What is to be done where photos were kept in a folder that is not at hand; empty where none was."""
+        if self.photo_store is not None or not are_gone(self.database.kept_photos(), self._id):
+            return ""
+        return (
+            f"{self.database.uri}: photos were kept in {self.database.kept_photos()[0]}, which is not there, so nobody can be "
+            "deleted; mount the folder and name it by --keep-photos, or, if the photos are lost, an empty one"
+        )
 
     def _opened(self, mark: ModelMark, check: bool) -> CollectionName:
         found = self.database.name()
@@ -271,6 +267,8 @@ class Gallery:
                 if self.photo_store is not None:
                     self.photo_store.refuse_replaced()
                 self._refuse_kept_elsewhere()  # another process may have begun to keep them
+                if self._lost_photos():
+                    raise GalleryReplacedError(self._lost_photos())
                 admit(gone)
                 self._eraser.announce()
                 self._take_out(person, [each.photo for each in gone])
@@ -282,8 +280,8 @@ class Gallery:
             self.database.delete([row_id(person, key) for key in photos])
 
     def erased(self, timeout: float) -> bool:
-        """True once all that was removed is off the disk, waiting up to ``timeout`` seconds; not while kept photos are lost."""
-        return self._eraser.wait(timeout) and not self._lost_photos()
+        """True once all that was removed is off the disk, waiting up to ``timeout`` seconds for it."""
+        return self._eraser.wait(timeout)
 
     def image(self, photo: str) -> bytes | None:
         """The kept image of a photo; None where it was not kept."""

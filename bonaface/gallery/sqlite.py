@@ -43,6 +43,7 @@ _APPLICATION = 0x626F6E61
 _PAGE = 16_384  # seven rows of 512 numbers
 _REPLACED = "was replaced or removed while it was in use; start this process again"
 _OVERWRITTEN = "another copy was written into it while it was in use; stop every process and restore it again"
+_TICK = 50_000_000  # ns
 _LAST_VERSION = 2**31 - 1  # SQLite has 32 bits for it
 _SECONDS = 30.0  # that another process may hold the file
 _BATCH = 1000
@@ -140,7 +141,9 @@ class SqliteDatabase:
             return
         if version < self._in_file:
             self._replaced = _OVERWRITTEN
-        self._seen_state, self._in_file = state, version
+        self._in_file = version
+        if time.time_ns() - state[0] > _TICK:  # else it may be written again at the same time, as file systems count it
+            self._seen_state = state
 
     def _refuse_other_state(self) -> None:
         """In a transaction, raise an error where the gallery's version went back, or the file is ahead of its log."""
@@ -366,6 +369,7 @@ class SqliteDatabase:
         with self._turn, self._in_words():
             self._refuse_replaced()
             busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            self._look_into_file()
         if busy:
             raise GalleryUnavailableError(f"{self.uri}: another process reads what was deleted; try again soon")
 
