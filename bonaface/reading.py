@@ -70,7 +70,8 @@ def read_regular_text(path: Path | str | os.PathLike[str], encoding: str = "utf-
 def walk_folder(root: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
     """Every folder from one on with the names of the folders and files in it, as ``os.walk`` gives them, sorted.
 
-    Links to folders are followed, but to none that the link lies in; of those removed from the list of folders nothing is given.
+    Links to folders elsewhere are followed, each folder once, but to none that the first one lies in. Nothing is given of folders
+    that are removed from the list.
 
     Raises:
         OSError: if a folder can't be listed.
@@ -79,15 +80,19 @@ def walk_folder(root: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
     def refuse(error: OSError) -> None:
         raise error
 
+    top = os.path.realpath(root)
+    seen = {top}
     for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
-        real = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if not _holds(os.path.join(folder, name), real))  # noqa: PTH118
+        folders[:] = sorted(name for name in folders if _is_new(os.path.join(folder, name), top, seen))  # noqa: PTH118
         yield folder, folders, sorted(files)
 
 
-def _holds(folder: str, real: str) -> bool:
-    """Tell whether a folder is a link to one that holds the real one, or is it."""
-    if not os.path.islink(folder):  # noqa: PTH114 - there may be millions
+def _is_new(folder: str, top: str, seen: set[str]) -> bool:
+    """Tell whether a folder is to be walked through, and note that it is."""
+    real = os.path.realpath(folder)
+    if os.path.islink(folder) and os.path.commonpath([real, top]) in (real, top):  # noqa: PTH114 - there may be millions
         return False
-    target = os.path.realpath(folder)
-    return os.path.commonpath([target, real]) == target
+    if real in seen:
+        return False
+    seen.add(real)
+    return True

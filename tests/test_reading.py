@@ -13,3 +13,16 @@ def test_links_to_folders_are_followed_and_loops_are_not(tmp_path):
         folder.removeprefix(str(tmp_path)): (folders, files) for folder, folders, files in walk_folder(tmp_path / "a")
     }
     assert found == {"/a": (["b", "linked"], ["gone"]), "/a/b": ([], ["1.jpg"]), "/a/linked": ([], ["2.jpg"])}
+
+
+def test_folders_elsewhere_that_link_to_each_other_are_walked_through_once(tmp_path):
+    for name in "abc":
+        (tmp_path / "outside" / name).mkdir(parents=True)
+        (tmp_path / "outside" / name / f"{name}.jpg").touch()
+    for name in "abc":
+        for other in "abc":
+            (tmp_path / "outside" / name / f"to-{other}").symlink_to(tmp_path / "outside" / other)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "outside" / "a")
+    (tmp_path / "in" / "up").symlink_to(tmp_path)
+    assert sorted(file for *_, files in walk_folder(tmp_path / "in") for file in files) == ["a.jpg", "b.jpg", "c.jpg"]

@@ -238,9 +238,9 @@ class _Enrolment:
                 if self._strict and self._looks_like(person, taken):
                     raise JudgeAgainError(now_there)
 
+            gallery.keep(person, (data for _, data, photo in photos if photo is None))
             if taken:
                 gallery.enrol(person, taken, admit)
-            gallery.keep(person, (data for _, data, photo in photos if photo is None))
             return said
 
         return enrol_beside(gallery, person, attempt)

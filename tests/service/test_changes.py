@@ -182,6 +182,14 @@ def test_a_batch_that_fails_before_anyone_is_enrolled_is_an_error(client, galler
     assert [person.id for person in gallery.people()] == ["ann"]
 
 
+def test_where_an_image_can_not_be_kept_nobody_is_enrolled(client, gallery, monkeypatch):
+    """Of photos that were enrolled before without it: what can't be kept is noticed before anything is enrolled beside them."""
+    enrol(client, "ann", random_image(1))
+    monkeypatch.setattr(gallery, "keep", _full)
+    assert batch_of_three(client).status_code == 507
+    assert gallery.count() == 1
+
+
 def _full(*_):
     raise GalleryFullError("the disk is full")
 

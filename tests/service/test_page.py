@@ -289,6 +289,12 @@ def test_on_a_phone_nothing_is_cut_off(open_page, url, photos, scheme):
         "[...document.querySelectorAll('button, .button, nav a')].filter(e => e.offsetParent && e.offsetHeight < 40).length"
     )
     assert small == 0, "targets for a finger"
+    page.click("nav a[href='#enrol']")
+    page.fill("#person", "a-name-of-middling-length")
+    page.set_input_files("#photos", [photos["ann"]])
+    page.click("#enrol-form button")
+    page.wait_for_selector("#people button")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_a_key_is_asked_for_and_used(open_page, embedder, serve, tmp_path, photos):

@@ -184,6 +184,7 @@ def _enrolled_good(
         for upload, photo in (sent[place] for place in good)
         if isinstance(photo, EmbeddedPhoto)
     ]
+    service.gallery().keep(person, [upload.data for (upload, _), key in zip(sent, ids, strict=True) if key in known])
     if taken:
         with service.accounting(request, "enrol") as account:
 
@@ -192,7 +193,6 @@ def _enrolled_good(
                 account(person=person, photos=[ids[n] for n in good])
 
             service.gallery().enrol(person, taken, admit)
-    service.gallery().keep(person, [upload.data for (upload, _), key in zip(sent, ids, strict=True) if key in known])
     return [
         EnrolledPhotoResponse(
             person=person,
