@@ -81,18 +81,20 @@ def walk_folder(root: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
         raise error
 
     top = os.path.realpath(root)
-    seen = {top}
+    seen: set[str] = set()
     for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
-        folders[:] = sorted(name for name in folders if _is_new(os.path.join(folder, name), top, seen))  # noqa: PTH118
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _leads_back(os.path.join(folder, name), top))  # noqa: PTH118
         yield folder, folders, sorted(files)
 
 
-def _is_new(folder: str, top: str, seen: set[str]) -> bool:
-    """Tell whether a folder is to be walked through, and note that it is."""
+def _leads_back(folder: str, top: str) -> bool:
+    """Tell whether a folder is a link to one that lies in the first, or that this lies in."""
+    if not os.path.islink(folder):  # noqa: PTH114 - there may be millions
+        return False
     real = os.path.realpath(folder)
-    if os.path.islink(folder) and os.path.commonpath([real, top]) in (real, top):  # noqa: PTH114 - there may be millions
-        return False
-    if real in seen:
-        return False
-    seen.add(real)
-    return True
+    return os.path.commonpath([real, top]) in (real, top)

@@ -1,3 +1,4 @@
+from bonaface.data.layouts import images_below
 from bonaface.reading import walk_folder
 
 
@@ -12,7 +13,7 @@ def test_links_to_folders_are_followed_and_loops_are_not(tmp_path):
     found = {
         folder.removeprefix(str(tmp_path)): (folders, files) for folder, folders, files in walk_folder(tmp_path / "a")
     }
-    assert found == {"/a": (["b", "linked"], ["gone"]), "/a/b": ([], ["1.jpg"]), "/a/linked": ([], ["2.jpg"])}
+    assert found == {"/a": (["b", "linked"], ["gone"]), "/a/b": ([], ["1.jpg"]), "/a/linked": (["itself"], ["2.jpg"])}
 
 
 def test_folders_elsewhere_that_link_to_each_other_are_walked_through_once(tmp_path):
@@ -25,4 +26,7 @@ def test_folders_elsewhere_that_link_to_each_other_are_walked_through_once(tmp_p
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "link").symlink_to(tmp_path / "outside" / "a")
     (tmp_path / "in" / "up").symlink_to(tmp_path)
+    (tmp_path / "in" / ".old").symlink_to(tmp_path / "outside" / "a")
     assert sorted(file for *_, files in walk_folder(tmp_path / "in") for file in files) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert sorted(path.name for path in images_below(tmp_path / "in")) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert images_below(tmp_path / "in")[0].parts[-2] == "link", "what is hidden takes nothing from what is shown"

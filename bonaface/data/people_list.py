@@ -56,19 +56,21 @@ def read_people_list(where: Path) -> PeopleList:
 
 
 def _folder(root: Path) -> PeopleList:
-    entries = sorted(path for path in root.iterdir() if path.name[0] not in "._")
+    entries = sorted(path for path in root.iterdir() if path.name[0] not in "._" and path.name != "lost+found")
     loose = [path.name for path in entries if is_image(path.name) and path.is_file()]
     if loose:
         raise DataError(f"{root}: holds images of nobody, the first of them {loose[0]}; {_EXPECTED}")
     people = [path for path in entries if path.is_dir() or not path.exists()]  # a link to none holds no image
     _refuse_doubled(root, (path.name for path in people))
-    photos = {
-        each.name: [path.relative_to(root).as_posix() for path in images_below(each)] if each.is_dir() else []
-        for each in people
-    }
+    photos = {each.name: [path.relative_to(root).as_posix() for path in _photos_of(each, root)] for each in people}
     if not any(photos.values()):
         raise DataError(f"{root}: holds no images; {_EXPECTED}")
     return PeopleList(root, photos)
+
+
+def _photos_of(person: Path, root: Path) -> list[Path]:
+    """A person's images; none where their folder is a link that leads nowhere, or to one that the folder of all lies in."""
+    return images_below(person) if person.is_dir() and not root.resolve().is_relative_to(person.resolve()) else []
 
 
 def _refuse_doubled(where: Path, people: Iterable[str]) -> None:

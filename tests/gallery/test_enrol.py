@@ -276,9 +276,12 @@ def test_two_folders_of_one_person_are_said_and_refused_if_strict(make_staff, ur
 def test_a_person_without_photos_is_in_the_report(make_staff, uri, verifier):
     staff = make_staff(ann=[random_image(1)], bob=[])
     (staff / "eve").symlink_to("nowhere")
+    (staff / "all").symlink_to(".")
+    (staff / "lost+found").mkdir()
     (staff / "ann" / "gone.jpg").symlink_to("nowhere")
     made = said(enrol(staff, uri, model=verifier))
-    assert made["bob", ""] == made["eve", ""] == ("refused", "the folder holds no images")
+    assert made["all", ""] == made["bob", ""] == made["eve", ""] == ("refused", "the folder holds no images")
+    assert ("lost+found", "") not in made
     assert made["ann", "ann/gone.jpg"][0] == "refused"
     assert "can't be read" in made["ann", "ann/gone.jpg"][1]
 
