@@ -189,7 +189,7 @@ class SqliteDatabase:
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a kill may have left deleted rows in it
 
     def _refuse_damaged(self) -> None:
-        """Refuse a file whose pages contradict each other, as where two copies got mixed; a hundred thousand photos take 0.1 s."""
+        """Refuse a file whose pages contradict each other, as where two copies got mixed; it is read as a whole."""
         (said,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
             raise self._damaged(" ".join(said.split()))

@@ -138,8 +138,8 @@ def _of_gallery(error: GalleryError) -> Problem:
     if isinstance(error, GalleryReplacedError):
         return Problem(
             "replaced",
-            "another file or folder is in the place of the gallery's or of its photos', or a copy was written into it, while the "
-            "service ran: waiting does not help, stop the service, see that the right one is there, restored as the docs say, and "
+            "another file or folder, or none, is in the place of the gallery's or of its kept photos', or a copy was written into "
+            "it: waiting does not help, stop the service, see that the right one is there and named, restored as the docs say, and "
             "start it again",
         )
     return Problem("fault", "the gallery can't be used; the service's log says why")

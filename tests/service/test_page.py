@@ -152,7 +152,26 @@ def test_an_export_that_fails_is_said(open_page, url, photos):
     page.route("**/export", lambda route: route.fulfill(status=503, json={"detail": "The disk is away."}))
     page.click("text=Export")
     page.wait_for_selector("#enrolled .warn")
-    assert page.inner_text("#enrolled") == "The disk is away."
+    assert page.inner_text("#enrolled .warn") == "The disk is away."
+
+
+def test_an_export_hides_no_other_answer(open_page, url, photos):
+    page = open_page(url)
+    page.click("nav a[href='#enrol']")
+    page.fill("#person", "ann")
+    page.set_input_files("#photos", [photos["ann"]])
+    page.click("#enrol-form button")
+    page.wait_for_selector("#people button")
+    late = []
+    page.route("**/v1/people/ann", lambda route: late.append(route))
+    page.on("dialog", lambda dialog: dialog.accept())
+    with page.expect_request("**/v1/people/ann"):
+        page.click("text=Delete")
+    with page.expect_download():
+        page.click("text=Export")
+    late.pop().fulfill(status=503, json={"detail": "The disk is away."})
+    page.wait_for_selector("#enrolled .warn")
+    assert page.inner_text("#enrolled .warn") == "The disk is away."
 
 
 def test_the_histograms_come_once_they_are_known(open_page, url, photos):

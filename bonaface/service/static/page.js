@@ -34,28 +34,30 @@ async function learnModel() {
   }
 }
 
-// Begin anew at a place: what is there is about something else now, and so is an answer that is on its way.
-function begin(place, ...shown) {
-  const turn = (turns.get(place) ?? 0) + 1;
-  turns.set(place, turn);
-  place.replaceChildren(...shown);
-  return () => turns.get(place) === turn;
+// What is shown at a place is about photos that were changed, and so is an answer that is on its way.
+function outdate(place) {
+  turns.set(place, (turns.get(place) ?? 0) + 1);
+  place.replaceChildren();
+}
+
+function refusal(error) {
+  const said = element("div", { className: "warn" }, element("p", { textContent: error.message }));
+  if (error.photos.length) said.append(element("ul", {}, ...error.photos.map(({ photo, reason }) => element("li", { textContent: `Photo ${photo}: ${reason}` }))));
+  return said;
 }
 
 // One action at a time of a button, its error in words where the answer would be.
 async function attempt(button, place, act) {
   busy.add(button);
   button.disabled = true;
-  const current = begin(place, element("p", { className: "soft", textContent: "Working." }));
+  const turn = turns.get(place);
+  place.replaceChildren(element("p", { className: "soft", textContent: "Working." }));
   try {
     const answer = await act();
-    if (current()) place.replaceChildren(...answer);
+    if (turns.get(place) === turn) place.replaceChildren(...answer);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (!current()) return;
-    const said = element("div", { className: "warn" }, element("p", { textContent: error.message }));
-    if (error.photos.length) said.append(element("ul", {}, ...error.photos.map(({ photo, reason }) => element("li", { textContent: `Photo ${photo}: ${reason}` }))));
-    place.replaceChildren(said);
+    if (turns.get(place) === turn) place.replaceChildren(refusal(error));
   } finally {
     busy.delete(button);
     button.disabled = false;
@@ -137,13 +139,17 @@ function personLine({ person, photos, enrolled }) {
   const save = element("button", { type: "button", textContent: "Export" }), away = element("button", { type: "button", textContent: "Delete" });
   save.setAttribute("aria-label", `Export ${person}`);
   away.setAttribute("aria-label", `Delete ${person}`);
-  save.addEventListener("click", () => attempt(save, byId("enrolled"), async () => {
-    const blob = await ask(`/v1/people/${encodeURIComponent(person)}/export`, { raw: true });
-    const link = element("a", { href: URL.createObjectURL(blob), download: `${person}.zip` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    return [];
-  }));
+  save.addEventListener("click", async () => {
+    try {
+      const blob = await ask(`/v1/people/${encodeURIComponent(person)}/export`, { raw: true });
+      const link = element("a", { href: URL.createObjectURL(blob), download: `${person}.zip` });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      byId("enrolled").append(refusal(error)); // beside what another action says there
+    }
+  });
   away.addEventListener("click", () => {
     if (!window.confirm(`Delete ${person} and all that is stored about them?`)) return;
     attempt(away, byId("enrolled"), async () => {
@@ -177,7 +183,7 @@ function start() {
   };
   for (const root of document.querySelectorAll(".slot")) {
     const place = byId(root.dataset.slot === "query" ? "found" : "verdict");
-    slots[root.dataset.slot] = new Slot(root, () => { begin(place); ready(); });
+    slots[root.dataset.slot] = new Slot(root, () => { outdate(place); ready(); });
   }
   const press = (button, place, act) => byId(button).addEventListener("click", () => attempt(byId(button), byId(place), act));
   press("compare-run", "verdict", compare);
