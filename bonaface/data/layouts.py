@@ -63,7 +63,7 @@ def images_by_folder(root: Path) -> dict[str, list[str]]:
         check_names(root, folders)
         return {folder: _images_in(root / folder) for folder in folders}
     except OSError as error:
-        raise DataError(f"{error.filename}: can't be listed ({(error.strerror or '').lower()}); {EXPECTED}") from error
+        raise _unlisted(error) from error
 
 
 def _images_in(folder: Path) -> list[str]:
@@ -87,10 +87,14 @@ def images_below(folder: Path) -> list[Path]:
             folders[:] = [name for name in folders if name[0] != "."]
             found += [Path(place, name) for name in files if is_image(name)]
     except OSError as error:
-        raise DataError(f"{error.filename}: can't be listed ({(error.strerror or '').lower()}); {EXPECTED}") from error
+        raise _unlisted(error) from error
     found.sort()
     check_names(folder, map(str, found))
     return found
+
+
+def _unlisted(error: OSError) -> DataError:
+    return DataError(f"{error.filename}: can't be listed ({(error.strerror or '').lower()}); {EXPECTED}")
 
 
 def listed_images(photos: Sequence[Path]) -> list[Path]:

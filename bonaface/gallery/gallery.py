@@ -86,8 +86,8 @@ class Gallery:
             if photos is not None:
                 self.photo_store = PhotoStore(photos, found.gallery, self._photo_ids, self._place)
                 self._note_photos(photos)
-            elif not read_only and self._lost_photos():
-                _LOG.warning(self._lost_photos())
+            elif not read_only and (lost := self._lost_photos()):
+                _LOG.warning(lost)
         except Exception:
             self.database.close()
             raise
@@ -267,8 +267,8 @@ class Gallery:
                 if self.photo_store is not None:
                     self.photo_store.refuse_replaced()
                 self._refuse_kept_elsewhere()  # another process may have begun to keep them
-                if self._lost_photos():
-                    raise GalleryReplacedError(self._lost_photos())
+                if lost := self._lost_photos():
+                    raise GalleryReplacedError(lost)
                 admit(gone)
                 self._eraser.announce()
                 self._take_out(person, [each.photo for each in gone])

@@ -306,7 +306,10 @@ class SqliteDatabase:
     def _forget(self, table: str, ids: Collection[str]) -> None:
         gone = self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(key,) for key in ids])  # noqa: S608 - ours
         if gone.rowcount > 0:
-            self._connection.execute("UPDATE gallery SET deletions = deletions + ?", (_leap(),))
+            self._note_deletion()
+
+    def _note_deletion(self) -> None:
+        self._connection.execute("UPDATE gallery SET deletions = deletions + ?", (_leap(),))
 
     def of_person(self, person: str) -> list[Row]:
         """All rows of a person."""
@@ -360,9 +363,7 @@ class SqliteDatabase:
     def refuse_full(self) -> None:
         """Raise an error where there is no room to write."""
         with self._writing():
-            self._connection.execute(
-                "UPDATE gallery SET deletions = deletions + ?", (_leap(),)
-            )  # SQLite writes no equal row
+            self._note_deletion()  # SQLite writes no equal row
 
     def compact(self) -> None:
         """Cut off the log, which has what deleted rows once were; in the file itself zeros are in their place."""
@@ -408,11 +409,7 @@ class SqliteDatabase:
     def _writing(self) -> Iterator[None]:
         """One change of the file, by which its version rises: a copy that was made before has a lower one."""
         with self._transaction("BEGIN IMMEDIATE"):
-            before = self._connection.total_changes
             yield
-            if self._connection.total_changes != before:
-                version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-                self._connection.execute(f"PRAGMA user_version={min(version + 1, _LAST_VERSION)}")
 
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
@@ -424,7 +421,10 @@ class SqliteDatabase:
             self._connection.execute(begin)
             try:
                 self._refuse_other_state()
+                before = self._connection.total_changes
                 yield
+                if self._connection.total_changes != before:
+                    self._connection.execute(f"PRAGMA user_version={min(self._version + 1, _LAST_VERSION)}")
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:

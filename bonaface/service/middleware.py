@@ -127,9 +127,8 @@ class Guard:
         _refuse_doubled(headers)
         self._refuse_elsewhere(scope, headers)
         exchange.caller, may_send = self._caller(scope, headers)
-        probe = (
-            "probe " if scope["path"] in _PROBES else ""
-        )  # counted apart: a service that is busy is not to be started again
+        # Probes are counted apart: a service that is busy is not to be started again.
+        probe = "probe " if scope["path"] in _PROBES else ""
         wait = self._rate.take(probe + exchange.caller)
         if wait:
             raise Problem(

@@ -85,6 +85,14 @@ def _choose(page, slot, path):
     page.set_input_files(f"#file-{slot}", path)
 
 
+def _enrol(page, person, photo):
+    page.click("nav a[href='#enrol']")
+    page.fill("#person", person)
+    page.set_input_files("#photos", [photo])
+    page.click("#enrol-form button")
+    page.wait_for_selector("#people button")
+
+
 @pytest.mark.parametrize(
     ("second", "said"), [("ann2", "Same person"), ("bob", "Different people"), ("fake", "Not genuine")]
 )
@@ -144,11 +152,7 @@ def test_people_found_do_not_stay_beside_another_photo(open_page, url, photos):
 
 def test_an_export_that_fails_is_said(open_page, url, photos):
     page = open_page(url)
-    page.click("nav a[href='#enrol']")
-    page.fill("#person", "ann")
-    page.set_input_files("#photos", [photos["ann"]])
-    page.click("#enrol-form button")
-    page.wait_for_selector("#people button")
+    _enrol(page, "ann", photos["ann"])
     page.route("**/export", lambda route: route.fulfill(status=503, json={"detail": "The disk is away."}))
     page.click("text=Export")
     page.wait_for_selector("#enrolled .warn")
@@ -157,11 +161,7 @@ def test_an_export_that_fails_is_said(open_page, url, photos):
 
 def test_an_export_hides_no_other_answer(open_page, url, photos):
     page = open_page(url)
-    page.click("nav a[href='#enrol']")
-    page.fill("#person", "ann")
-    page.set_input_files("#photos", [photos["ann"]])
-    page.click("#enrol-form button")
-    page.wait_for_selector("#people button")
+    _enrol(page, "ann", photos["ann"])
     late = []
     page.route("**/v1/people/ann", lambda route: late.append(route))
     page.on("dialog", lambda dialog: dialog.accept())
@@ -308,11 +308,7 @@ def test_on_a_phone_nothing_is_cut_off(open_page, url, photos, scheme):
         "[...document.querySelectorAll('button, .button, nav a')].filter(e => e.offsetParent && e.offsetHeight < 40).length"
     )
     assert small == 0, "targets for a finger"
-    page.click("nav a[href='#enrol']")
-    page.fill("#person", "a-name-of-middling-length")
-    page.set_input_files("#photos", [photos["ann"]])
-    page.click("#enrol-form button")
-    page.wait_for_selector("#people button")
+    _enrol(page, "a-name-of-middling-length", photos["ann"])
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
