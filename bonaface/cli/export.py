@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="bonaface export",
         description="Write a model as one file that needs no torch: images in, embeddings out, with the face detector, the "
-        "calibration, the thresholds and the model card inside. It is held against the original on real faces first, and not "
+        "calibration, the thresholds and the model card inside. It is held against the original on photos first, and not "
         "written where it says something else.",
     )
     parser.add_argument(

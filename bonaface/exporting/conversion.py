@@ -12,7 +12,7 @@ import onnx
 from bonaface.errors import ConfigError, ModelError
 from bonaface.exporting.calibration_faces import Faces
 from bonaface.exporting.parity import Parity, compare, refusal
-from bonaface.exporting.quantization import half_weights, int8_onnx, int8_openvino
+from bonaface.exporting.quantization import full_weights, half_weights, int8_onnx, int8_openvino
 from bonaface.exporting.simplification import simplified
 from bonaface.extras import openvino_core, require
 from bonaface.inference.backends.base import Network, digest_of
@@ -206,7 +206,7 @@ class _OpenVinoFiles:
 def _onnx(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OnnxFile:
     if form == "onnx-int8":
         return _OnnxFile(int8_onnx(graph, fitted.feeds()))
-    return _OnnxFile(simplified(half_weights(graph) if form == "onnx-fp16" else graph))
+    return _OnnxFile(simplified(half_weights(graph) if form == "onnx-fp16" else full_weights(graph)))
 
 
 def _openvino(graph: onnx.ModelProto, form: str, fitted: Faces) -> _OpenVinoFiles:

@@ -111,14 +111,15 @@ def refusal(parity: Parity, exact: bool) -> str | None:
     Args:
         parity: what was measured.
         exact: whether it computes in 32 bits: then every photo's cosine is at least 0.9999 and its log-odds within 0.02. Else
-            the cosines' mean is at least 0.99, and P(genuine) is within 0.02 on average. The equal error rate is within 0.002.
+            the cosines' mean is at least 0.99, and P(genuine) is within 0.02 on average. The equal error rate rises by at most
+            0.002.
     """
     checks = {
         "lowest cosine": (parity.lowest_cosine if exact else None, _EXACT_COSINE, 1),
         "mean cosine": (None if exact else parity.mean_cosine, _ROUNDED_COSINE, 1),
         "change of log-odds": (parity.log_odds if exact else None, _LOG_ODDS, -1),
         "mean change of P(genuine)": (None if exact else parity.genuine, _GENUINE, -1),
-        "change of the EER": (None if parity.eer is None else abs(parity.eer[1] - parity.eer[0]), _EER, -1),
+        "rise of the EER": (None if parity.eer is None else parity.eer[1] - parity.eer[0], _EER, -1),
     }
     for name, (value, limit, sign) in checks.items():
         if value is not None and not sign * value >= sign * limit:  # so that NaN is refused

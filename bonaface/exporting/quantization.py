@@ -15,13 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bonaface.extras import require
 
-__all__ = ["Feeds", "half_weights", "int8_onnx", "int8_openvino"]
+__all__ = ["Feeds", "full_weights", "half_weights", "int8_onnx", "int8_openvino"]
 
 Feeds = Iterable[Mapping[str, NDArray[np.uint8]]]
 """Images by the graph's inputs, one batch each."""
 
 _LENGTH = ["Divide", "ReduceL2", "NormalizeL2", "Clamp", "Maximum", "Broadcast"]
 """What makes a vector a unit vector, in OpenVINO's names: in 8 bits it would not be one."""
+_COLOURS = 3
 _LARGE = 256
 """Tensors of fewer values than this stay as they are: they weigh nothing."""
 
@@ -47,6 +48,29 @@ def half_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
     halved.graph.initializer.extend(kept)
     halved.graph.node.extend(nodes)
     return halved
+
+
+def full_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with its weights in 32 bits: the inverse of :func:`half_weights`, but for the rounding."""
+    widened = onnx.ModelProto()
+    widened.CopyFrom(graph)
+    halves = {each.name: each for each in widened.graph.initializer if each.data_type == TensorProto.FLOAT16}
+    kept = []
+    for node in widened.graph.node:
+        half = (
+            halves.get(node.input[0]) if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT else None
+        )
+        if half is None:
+            kept.append(node)
+            continue
+        values = numpy_helper.to_array(half).astype(np.float32)
+        widened.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+    used = {name for node in kept for name in node.input}
+    initializers = [each for each in widened.graph.initializer if each.name in used]
+    del widened.graph.initializer[:], widened.graph.node[:]
+    widened.graph.initializer.extend(initializers)
+    widened.graph.node.extend(kept)
+    return widened
 
 
 def int8_onnx(graph: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
@@ -79,7 +103,7 @@ def int8_onnx(graph: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
             Reader(),
             QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm"],
-            nodes_to_exclude=_grouped(onnx.load(plain)),
+            nodes_to_exclude=_fragile(onnx.load(plain)),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -111,13 +135,19 @@ def int8_openvino(model: Any, feeds: Feeds) -> Any:
         )
 
 
-def _grouped(graph: onnx.ModelProto) -> list[str]:
-    """Convolutions over single channels: of 8 bits they cost the most accuracy, and hold few of the multiplications."""
-    return [
-        node.name
-        for node in graph.graph.node
-        if node.op_type == "Conv" and any(each.name == "group" and each.i > 1 for each in node.attribute)
+def _fragile(graph: onnx.ModelProto) -> list[str]:
+    """Convolutions that stay in 32 bits: those over single channels and, in a network that has such, those that see the image.
+
+    Of 8 bits they cost the most accuracy, and they hold few of the multiplications. Of the model that comes with the package
+    P(genuine) moves by 0.22 on average where the first convolution is in 8 bits, and by 0.012 where it is not.
+    """
+    convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
+    grouped = [
+        node.name for node in convolutions if any(each.name == "group" and each.i > 1 for each in node.attribute)
     ]
+    of_colours = {each.name for each in graph.graph.initializer if list(each.dims)[1:2] == [_COLOURS]}
+    first = [node.name for node in convolutions if node.input[1] in of_colours]
+    return grouped + first if grouped else []
 
 
 class _Quiet:

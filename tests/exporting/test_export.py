@@ -15,7 +15,7 @@ from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.exporting import graph
 from bonaface.exporting.calibration_faces import calibration_faces
 from bonaface.exporting.conversion import convert
-from bonaface.exporting.quantization import int8_onnx
+from bonaface.exporting.quantization import full_weights, half_weights, int8_onnx
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference.backends.torch import TorchNetwork
 from bonaface.inference.embedder import Embedder, load_embedder
@@ -187,6 +187,27 @@ def test_quantising_leaves_the_graph_as_it_was(tiny_exported, faces):
     small = int8_onnx(graph, faces[0].feeds())
     assert graph.SerializeToString() == before
     assert sum(node.op_type == "QuantizeLinear" for node in small.graph.node) > 3
+
+
+def test_weights_of_32_bits_are_the_halved_ones_widened(tiny_exported):
+    graph = onnx.load(tiny_exported)
+    halved = half_weights(graph)
+    widened = full_weights(halved)
+    assert not [each.name for each in widened.graph.initializer if each.data_type == onnx.TensorProto.FLOAT16]
+    assert full_weights(graph).ByteSize() == graph.ByteSize() == widened.ByteSize() > 1.5 * halved.ByteSize()
+    image = {
+        each.name: np.full((1, *[d.dim_value for d in each.type.tensor_type.shape.dim[1:]]), 90, np.uint8)
+        for each in graph.graph.input
+    }
+    made = [onnxruntime.InferenceSession(each.SerializeToString()).run(None, image) for each in (halved, widened)]
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_packages_own_model_is_written_in_8_bits(tmp_path):
+    convert(
+        load_embedder(None), "onnx-int8", tmp_path / "small.onnx", *calibration_faces(load_embedder(None), None), ""
+    )
 
 
 def test_openvino_computes_an_onnx_file(tiny_exported, faces):
