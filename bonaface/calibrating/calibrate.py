@@ -26,7 +26,7 @@ from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.io import check_new_file
 from bonaface.metrics import FMRS
 from bonaface.verification.calibration import Calibration
-from bonaface.verification.scoring import similarity
+from bonaface.verification.scoring import passing, similarity
 from bonaface.verification.thresholds import Validation, select_threshold
 
 __all__ = ["CalibratedModel", "calibrate"]
@@ -169,9 +169,8 @@ def _embedded(embedder: Embedder, pairs: LabelledPairs, progress: Progress) -> t
 def _points(
     embedded: EmbeddedPairs, calibration: Calibration, validation: Validation, asked: Sequence[float]
 ) -> tuple[Point, ...]:
-    first, second = (replace(side, calibration=calibration) for side in embedded.sides)
-    scores, kind = similarity(first, second, calibration), embedded.pairs.kind
-    scores = np.where(first.called_fake | second.called_fake, -np.inf, scores)  # passes at no threshold, see decision
+    scores, kind = similarity(*embedded.sides, calibration), embedded.pairs.kind
+    scores = passing(scores, *embedded.sides, calibration)
     genuine, own = scores[kind == "same"], scores[kind == "own_fake"]
     lowest = min(each.fmr for each in validation.thresholds)
     points = []

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the list of issues, and the review page; returns 0 whether or not there are any."""
     options = _parser().parse_args(arguments)
     from bonaface.cleaning.review_page import write_review_page
-    from bonaface.data.issues import keep_dropped, write_issues
+    from bonaface.data.issues import keep_dropped, older_list, write_issues
     from bonaface.data.table import read_faces
 
     if options.review is not None and options.review.resolve() == options.out.resolve():
@@ -72,16 +72,15 @@ def main(arguments: Sequence[str]) -> int:
     table = read_faces(options.faces)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         found = _checked(table, options, progress)
-        before = keep_dropped(found, options.out)
-        issues = write_issues(found, options.out)
+        older = older_list(options.out)
+        before = None if older is None else keep_dropped(found, older, options.out)
+        issues = write_issues(found, options.out, older)
         if options.review is not None:
             write_review_page(table, issues, options.out.name, options.review, progress)
     _conclude(console, issues, len(table), time.monotonic() - started)
-    decided = int((issues["decision"] != "").sum())
-    again = f" ({decided:,} decisions of the previous list are kept)" if decided else ""
-    _say(console, f"{options.out}: the list{again}; training follows it by faces.issues")
+    _say(console, f"{options.out}: the list{_again(issues, older)}; training follows it by faces.issues")
     if before is not None:
-        _say(console, f"{before}: the previous list, of which some decisions are about what was not found now")
+        _say(console, f"{before}: the previous list, of which some decisions or suggestions are not in the new one")
     if options.review is not None:
         _say(console, f"{options.review}: open it in a browser to review the list")
     return 0
@@ -99,6 +98,18 @@ def _checked(table: FaceTable, options: argparse.Namespace, progress: Progress) 
     say_device(embedder.network.runtime)
     counter = FaceCounter(shipped_detector() if options.detector is None else options.detector)
     return check_faces(table, embedder, counter, options.against, options.cache, progress)
+
+
+def _again(issues: pd.DataFrame, older: pd.DataFrame | None) -> str:
+    """What became of the list that was replaced."""
+    from bonaface.data.issues import count_new
+
+    if older is None:
+        return ""
+    decided, new = int((issues["decision"] != "").sum()), count_new(issues, older)
+    said = [f"{decided:,} decisions of the previous list are kept"] if decided else []
+    said += [f"{new:,} of its rows are about photos that the previous list does not have"] if new else []
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _conclude(console: Console, issues: pd.DataFrame, images: int, seconds: float) -> None:

@@ -17,7 +17,17 @@ from bonaface.errors import DataError
 from bonaface.io import atomic_write
 from bonaface.reading import read_regular
 
-__all__ = ["COLUMNS", "apply_issues", "combined", "keep_dropped", "new_people", "read_issues", "write_issues"]
+__all__ = [
+    "COLUMNS",
+    "apply_issues",
+    "combined",
+    "count_new",
+    "keep_dropped",
+    "new_people",
+    "older_list",
+    "read_issues",
+    "write_issues",
+]
 
 _KEYS = ["path", "issue", "suggestion"]
 COLUMNS = ["path", "issue", "evidence", "suggestion", "confidence"]
@@ -136,56 +146,14 @@ def _check_words(csv: Path, rows: pd.DataFrame, people: set[str]) -> None:
             raise DataError(f'{csv}: "{path}": unknown decision "{decision}"; expected accept, reject, or nothing')
 
 
-def write_issues(issues: pd.DataFrame, out: Path) -> pd.DataFrame:
-    """Write a list; what people decided in an older list at that place is kept where issue and suggestion are the same.
-
-    Args:
-        issues: with the columns of ``COLUMNS``.
-        out: the CSV; a column ``decision`` is added. A device or a pipe is written to and never read.
-
-    Returns:
-        The rows as text, as ``read_issues`` would return them.
+def older_list(out: Path) -> pd.DataFrame | None:
+    """The list that a new one is going to replace, as text; None where there is none. A device or a pipe is never read.
 
     Raises:
-        DataError: if it can't be written, or there is a file that is no list of issues.
-    """
-    rows = issues.assign(decision="")
-    if out.is_file():
-        rows = _with_decisions(rows, out)
-    rows = rows.assign(confidence=[f"{value:.3f}" for value in rows["confidence"]]).astype(str)
-    with atomic_write(out) as temporary:
-        rows.to_csv(temporary, index=False)
-    return rows
-
-
-def keep_dropped(issues: pd.DataFrame, out: Path) -> Path | None:
-    """Copy an older list that has something of its user's on issues that are not in the new one: these rows are dropped from it.
-
-    Args:
-        issues: the new list.
-        out: of the older one.
-
-    Returns:
-        The copy; None where nothing is lost.
-
-    Raises:
-        DataError: if it can't be written, or there is a file that is no list of issues.
+        DataError: if there is a file that is no list of issues.
     """
     if not out.is_file():
         return None
-    old = _older(out)
-    own = [column for column in old.columns if column not in COLUMNS]
-    judged = old[(old[own] != "").any(axis=1)]
-    if judged[_KEYS].merge(issues[_KEYS].astype(str).drop_duplicates(), on=_KEYS).shape[0] == len(judged):
-        return None
-    names = (out.with_name(f"{out.stem}.before{number}{out.suffix}") for number in count(1))
-    copy = next(name for name in names if not name.exists())
-    with atomic_write(copy) as temporary:
-        temporary.write_bytes(read_regular(out))
-    return copy
-
-
-def _older(out: Path) -> pd.DataFrame:
     foreign = f"{out}: is there and is no list of issues, so it isn't replaced; choose another name"
     try:
         old = _read_text(out)
@@ -196,9 +164,61 @@ def _older(out: Path) -> pd.DataFrame:
     return old
 
 
-def _with_decisions(rows: pd.DataFrame, out: Path) -> pd.DataFrame:
-    old = _older(out)
-    own = [column for column in old.columns if column not in COLUMNS]
-    merged = rows.drop(columns="decision").merge(old[[*_KEYS, *own]].drop_duplicates(_KEYS), on=_KEYS, how="left")
+def write_issues(issues: pd.DataFrame, out: Path, older: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Write a list; what people decided in the one that it replaces is kept where issue and suggestion are the same.
+
+    Args:
+        issues: with the columns of ``COLUMNS``.
+        out: the CSV; a column ``decision`` is added.
+        older: the list that it replaces, by :func:`older_list`.
+
+    Returns:
+        The rows as text, as ``read_issues`` would return them.
+
+    Raises:
+        DataError: if it can't be written.
+    """
+    rows = issues.assign(decision="") if older is None else _with_decisions(issues, older)
+    rows = rows.assign(confidence=[f"{value:.3f}" for value in rows["confidence"]]).astype(str)
+    with atomic_write(out) as temporary:
+        rows.to_csv(temporary, index=False)
+    return rows
+
+
+def count_new(issues: pd.DataFrame, older: pd.DataFrame) -> int:
+    """How many photos of a list are not in the one that it replaces: found since, or rows that its user has removed."""
+    return int((~issues["path"].isin(older["path"])).sum())
+
+
+def keep_dropped(issues: pd.DataFrame, older: pd.DataFrame, out: Path) -> Path | None:
+    """Copy a list that is going to be replaced, if it has something of its user's which the new one has not.
+
+    That is a column of its user's, or a photo with another suggestion than the new list makes for it.
+
+    Args:
+        issues: the new list.
+        older: the one that it replaces, by :func:`older_list`.
+        out: the file of both.
+
+    Returns:
+        The copy; None where nothing is lost.
+
+    Raises:
+        DataError: if it can't be written.
+    """
+    own = [column for column in older.columns if column not in COLUMNS]
+    judged = older[(older[own] != "").any(axis=1) | older["path"].isin(issues["path"])]
+    if judged[_KEYS].merge(issues[_KEYS].astype(str).drop_duplicates(), on=_KEYS).shape[0] == len(judged):
+        return None
+    names = (out.with_name(f"{out.stem}.before{number}{out.suffix}") for number in count(1))
+    copy = next(name for name in names if not name.exists())
+    with atomic_write(copy) as temporary:
+        temporary.write_bytes(read_regular(out))
+    return copy
+
+
+def _with_decisions(issues: pd.DataFrame, older: pd.DataFrame) -> pd.DataFrame:
+    own = [column for column in older.columns if column not in COLUMNS]
+    merged = issues.merge(older[[*_KEYS, *own]].drop_duplicates(_KEYS), on=_KEYS, how="left")
     merged = merged.assign(decision=merged.get("decision", ""))
     return merged.fillna(dict.fromkeys({*own, "decision"}, ""))

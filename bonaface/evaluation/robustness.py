@@ -22,7 +22,7 @@ from bonaface.inference.embedder import Embedder
 from bonaface.metrics.scores import checked_two, count_scores, roc_errors
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings
-from bonaface.verification.scoring import similarity
+from bonaface.verification.scoring import passing, similarity
 
 __all__ = ["Subject", "add_robustness", "chosen_pairs", "subject_of", "whole_eer"]
 
@@ -191,7 +191,8 @@ class _Card:
         corrupt = CORRUPTIONS[name]
         a, b = (self._subject.embed([corrupt(image, rng) for image in side]) for side in images)
         _advance(progress, task)
-        row = self._row(name, similarity(a, b, self._subject.calibration))
+        scores = similarity(a, b, self._subject.calibration)
+        row = self._row(name, scores, passing(scores, a, b, self._subject.calibration))
         return row | {"called_fake": self._called_fake(a, b)}
 
     def _called_fake(self, a: Embeddings, b: Embeddings) -> float | None:
@@ -212,6 +213,7 @@ class _Card:
         subject = self._subject
         a, b = (subject.embed(list(side)) for side in images)
         clean = similarity(a, b, subject.calibration)
+        clean_passing = passing(clean, a, b, subject.calibration)
         rows = np.flatnonzero(self._labels["kind"] == "own_fake")
         first = self._labels["method_0"].to_numpy(dtype=str)[rows] != "real"
         fakes = [images[0][row] if is_first else images[1][row] for row, is_first in zip(rows, first, strict=True)]
@@ -221,14 +223,16 @@ class _Card:
         made = []
         for name, steps in (("FGSM", 1), (f"PGD {_PGD_STEPS}", _PGD_STEPS)):
             for epsilon in _EPSILONS:
-                scores = clean.copy()
+                scores, asked = clean.copy(), clean_passing.copy()
                 moved = attacked_embeddings(network, prepared, genuine.identity, subject.calibration, epsilon, steps)
                 scores[rows] = similarity(moved, genuine, subject.calibration)
-                made.append(self._row(f"{name}, {epsilon}/255", scores))
+                asked[rows] = passing(scores[rows], moved, genuine, subject.calibration)
+                made.append(self._row(f"{name}, {epsilon}/255", scores, asked))
                 _advance(progress, task)
         return made
 
-    def _row(self, name: str, scores: NDArray[np.float64]) -> dict[str, Any]:
+    def _row(self, name: str, scores: NDArray[np.float64], asked: NDArray[np.float64]) -> dict[str, Any]:
+        """Figures of one condition: error rates of the similarities, and shares of what the threshold is asked about."""
         groups = groups_of(self._labels)
         same = scores[groups["same"]]
         row: dict[str, Any] = {"condition": name} | dict.fromkeys(COLUMNS)
@@ -236,11 +240,13 @@ class _Card:
         for kind in {"impostor", "own_fake"} & set(groups):
             row[f"eer_{kind}"] = whole_eer(same, scores[groups[kind]])
         if self._threshold is not None:
-            row["fnmr"] = float(np.mean(same < self._threshold))
+            row["fnmr"] = float(np.mean(asked[groups["same"]] < self._threshold))
         if "own_fake" in groups:
             fakes = scores[groups["own_fake"]]
             row["mean_similarity"] = float(fakes.mean())
-            row["iapar"] = None if self._threshold is None else float(np.mean(fakes >= self._threshold))
+            row["iapar"] = (
+                None if self._threshold is None else float(np.mean(asked[groups["own_fake"]] >= self._threshold))
+            )
         return row
 
 

@@ -22,6 +22,7 @@ as for the very person, and a doubted photo of the latter falls below the former
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings, cosine
 
-__all__ = ["fused", "similarity", "weighed"]
+__all__ = ["fused", "passing", "similarity", "weighed"]
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +56,19 @@ def similarity(a: Embeddings, b: Embeddings, calibration: Calibration | None) ->
     if a.authenticity is None or b.authenticity is None:
         return cosines
     return fused(calibration, cosines, a.authenticity, b.authenticity)
+
+
+def passing(scores: NDArray[Any], a: Embeddings, b: Embeddings, calibration: Calibration | None) -> Floats:
+    """The similarities that thresholds are asked about: minus infinity where a photo is called a deepfake, as it passes at none.
+
+    Args:
+        scores: of the photos of ``a`` to those of ``b``, shape ``(n,)``.
+        a: one photo of each pair.
+        b: the other.
+        calibration: says which photos are called deepfakes.
+    """
+    called = [replace(side, calibration=calibration).called_fake for side in (a, b)]
+    return np.where(called[0] | called[1], -np.inf, scores)
 
 
 def fused(calibration: Calibration | None, cosine: NDArray[Any], odds_a: NDArray[Any], odds_b: NDArray[Any]) -> Floats:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bonaface.data.issues import COLUMNS, apply_issues, combined, keep_dropped, read_issues, write_issues
+from bonaface.data.issues import (
+    COLUMNS,
+    apply_issues,
+    combined,
+    count_new,
+    keep_dropped,
+    older_list,
+    read_issues,
+    write_issues,
+)
 from bonaface.data.table import FaceTable, read_faces
 from bonaface.errors import DataError
 
@@ -128,7 +137,7 @@ def test_a_second_list_keeps_decisions_and_columns(table: FaceTable, tmp_path: P
         ("001/001_0002.jpg", "mislabelled", "new", "drop", 0.7),
         ("Bob/Bob_0001.jpg", "mislabelled", "", "drop", 0.9),
     )
-    written = write_issues(second, csv)
+    written = write_issues(second, csv, older_list(csv))
     listed = read_issues(csv, table)
     pd.testing.assert_frame_equal(written, listed)
     assert listed["decision"].tolist() == ["reject", "", ""]
@@ -136,19 +145,29 @@ def test_a_second_list_keeps_decisions_and_columns(table: FaceTable, tmp_path: P
     assert listed["evidence"].tolist() == ["new", "new", ""]
 
 
-def test_decisions_on_what_is_not_found_any_more_are_kept_in_a_copy(tmp_path: Path) -> None:
+def test_what_its_user_did_to_a_list_and_the_new_one_undoes_is_kept_in_a_copy(tmp_path: Path) -> None:
     csv = tmp_path / "issues.csv"
     first = issues_of(("a/1.jpg", "mislabelled", "", "drop", 0.9), ("b/1.jpg", "near_duplicate", "", "drop", 0.9))
-    assert keep_dropped(first, csv) is None
-    write_issues(first, csv)
-    assert keep_dropped(issues_of(("c/1.jpg", "x", "", "drop", 0.9)), csv) is None  # nobody has decided anything yet
-    edited = pd.read_csv(csv, dtype=str, keep_default_na=False).assign(decision=["reject", ""])
-    edited.to_csv(csv, index=False)
-    assert keep_dropped(first, csv) is None
+    assert older_list(csv) is None
+    written = write_issues(first, csv)
+    assert keep_dropped(first, older_list(csv), csv) is None
+    other = issues_of(("c/1.jpg", "x", "", "drop", 0.9))
+    assert keep_dropped(other, older_list(csv), csv) is None  # nobody has decided anything yet
+    written.assign(decision=["reject", ""]).to_csv(csv, index=False)
+    assert keep_dropped(first, older_list(csv), csv) is None
     other = issues_of(("b/1.jpg", "near_duplicate", "", "drop", 0.9))
-    copies = [keep_dropped(other, csv) for _ in range(2)]
+    copies = [keep_dropped(other, older_list(csv), csv) for _ in range(2)]
     assert copies == [tmp_path / "issues.before1.csv", tmp_path / "issues.before2.csv"]
     assert copies[0].read_bytes() == csv.read_bytes()
+    written.assign(suggestion=["look", "drop"]).to_csv(csv, index=False)
+    assert keep_dropped(first, older_list(csv), csv) == tmp_path / "issues.before3.csv"
+
+
+def test_photos_that_the_previous_list_has_not_are_counted(tmp_path: Path) -> None:
+    csv = tmp_path / "issues.csv"
+    listed = issues_of(("a/1.jpg", "mislabelled", "", "drop", 0.9), ("b/1.jpg", "near_duplicate", "", "drop", 0.9))
+    write_issues(listed.iloc[:1], csv)
+    assert count_new(listed, older_list(csv)) == 1
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "", "\x00\x01"])
@@ -156,7 +175,7 @@ def test_other_files_are_not_overwritten(tmp_path: Path, content: str) -> None:
     other = tmp_path / "results.csv"
     other.write_text(content)
     with pytest.raises(DataError, match="is there and is no list of issues, so it isn't replaced"):
-        write_issues(issues_of(("a", "b", "c", "drop", 1.0)), other)
+        older_list(other)
     assert other.read_text() == content
 
 
@@ -190,7 +209,7 @@ def test_a_list_of_the_first_version_is_read_and_continued(table: FaceTable, tmp
         "path,fault,evidence,suggestion,confidence,decision\n001/001_0001.jpg,mislabelled,old,drop,0.900,reject\n"
     )
     assert read_issues(csv, table)["issue"].tolist() == ["mislabelled"]
-    write_issues(issues_of(("001/001_0001.jpg", "mislabelled", "new", "drop", 0.9)), csv)
+    write_issues(issues_of(("001/001_0001.jpg", "mislabelled", "new", "drop", 0.9)), csv, older_list(csv))
     assert csv.read_text().splitlines()[0] == "path,issue,evidence,suggestion,confidence,decision"
     assert read_issues(csv, table)["decision"].tolist() == ["reject"]
 

@@ -113,3 +113,20 @@ def test_the_chosen_pairs_keep_the_shares_of_the_kinds(people_pairs) -> None:
     assert labels["kind"].iloc[chosen].value_counts().to_dict() == (labels["kind"].value_counts() // 2).to_dict()
     np.testing.assert_array_equal(chosen, chosen_pairs(labels, 24, 0))
     assert len(chosen_pairs(labels, 10**6, 0)) == 48
+
+
+def test_the_card_refuses_at_a_threshold_what_a_verdict_refuses(people_pairs) -> None:
+    """Here every photo is called a deepfake: none passes, however alike the two are."""
+    root = people_pairs(48)
+    pairs = read_pairs(root)
+    labels = read_labels(root / "labels.csv", pairs)
+
+    def embed(images):
+        vectors = np.ones((len(images), 2), dtype=np.float32) / np.sqrt(np.float32(2))
+        return Embeddings(vectors, np.full(len(images), -1, np.float32))
+
+    calibration = Calibration(Logistic(1.0, 0.0), Logistic(1.0, 0.0))
+    figures = {"operating_points": [{"fmr_target": 0.01, "source": "judged", "threshold": {"estimate": -100.0}}]}
+    add_robustness(figures, Subject(embed, calibration, None, None), pairs, labels, 48, 0)
+    row = figures["robustness"]["rows"][0]
+    assert (row["fnmr"], row["iapar"], row["called_fake"]) == (1.0, 0.0, 1.0)

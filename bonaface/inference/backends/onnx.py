@@ -29,8 +29,8 @@ from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["OnnxFaceNetwork", "OnnxNetwork"]
 
-_LOCATION = rb"\x0a\x08location\x12(.)"
-"""A StringStringEntryProto of the key ``location``, up to its value's length."""
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]{0,2}[\x00-\x7f])")
+"""A StringStringEntryProto of the key ``location``, up to its value's length, a varint: seven bits a byte, the lowest first."""
 
 
 class OnnxNetwork(ExportedNetwork):
@@ -179,7 +179,10 @@ class OnnxFaceNetwork:
 
 def _weights_beside(content: bytes, file: Path) -> list[Path]:
     """The files beside a network that hold its weights, as onnx.proto's external_data names them."""
-    found = {content[match.end() : match.end() + match[1][0]] for match in re.finditer(_LOCATION, content, re.DOTALL)}
+    found = set()
+    for match in _LOCATION.finditer(content):
+        length = sum((byte & 127) << 7 * place for place, byte in enumerate(match[1]))
+        found.add(content[match.end() : match.end() + length])
     beside = [file.parent / os.fsdecode(name) for name in sorted(found) if b"\0" not in name]
     return [each for each in beside if each.exists()]
 

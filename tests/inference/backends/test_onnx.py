@@ -181,11 +181,12 @@ def test_a_fingerprint_tells_files_and_formats_apart(write_network, tmp_path):
     assert OnnxFaceNetwork(first).fingerprint != before[0]
 
 
-def test_a_fingerprint_tells_weights_beside_the_file_apart(write_network, tmp_path):
+@pytest.mark.parametrize("name", ["w.bin", f"{'w' * 200}.bin"])
+def test_a_fingerprint_tells_weights_beside_the_file_apart(write_network, tmp_path, name):
     file = write_network(tmp_path / "a.onnx", width=4)
     model = onnx.load(file)
-    onnx.save_model(model, file, save_as_external_data=True, location="w.bin", size_threshold=64)
-    weights = tmp_path / "w.bin"
+    onnx.save_model(model, file, save_as_external_data=True, location=name, size_threshold=64)
+    weights = tmp_path / name
     before = OnnxFaceNetwork(file).fingerprint
     assert OnnxFaceNetwork(file).fingerprint == before
     weights.write_bytes(bytes(weights.stat().st_size))
