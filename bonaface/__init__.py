@@ -88,7 +88,7 @@ def __getattr__(name: str) -> object:
     try:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ImportError as error:
-        missing = missing_extra(error)
+        missing = missing_extra(error, "export" if name in ("calibrate", "export") else None)
         if missing is None:
             raise
         raise missing from error

@@ -6,27 +6,31 @@ python examples/folder_against_folder.py new/ known/
 from __future__ import annotations
 
 import sys
+from itertools import product
 from pathlib import Path
-
-import numpy as np
 
 import bonaface
 
 FMR = 1e-3
 """Of one comparison: with n x m of them expect FMR * n * m matches by chance."""
+SUFFIXES = {".avif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def main(first: str, second: str) -> int:
-    """Prints one line a pair at or above the threshold."""
-    verifier = bonaface.load()
-    names = [sorted(Path(folder).glob("*.jpg")) for folder in (first, second)]
-    new, known = (verifier.embed(photos) for photos in names)
-    threshold = verifier.threshold(FMR).threshold
-    for row, name in enumerate(names[0]):
-        one = new.take(np.full(len(known), row))  # similarity is row by row
-        scores = bonaface.similarity(one, known)
-        for match in np.flatnonzero(scores >= threshold):
-            print(f"{name}\t{names[1][match]}\t{scores[match]:.3f}")
+    """Prints one line a pair of two genuine photos of one person, and how many pairs could not be judged."""
+    new, known = (
+        sorted(each for each in Path(folder).iterdir() if each.suffix.lower() in SUFFIXES) for folder in (first, second)
+    )
+    if not new or not known:
+        print(f"{second if new else first}: no photos in it", file=sys.stderr)
+        return 2
+    pairs = list(product(new, known))
+    unclear = 0
+    for (one, other), verdict in zip(pairs, bonaface.load().verify_many(pairs, FMR), strict=True):
+        if verdict.decision == "same person":
+            print(f"{one}\t{other}\t{verdict.similarity:.3f}")
+        unclear += verdict.decision == "cannot tell"
+    print(f"{len(pairs)} pairs, of which {unclear} can't be told", file=sys.stderr)
     return 0
 
 

@@ -47,9 +47,12 @@ def test_folder_against_folder(main_of, demo, tmp_path, capsys):
         (tmp_path / f"side{side}").mkdir()
         for pair in ("000000", "000001"):
             shutil.copy(demo / "test" / "images" / pair / f"{side}.jpg", tmp_path / f"side{side}" / f"{pair}.jpg")
+        Image.new("RGB", (160, 160), "white").save(tmp_path / f"side{side}" / "nobody.PNG")
     main_of("folder_against_folder")("side0", "side1")
-    matches = [line.split("\t")[:2] for line in capsys.readouterr().out.splitlines()]
+    said = capsys.readouterr()
+    matches = [line.split("\t")[:2] for line in said.out.splitlines()]
     assert matches == [[str(Path("side0/000000.jpg")), str(Path("side1/000000.jpg"))]]
+    assert "9 pairs, of which 5 can't be told" in said.err
 
 
 def test_service_client(main_of, embedder, gallery, settings, serve, tmp_path, capsys):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bonaface.errors import DataError
 from bonaface.gallery.gallery import Admit, Gallery
 from bonaface.gallery.people import Enrolled, NewPhoto, plain, stacked
-from bonaface.images.copies import are_copies
+from bonaface.images.copies import Thumbprint, are_copies
 from bonaface.images.photo import Photo
 from bonaface.images.quality import ENROLMENT, unfit
 from bonaface.verification.calibration import Calibration
@@ -142,7 +142,7 @@ def refusals(
     photos: Sequence[Embeddings | None],
     there: Embeddings | None,
     calibration: Calibration,
-    thumbprints: Sequence[NDArray[np.float32] | None] = (),
+    thumbprints: Sequence[Thumbprint | None] = (),
 ) -> Mapping[int, str]:
     """Reasons why some photos of one person are refused, by their place among those that are to be enrolled.
 
@@ -188,7 +188,7 @@ _SAME_PHOTO = 1 - 1e-4
 
 def _unlike(
     photos: Sequence[Embeddings | None],
-    thumbprints: Sequence[NDArray[np.float32] | None],
+    thumbprints: Sequence[Thumbprint | None],
     there: Embeddings | None,
     calibration: Calibration,
 ) -> dict[int, str]:
@@ -216,7 +216,7 @@ def _unlike(
     }
 
 
-def _told_apart(identity: NDArray[np.float32], thumbprints: Sequence[NDArray[np.float32] | None]) -> NDArray[np.bool_]:
+def _told_apart(identity: NDArray[np.float32], thumbprints: Sequence[Thumbprint | None]) -> NDArray[np.bool_]:
     """True for each photo that is no copy of one before it, ``(n,)``."""
     copies = identity @ identity.T > _SAME_PHOTO
     for a, b in combinations(range(len(identity)), 2):

@@ -161,15 +161,19 @@ def judge_hits(verifier: Verifier, photo: EmbeddedPhoto, hits: Sequence[Hit], fm
     """
     if not hits or photo.embedding is None:
         return []
-    rows = [Embeddings(np.array([[hit.cosine, 0.0]], np.float32), _row(hit.authenticity)) for hit in hits]
-    query = Embeddings(
-        np.array([[1.0, 0.0]], np.float32), photo.embedding.authenticity
-    )  # in the plane of the two: their cosine is all
+    # In the plane of the two: their cosine is all.
+    rows = [Embeddings(_at_cosine(hit.cosine), _row(hit.authenticity)) for hit in hits]
+    query = Embeddings(_at_cosine(1.0), photo.embedding.authenticity)
     verdicts = verifier.compare(Embeddings.joined([query] * len(rows)), Embeddings.joined(rows), fmr)
     return [
         qualified(copy_of_enrolled(verdict) if hit.photo == photo_id(hit.person, data) else verdict, photo.photo)
         for hit, verdict in zip(hits, verdicts, strict=True)
     ]
+
+
+def _at_cosine(cosine: float) -> NDArray[np.float32]:
+    """A unit vector that has a cosine to the first axis, shape ``(1, 2)``."""
+    return np.array([[cosine, np.sqrt(max(0.0, 1 - cosine**2))]], np.float32)
 
 
 def copy_of_enrolled(verdict: Verdict) -> Verdict:

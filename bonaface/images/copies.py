@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["any_copies", "are_copies", "near_pairs", "perceptual_hash", "thumbprint"]
+__all__ = ["Thumbprint", "any_copies", "are_copies", "near_pairs", "perceptual_hash", "thumbprint"]
+
+Box: TypeAlias = "tuple[float, float, float, float]"
 
 _SIDE = 32
 _COPIES = 0.993
 """Of 2,185 pairs of frames of one person, many of one video, none correlates as much (at most 0.986); of 480 copies in another
 quality, size or sharpness all do (at least 0.998). A copy that was cropped does not."""
+_LARGER_SIDE, _LEAST_PART = 128, 8
+_COPIES_OF_FACE = 0.93
+"""Where a face is small, a card or a window around it is alike whoever it shows. Two people's faces in one frame correlate by 0.844
+at most (of 4,680 pairs), two photos of one person by 0.82; of 1,257 copies 99.8 % by more than 0.93."""
 _SHARE = 0.5
 _KEPT = 8
 _EXACT_UP_TO = 100_000
@@ -21,27 +29,64 @@ _BLOCK = 512
 _TABLES, _BITS, _FLIPPED = 4, 16, 1
 
 
-def thumbprint(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """An image as 32 x 32 grey values of mean 0 and length 1, shape ``(1024,)``; zeros where it is all of one colour."""
+@dataclass(frozen=True)
+class Thumbprint:
+    """An image in little, by which copies of it are known.
+
+    Args:
+        whole: 32 x 32 grey values of mean 0 and length 1, shape ``(1024,)``; zeros where it is all of one colour.
+        grey: 128 x 128 grey values, shape ``(128, 128)``, uint8.
+        face: rows and columns of these that show the face.
+    """
+
+    whole: NDArray[np.float32]
+    grey: NDArray[np.uint8]
+    face: tuple[slice, slice]
+
+
+def thumbprint(image: NDArray[np.uint8], box: Box | None = None) -> Thumbprint:
+    """An image in little.
+
+    Args:
+        image: RGB, shape ``(h, w, 3)``.
+        box: of its face: left, top, width and height in px; None takes the whole image for it.
+    """
+    height, width = image.shape[:2]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-    small -= small.mean()
-    length = float(np.linalg.norm(small))
-    return np.asarray(small / max(length, 1e-9), np.float32)
+    small, larger = (cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA) for side in (_SIDE, _LARGER_SIDE))
+    left, top, wide, high = box or (0, 0, width, height)
+    face = _part(top / height, (top + high) / height), _part(left / width, (left + wide) / width)
+    return Thumbprint(_centred(small), np.asarray(larger, np.uint8), face)
 
 
-def are_copies(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> bool:
-    """True for thumbprints of one photo.
+def _part(start: float, end: float) -> slice:
+    """Of 128 rows or columns those between two shares of the image, at least 8."""
+    first, last = np.floor(start * _LARGER_SIDE), np.ceil(end * _LARGER_SIDE)
+    missing = max(0, _LEAST_PART - (last - first)) / 2
+    return slice(*(int(np.clip(each, 0, _LARGER_SIDE)) for each in (first - missing, last + missing)))
+
+
+def _centred(grey: NDArray[Any]) -> NDArray[np.float32]:
+    """Grey values of mean 0 and length 1, as one row."""
+    values = grey.astype(np.float32).ravel()
+    values -= values.mean()
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-9), np.float32)
+
+
+def are_copies(a: Thumbprint | None, b: Thumbprint | None) -> bool:
+    """True for thumbprints of one photo: alike as a whole, and where the face is.
 
     Example:
         >>> photo = np.random.default_rng(0).integers(0, 255, (112, 112, 3), np.uint8)
         >>> are_copies(thumbprint(photo), thumbprint(cv2.resize(photo, (64, 64), interpolation=cv2.INTER_AREA)))
         True
     """
-    return a is not None and b is not None and float(a @ b) >= _COPIES
+    if a is None or b is None or float(a.whole @ b.whole) < _COPIES:
+        return False
+    return float(_centred(a.grey[a.face]) @ _centred(b.grey[a.face])) >= _COPIES_OF_FACE
 
 
-def any_copies(a: Sequence[NDArray[np.float32]], b: Sequence[NDArray[np.float32]]) -> bool:
+def any_copies(a: Sequence[Thumbprint], b: Sequence[Thumbprint]) -> bool:
     """True if two photos or videos are the same pictures: at least half of the frames of the one with fewer are copies.
 
     Args:
@@ -51,8 +96,8 @@ def any_copies(a: Sequence[NDArray[np.float32]], b: Sequence[NDArray[np.float32]
     fewer, more = sorted((a, b), key=len)
     if not fewer:
         return False
-    same = np.stack(fewer) @ np.stack(more).T >= _COPIES  # (f, m)
-    return bool(same.any(axis=1).mean() >= _SHARE)
+    copied = [any(are_copies(one, other) for other in more) for one in fewer]
+    return sum(copied) >= _SHARE * len(fewer)
 
 
 def perceptual_hash(image: NDArray[np.uint8]) -> int:

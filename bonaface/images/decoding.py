@@ -20,6 +20,7 @@ from bonaface.images.jpeg import decode_jpeg, is_progressive
 from bonaface.reading import open_regular
 
 __all__ = [
+    "IMAGE_TYPES",
     "MAX_PIXELS",
     "ImageSource",
     "decode",
@@ -32,6 +33,9 @@ __all__ = [
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
 """A path, the bytes of an image file, a PIL image, or RGB pixels of shape ``(h, w, 3)``, uint8."""
+
+IMAGE_TYPES = str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray
+"""The types of an ``ImageSource``."""
 
 MAX_PIXELS = 250_000_000
 """Images of more pixels than this are refused by their header."""
@@ -51,6 +55,7 @@ _STRIPWISE_PIXELS, _STRIP_PIXELS = 2_000_000, 250_000
 _LARGE_PIXELS = 16_000_000
 _one_large = threading.Lock()
 """Threads decode images of more than 16 megapixels one after another: what that takes is taken once."""
+_one_pil = threading.Lock()
 _NO_FILE = re.compile(r"(data:)|(https?|ftp|s3|gs|file):/", re.IGNORECASE)
 _LONGEST_NAME = 160
 
@@ -78,8 +83,9 @@ def decode(source: ImageSource, name: str | None = None, max_pixels: int = MAX_P
 
     Reads JPEG, PNG, WebP, TIFF, AVIF, JPEG 2000, BMP and GIF, and HEIC where pillow-heif is installed, told apart by content and
     not by name. EXIF orientation is applied; CMYK, grey and palette become RGB; of 16 bits the upper 8 are kept, unless all values
-    fit 12 bits: those are stretched by their maximum; transparent pixels are laid on white; of an animation the first frame is
-    taken. Images of more than 40 megapixels come at a half, a quarter or an eighth of their scale, so that memory is bounded.
+    fit 12 bits: those are stretched by their maximum; transparent pixels are laid on white. Of an animation or a file of several
+    pages the first picture is taken, of a HEIC of several pictures its primary one. Images of more than 40 megapixels come at a
+    half, a quarter or an eighth of their scale, so that memory is bounded.
 
     Args:
         source: the image.
@@ -219,7 +225,6 @@ def _reduction(image: Image.Image, kind: str, name: str, max_pixels: int) -> int
 
 
 def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> NDArray[np.uint8]:
-    image.seek(0)
     if reduce > 1 and kind == "JPEG 2000":
         image.reduce = reduce.bit_length() - 1  # type: ignore[assignment, method-assign]  # JPEG 2000's own: halvings
         reduce = 1
@@ -263,6 +268,7 @@ def _to_rgb(image: Image.Image, reduce: int = 1) -> NDArray[np.uint8]:
 def _without_alpha(image: Image.Image) -> Image.Image:
     """RGB; transparent pixels are laid on white."""
     if image.has_transparency_data:
+        image = image.convert("LA") if image.mode == "La" else image
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
@@ -311,17 +317,21 @@ def _eight_bits(values: NDArray[Any], most: int) -> NDArray[np.uint8]:
 
 
 def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:
+    """A PIL image's pixels. It reads its file when they are first asked for, which two threads must not do at once."""
     if image.width * image.height > min(max_pixels, _WHOLE_PIXELS):
         raise DataError(
             f"{name}: is {image.width} x {image.height} pixels; expected at most {_WHOLE_PIXELS / 1e6:g} megapixels"
         )
     try:
+        with _one_pil:
+            image.load()
+            turn = _TURNS.get(_orientation(image))
         pixels = _to_rgb(image)
     except _NoBytesError as error:
         raise DataError(f"{name}: {error}") from error
     except Exception as error:
-        raise DataError(f"{name}: is cut short or damaged; expected a whole image") from error
-    turn = _TURNS.get(_orientation(image))
+        what = "is closed; expected an open" if "closed" in str(error) else "is cut short or damaged; expected a whole"
+        raise DataError(f"{name}: {what} image") from error
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.images.copies import thumbprint
+from bonaface.images.copies import Thumbprint, thumbprint
 from bonaface.images.decoding import ImageSource, decode, name_of
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.quality import Face, FaceQuality, assess, faces_of, problem_of
@@ -31,7 +31,7 @@ class Photo:
             video each frame that can be judged gives one; of a photo there is one.
         frames: how many were sampled of a video; 1 for a photo.
         thumbprints: of the image, or of each frame of a video that can be judged, for
-            :func:`bonaface.images.copies.any_copies`; empty where the model has no detector.
+            :func:`bonaface.images.copies.any_copies`; empty where there is no face or the model has no detector.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Photo:
     problem: str | None
     inputs: tuple[Mapping[str, NDArray[np.uint8]], ...]
     frames: int = 1
-    thumbprints: tuple[NDArray[np.float32], ...] = ()
+    thumbprints: tuple[Thumbprint, ...] = ()
 
     @property
     def rotated(self) -> int:
@@ -68,4 +68,5 @@ def read_photo(source: ImageSource, preprocess: Preprocessor, name: str = "") ->
     quality = assess(found.image, faces[0], found.rotated, found.seen, faces[1:]) if faces else None
     problem = problem_of(name, found.image.shape, faces, quality)
     inputs = preprocess(found.image, found.faces)
-    return Photo(name, faces, quality, problem, (inputs,), thumbprints=(thumbprint(found.image),))
+    prints = (thumbprint(found.image, faces[0].box),) if faces else ()
+    return Photo(name, faces, quality, problem, (inputs,), thumbprints=prints)

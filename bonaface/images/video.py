@@ -81,8 +81,8 @@ def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int 
         if why is not None:
             problem = problem or why
             continue
-        last = rows[0]
-        looks.append(Photo(name, faces, quality, None, (preprocess(frame, rows),), thumbprints=(thumbprint(frame),)))
+        last, own = rows[0], (thumbprint(frame, faces[0].box),)
+        looks.append(Photo(name, faces, quality, None, (preprocess(frame, rows),), thumbprints=own))
     if not looks:
         return Photo(name, (), None, f"{problem} (in none of {frames} frames)", (), frames)
     best = max(looks, key=lambda look: 0.0 if look.quality is None else look.quality.sharpness)

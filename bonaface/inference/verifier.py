@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, LooseThresholdWarning, ModelError
 from bonaface.images.copies import any_copies
-from bonaface.images.decoding import ImageSource, decode
+from bonaface.images.decoding import IMAGE_TYPES, ImageSource, decode
 from bonaface.images.photo import Photo, read_photo
 from bonaface.images.quality import Face, FaceQuality
 from bonaface.images.video import is_video, read_video
@@ -23,7 +24,7 @@ from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.looks import Looks, embed_looks, looks_at, of_one_person
 from bonaface.verification import scoring
 from bonaface.verification.decision import Verdict, judge
-from bonaface.verification.embeddings import Embeddings
+from bonaface.verification.embeddings import Embeddings, refuse_unfit
 from bonaface.verification.thresholds import DEFAULT_FMR, Threshold, select_threshold
 
 if TYPE_CHECKING:
@@ -190,11 +191,10 @@ class Verifier:
             ConfigError: if the model has no threshold for ``fmr``.
             ModelError: if the model is not calibrated.
         """
-        threshold, listed = self.threshold(fmr), [_keyed_pair(pair) for pair in pairs]
+        threshold = self.threshold(fmr)
         fmr = threshold.fmr
-        sources = {key: source for pair in listed for key, source in pair}
+        keys, sources = _keyed_pairs(pairs)
         row, problems, embeddings, photos = self._embed_judgeable(sources, progress)
-        keys = [(a, b) for (a, _), (b, _) in listed]
         good = [place for place, (a, b) in enumerate(keys) if a in row and b in row]
         verdicts: list[Verdict] = []
         if good:
@@ -232,7 +232,7 @@ class Verifier:
         """
         if isinstance(images, str | os.PathLike | bytes):
             raise TypeError(f"images: expected several, got one {type(images).__name__}; pass a list of it")
-        listed = list(images)
+        listed = _listed(images)
         parts: list[Embeddings] = []
         with ThreadPoolExecutor(_READERS) as pool:
             for start in range(0, len(listed), _CHUNK):
@@ -327,14 +327,16 @@ class Verifier:
 
         Raises:
             ConfigError: if the model has no threshold for ``fmr``.
-            ModelError: if the model is not calibrated, or the embeddings are another model's.
-            DataError: if their numbers differ.
+            ModelError: if the model is not calibrated, or the embeddings are another model's or have no authenticity though this
+                one judges it.
+            DataError: if their numbers differ, or one is no unit vector of finite numbers.
         """
         if len(a) != len(b):
             raise DataError(f"embeddings: expected as many of each, got {len(a)} and {len(b)}")
         for each in (a, b):
             if each.model and each.model != self.fingerprint:
                 raise ModelError(f"embeddings of another model than {self.name}: embed the photos again")
+        refuse_unfit(a, b, self.embedder.calibration)
         return judge(a, b, self.embedder.calibration, self.embedder.validation, self.threshold(fmr).fmr)
 
     def _embed_judgeable(
@@ -396,15 +398,15 @@ def qualified(verdict: Verdict, *photos: Photo) -> Verdict:
 def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
     """Similarities of the photos of ``a`` to those of ``b``, row by row, shape ``(n,)``; higher is more alike.
 
-    Of a model that judges authenticity it is the log-probability that two genuine photos show one person, else the cosine.
+    Of a model that judges authenticity it is the log-odds that they are two genuine photos of one person, else the cosine.
 
     Args:
         a: embeddings of ``n`` photos, as :meth:`Verifier.embed` returns them.
         b: embeddings of ``n`` photos by the same model; or one of the two has a single photo.
 
     Raises:
-        ModelError: if they are of two models.
-        DataError: if their numbers differ, or one in them is NaN.
+        ModelError: if they are of two models, or have no authenticity though their model judges it.
+        DataError: if their numbers differ, or one is no unit vector of finite numbers.
 
     Example:
         >>> import bonaface
@@ -412,27 +414,54 @@ def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
         >>> bonaface.similarity(photos, photos).shape
         (1,)
     """
-    if a.model != b.model or a.identity.shape[1:] != b.identity.shape[1:]:
+    if a.model != b.model:
         raise ModelError("embeddings of two models cannot be compared: embed the photos by one")
     if len(a) != len(b) and 1 not in (len(a), len(b)):
         raise DataError(f"embeddings: expected as many of each, got {len(a)} and {len(b)}")
+    calibration = a.calibration or b.calibration
+    refuse_unfit(a, b, calibration)
     count = max(len(a), len(b)) if len(a) and len(b) else 0
     first, second = (each.take(np.arange(count) % max(1, len(each))) for each in (a, b))
-    scores = scoring.similarity(first, second, a.calibration)
-    if np.isnan(scores).any():
-        raise DataError("embeddings: hold a number that is NaN; expected what Verifier.embed returns")
-    return scores
+    return scoring.similarity(first, second, calibration)
 
 
-def _keyed_pair(pair: tuple[ImageSource, ImageSource]) -> tuple[tuple[object, ImageSource], tuple[object, ImageSource]]:
-    if isinstance(pair, str | bytes) or len(pair) != 2:
-        raise TypeError(f"pairs: expected two images each, got {str(pair)[:80]!r}")
-    return _keyed(pair[0]), _keyed(pair[1])
+def _listed(images: Iterable[ImageSource]) -> list[ImageSource]:
+    """All images; a generator may fill one array anew for each, so its arrays are copied as they come."""
+    if iter(images) is not images:
+        return list(images)
+    return [each.copy() if isinstance(each, np.ndarray) else each for each in images]
 
 
-def _keyed(source: ImageSource) -> tuple[object, ImageSource]:
-    """An image with what tells it from others: a path by its text, anything else by being the same object."""
-    return (os.fspath(source) if isinstance(source, str | os.PathLike) else id(source)), source
+def _keyed_pairs(
+    pairs: Iterable[tuple[ImageSource, ImageSource]],
+) -> tuple[list[tuple[object, object]], dict[object, ImageSource]]:
+    """Keys of the images of each pair, and each distinct image by its key."""
+    generated = iter(pairs) is pairs
+    keys: list[tuple[object, object]] = []
+    sources: dict[object, ImageSource] = {}
+    for place, pair in enumerate(pairs):
+        where = f"pairs: pair {place}"
+        if isinstance(pair, str | bytes) or len(pair) != 2:
+            raise TypeError(f"{where}: expected two images each, got {str(pair)[:80]!r}")
+        a, b = pair
+        keys.append((_kept(a, sources, where, generated), _kept(b, sources, where, generated)))
+    return keys, sources
+
+
+def _kept(source: ImageSource, sources: dict[object, ImageSource], where: str, generated: bool) -> object:
+    """Keep an image, and give what tells it from others: a path by its text, anything else by being the same object.
+
+    A generator may fill one array anew for each pair: its arrays are told apart by their content, and copied.
+    """
+    if not isinstance(source, IMAGE_TYPES):
+        raise TypeError(f"{where}: expected a path, bytes, a PIL image or an RGB array, got {type(source).__name__}")
+    key: object = os.fspath(source) if isinstance(source, str | os.PathLike) else id(source)
+    if generated and isinstance(source, np.ndarray):
+        key = source.shape, blake2b(source.tobytes()).digest()
+        if key not in sources:
+            sources[key] = source.copy()
+    sources.setdefault(key, source)
+    return key
 
 
 def _cannot_tell(problems: Sequence[str | None], threshold: Threshold) -> Verdict:

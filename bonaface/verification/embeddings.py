@@ -8,9 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.errors import DataError, ModelError
 from bonaface.verification.calibration import Calibration
 
-__all__ = ["Embeddings", "cosine"]
+__all__ = ["Embeddings", "cosine", "refuse_unfit"]
+
+_TWO_MODELS = "embeddings of two models cannot be compared: embed the photos by one"
+_ROUNDING = 0.01
+"""Of a unit vector's length: that of 8 bits a value is within."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,51 @@ class Embeddings:
 
     @classmethod
     def joined(cls, parts: Sequence[Embeddings]) -> Embeddings:
-        """The photos of at least one part, one after the other; authenticity is judged where all parts judge it."""
+        """The photos of at least one part, one after the other.
+
+        Raises:
+            ModelError: if they are of two models, or some alone have an authenticity.
+        """
         odds = [part.authenticity for part in parts if part.authenticity is not None]
-        together = np.concatenate(odds) if len(odds) == len(parts) else None
+        kinds = {(part.model, part.identity.shape[1:]) for part in parts}
+        if len(kinds) > 1 or len(odds) not in (0, len(parts)):
+            raise ModelError(_TWO_MODELS)
+        together = np.concatenate(odds) if odds else None
         return cls(np.concatenate([part.identity for part in parts]), together, parts[0].calibration, parts[0].model)
+
+
+def refuse_unfit(a: Embeddings, b: Embeddings, calibration: Calibration | None) -> None:
+    """Refuse embeddings that cannot be compared: what they lack would be taken for a low bar.
+
+    Args:
+        a: of one model.
+        b: of the same one.
+        calibration: of the model.
+
+    Raises:
+        ModelError: if they are of two models, or have no authenticity though the model judges it.
+        DataError: if one is no unit vector, or one in them is not finite.
+    """
+    judged = {each.authenticity is not None for each in (a, b)}
+    if a.identity.shape[1:] != b.identity.shape[1:] or len(judged) > 1:
+        raise ModelError(_TWO_MODELS)
+    if judged == {False} and calibration is not None and calibration.genuine is not None:
+        raise ModelError(
+            "embeddings: have no authenticity, which the model judges; expected all that Verifier.embed returns"
+        )
+    for each in (a, b):
+        lengths = np.linalg.norm(each.identity.astype(np.float32), axis=1)
+        wrong = ~(np.abs(lengths - 1) < _ROUNDING)  # NaN too
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(
+                f"embeddings: row {row} has the length {lengths[row]:.3g}; expected unit vectors, as Verifier.embed returns them"
+            )
+        if each.authenticity is not None and not np.isfinite(each.authenticity).all():
+            row = int((~np.isfinite(each.authenticity)).argmax())
+            raise DataError(
+                f"embeddings: row {row} has the authenticity {each.authenticity[row]}; expected a finite number"
+            )
 
 
 def cosine(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:

@@ -33,11 +33,11 @@ def test_of_two_that_differ_nobody_can_say_which_is_wrong():
 def test_copies_of_a_photo_do_not_vouch_for_each_other(rng):
     """Neither the same file, nor one in another encoding, whose embedding is another."""
     assert set(refusals([None] * 3, [ANN, BOB, BOB], None, CALIBRATION)) == {0, 1, 2}
-    print_of_ann, print_of_bob = (thumbprint(rng.integers(0, 256, (64, 64, 3), np.uint8)) for _ in range(2))
+    print_of_ann, print_of_bob, third = (thumbprint(rng.integers(0, 256, (64, 64, 3), np.uint8)) for _ in range(3))
     again = photo(0.1, np.sqrt(0.99))
     prints = [print_of_ann, print_of_bob, print_of_bob]
     assert set(refusals([None] * 3, [ANN, BOB, again], None, CALIBRATION, prints)) == {0, 1, 2}
-    other = [print_of_ann, print_of_bob, -print_of_bob]
+    other = [print_of_ann, print_of_bob, third]
     assert set(refusals([None] * 3, [ANN, BOB, again], None, CALIBRATION, other)) == {0}
 
 

@@ -87,3 +87,24 @@ def test_videos_are_copies_where_half_of_their_frames_are():
     assert not copies.any_copies([a, b, c], [d])
     assert not copies.any_copies([a, b, c], [a, d, d])
     assert not copies.any_copies([], [a])
+
+
+def test_two_faces_in_one_frame_are_no_copies():
+    """A card or a call's window around a small face is alike whoever it shows."""
+    rng = np.random.default_rng(0)
+    frame = np.zeros((630, 1000, 3), np.uint8)
+    frame[:110], frame[520:] = 60, 230
+    ann, bob = (frame.copy() for _ in range(2))
+    for each in (ann, bob):
+        each[150:276, 120:246] = cv2.resize(rng.integers(0, 255, (6, 6, 3), np.uint8), (126, 126))
+    box = (120, 150, 126, 126)
+    assert copies.are_copies(copies.thumbprint(ann), copies.thumbprint(bob))  # as a whole
+    assert not copies.are_copies(copies.thumbprint(ann, box), copies.thumbprint(bob, box))
+    half = cv2.resize(ann, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    assert copies.are_copies(copies.thumbprint(ann, box), copies.thumbprint(half, tuple(each / 2 for each in box)))
+
+
+@pytest.mark.parametrize("box", [(0, 0, 1, 1), (-20, -20, 30, 30), (495, 495, 50, 50), (250, 250, 0.5, 0.5)])
+def test_a_face_of_any_place_and_size_is_compared(box):
+    image = np.random.default_rng(0).integers(0, 255, (500, 500, 3), np.uint8)
+    assert copies.are_copies(copies.thumbprint(image, box), copies.thumbprint(image, box))

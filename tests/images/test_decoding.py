@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -242,6 +243,36 @@ def test_heic() -> None:
     buffer = io.BytesIO()
     heif.from_pillow(Image.fromarray(ramp(64, 64))).save(buffer, quality=100)
     assert np.abs(decode_bytes(buffer.getvalue(), "x").astype(int) - ramp(64, 64)).mean() < 3
+
+
+def test_of_a_heic_of_several_pictures_the_primary_one_is_read(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    file, written = tmp_path / "two.heic", heif.HeifFile()
+    for grey in (10, 200):
+        written.add_from_pillow(Image.new("RGB", (64, 64), (grey, grey, grey)))
+    written.save(file, primary_index=1)
+    assert decode(file).mean() == pytest.approx(200, abs=3)
+
+
+def test_threads_may_share_a_pil_image_that_is_not_loaded_yet(tmp_path):
+    file = tmp_path / "large.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)).save(file)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(4):
+            with Image.open(file) as image:
+                assert len({each.tobytes() for each in pool.map(decode, [image] * 8)}) == 1
+
+
+def test_a_closed_pil_image_is_called_closed():
+    image = Image.new("RGB", (9, 9))
+    image.close()
+    with pytest.raises(DataError, match="image: is closed; expected an open image"):
+        decode(image)
+
+
+def test_premultiplied_grey_is_laid_on_white():
+    image = Image.merge("LA", [Image.new("L", (9, 9), 50), Image.new("L", (9, 9), 0)])
+    assert (decode(image.convert("La")) == 255).all()
 
 
 def test_heic_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

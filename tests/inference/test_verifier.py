@@ -15,6 +15,7 @@ import bonaface
 from bonaface.assets import unpack_demo
 from bonaface.errors import ConfigError, DataError, ModelError
 from bonaface.images.alignment import Aligner
+from bonaface.images.decoding import decode
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +195,7 @@ def test_one_image_is_no_list_of_images(verifier, one):
 
 @pytest.mark.parametrize("pair", ["ab", ("a", "b", "c")])
 def test_what_is_no_pair_is_named(verifier, pair):
-    with pytest.raises(TypeError, match="pairs: expected two images each, got"):
+    with pytest.raises(TypeError, match="pairs: pair 0: expected two images each, got"):
         verifier.verify_many([pair])
 
 
@@ -215,8 +216,64 @@ def test_embeddings_that_do_not_fit_are_refused(verifier, ann, bob):
     photos = verifier.embed([ann, bob])
     with pytest.raises(DataError, match="expected as many of each, got 2 and 1"):
         verifier.compare(photos, photos.row(0))
-    with pytest.raises(DataError, match="a number that is NaN"):
-        bonaface.similarity(replace(photos, identity=photos.identity * np.nan), photos)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"authenticity": None}, ModelError, "of two models cannot be compared"),
+        ({"authenticity": np.float32([1, np.nan])}, DataError, "row 1 has the authenticity nan"),
+        ({"identity": np.full((2, 512), np.nan, np.float32)}, DataError, "row 0 has the length nan"),
+        ({"identity": np.full((2, 512), 10, np.int8)}, DataError, "row 0 has the length 226; expected unit vectors"),
+        ({"identity": np.eye(2, dtype=np.float32)}, ModelError, "of two models cannot be compared"),
+    ],
+)
+def test_embeddings_that_lack_something_are_refused(verifier, ann, bob, change, error, said):
+    photos = verifier.embed([ann, bob])
+    less = replace(photos, **change)
+    for a, b in ((less, photos), (photos, less)):
+        for compare in (verifier.compare, bonaface.similarity):
+            with pytest.raises(error, match=said):
+                compare(a, b)
+
+
+def test_vectors_without_the_authenticity_that_the_model_judges_are_refused(verifier, ann, bob):
+    """A cosine laid against a threshold of log-odds would take anybody for the person."""
+    photos = verifier.embed([ann, bob])
+    for alone in (bonaface.Embeddings(photos.identity), replace(photos, authenticity=None)):
+        with pytest.raises(ModelError, match="have no authenticity, which the model judges"):
+            verifier.compare(alone, alone)
+    with pytest.raises(ModelError, match="have no authenticity, which the model judges"):
+        bonaface.similarity(alone, alone)
+
+
+def test_rows_of_two_models_are_not_joined(verifier, ann):
+    photos = verifier.embed([ann])
+    assert len(bonaface.Embeddings.joined([photos, photos])) == 2
+    for other in (replace(photos, model="x"), replace(photos, authenticity=None)):
+        with pytest.raises(ModelError, match="of two models cannot be compared"):
+            bonaface.Embeddings.joined([photos, other])
+
+
+def test_a_generator_may_fill_one_array_anew(verifier, ann, bob):
+    images = [decode(each) for each in (ann, bob)]
+    frame = np.empty_like(images[0])
+
+    def frames():
+        for image in images:
+            frame[:] = image
+            yield frame
+
+    np.testing.assert_array_equal(verifier.embed(frames()).identity, verifier.embed(images).identity)
+    reference = images[0].copy()
+    several = verifier.verify_many((reference, each) for each in frames())
+    assert [each.decision for each in several] == ["cannot tell", "different people"]
+
+
+@pytest.mark.parametrize("source", [None, float("nan"), 7])
+def test_a_hole_among_pairs_is_named_before_anything_is_read(verifier, source):
+    with pytest.raises(TypeError, match="pairs: pair 1: expected a path, bytes, a PIL image or an RGB array, got "):
+        verifier.verify_many([("a.jpg", "b.jpg"), ("a.jpg", source)])
 
 
 def test_devices_and_detectors_that_are_not_there_are_refused():
