@@ -16,7 +16,7 @@ from PIL import Image
 
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
-from bonaface.images.jpeg import decode_jpeg, is_progressive
+from bonaface.images.jpeg import TooManyScansError, decode_jpeg, is_progressive
 from bonaface.reading import open_regular
 
 __all__ = [
@@ -150,7 +150,7 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
                 pixels = _to_rgb(image)
             else:
                 raise _DamagedError
-    except _NoBytesError as error:
+    except (_NoBytesError, TooManyScansError) as error:
         raise DataError(f"{name}: {error}") from error
     except Exception as error:
         raise DataError(f"{name}: is cut short or damaged; expected a whole image") from error

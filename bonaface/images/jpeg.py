@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import random
 import re
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-__all__ = ["decode_jpeg", "is_progressive"]
+__all__ = ["TooManyScansError", "decode_jpeg", "is_progressive"]
 
 _END = b"\xff\xd9"
 _SCAN, _FRAMES = 0xDA, (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
@@ -29,11 +30,21 @@ _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SLACK = 16
 """Bytes before the end that some cameras fill, and the last of a scan that may be damaged unseen."""
+_SCAN_MARKER = b"\xff\xda"
+_MOST_SCANS = 200
+"""Programs write a progressive JPEG in some ten."""
 _PADDING = b"\xff\x00" * 8
 """No code of any JPEG: the decoder looks eight bytes ahead, and what is missing can't be read from these."""
-_SHORT_PROBE = 64
+_SHORT_PROBE, _SHORTEST_PROBE = 64, 16
+_PROBED_BYTES = 64_000_000
+"""That probes may take together, in files of millions of restart markers."""
+_SPARE = 8
 _SMALL_PIXELS = 1_000_000
 _PROBE = bytes(random.Random(0).choices(range(0xFF), k=4096))  # noqa: S311 - no marker among them
+
+
+class TooManyScansError(Exception):
+    """A few bytes a scan make a decoder work for hours."""
 
 
 @dataclass
@@ -52,7 +63,7 @@ class _Structure:
         size: width and height.
         interval: blocks of pixels between two restart markers; 0 where there are none.
         restarts: positions of the restart markers.
-        in_order: whether in each scan none of them is missing.
+        in_order: whether in each scan none of them is missing, and not half of them are too many.
     """
 
     end: int = -1
@@ -64,8 +75,13 @@ class _Structure:
     sampling: dict[int, tuple[int, int]] = field(default_factory=dict)
     size: tuple[int, int] = (0, 0)
     interval: int = 0
-    restarts: list[int] = field(default_factory=list)
+    restarts: array[int] = field(default_factory=lambda: array("q"))
     in_order: bool = True
+
+    @property
+    def one_pass(self) -> bool:
+        """True where one scan goes from top to bottom."""
+        return self.sequential and self.scans == 1
 
     @property
     def complete(self) -> bool:
@@ -73,7 +89,20 @@ class _Structure:
         return not any(self.seen.values()) and all((each, 0) in self.seen for each in self.components)
 
 
-class _InParts(io.BytesIO):
+class _Scans(io.BytesIO):
+    """A file whose decoder is stopped at more scans than a camera or a program writes: each goes over all pixels anew."""
+
+    scans = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        read = super().read(size)
+        self.scans += read.count(_SCAN_MARKER)
+        if self.scans > _MOST_SCANS:
+            raise TooManyScansError(f"has more than {_MOST_SCANS} scans; expected a JPEG as cameras and programs write it")
+        return read
+
+
+class _InParts(_Scans):
     """A file of one scan that is read up to its last bytes, then up to its end, where padding follows, then wholly."""
 
     def __init__(self, data: bytes, end: int) -> None:
@@ -103,13 +132,15 @@ def decode_jpeg(image: Image.Image, data: bytes, reduce: int = 1) -> bool:
 
     Returns:
         True where the whole image is there; False where part of it is missing or damaged.
+
+    Raises:
+        TooManyScansError: if it is made to keep a decoder busy.
     """
     found = _structure(data)
     if found is not None and _has_hole(data, found):
         return False
-    parts = None
-    if found is not None and found.end > 0 and found.sequential and found.scans == 1:
-        image.fp = parts = _InParts(data, found.end)  # type: ignore[attr-defined]
+    parts = _InParts(data, found.end) if found is not None and found.end > 0 and found.one_pass else None
+    image.fp = parts or _Scans(data)  # type: ignore[attr-defined]
     image.draft(image.mode, (-(-image.width // reduce), -(-image.height // reduce)))
     image.load()
     if parts is not None:
@@ -143,15 +174,17 @@ def _is_cut(data: bytes, found: _Structure, image: Image.Image, reduce: int) -> 
 
 def _probed(data: bytes, found: _Structure) -> bytes:
     """The file with bytes before its end and each restart marker, which all lie behind what they end."""
-    parts, before = [], 0
+    probe = _PROBE[: max(_SHORTEST_PROBE, min(_SHORT_PROBE, _PROBED_BYTES // len(found.restarts)))]
+    probed, before = bytearray(), 0
     for place in found.restarts:
-        parts += [data[before:place], _PROBE[:_SHORT_PROBE]]
+        probed += data[before:place]
+        probed += probe
         before = place
-    return b"".join([*parts, data[before : found.end], _PROBE, data[found.end :]])
+    return b"".join([probed, data[before : found.end], _PROBE, data[found.end :]])
 
 
 def _decoded(data: bytes, reduce: int) -> NDArray[np.uint8]:
-    with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
+    with JpegImagePlugin.JpegImageFile(_Scans(data)) as image:
         image.draft(image.mode, (-(-image.width // reduce), -(-image.height // reduce)))
         return np.asarray(image)
 
@@ -207,11 +240,11 @@ def _note_restarts(found: _Structure, body: bytes, data: bytes, start: int, end:
     """Restart markers of a scan: they count from 0 to 7 again and again, and their number follows from the image's size."""
     if not found.interval:
         return
-    places = [match.start() for match in _RESTART.finditer(data, start, end)]
-    numbers = [data[place + 1] & 7 for place in places]
+    places = array("q", (match.start() for match in _RESTART.finditer(data, start, end)))
     expected = -(-_blocks(found, body[1 : 1 + 2 * body[0] : 2]) // found.interval) - 1
-    found.in_order &= len(places) >= expected and numbers == [n % 8 for n in range(len(numbers))]
-    found.restarts += places
+    counted = all(data[place + 1] & 7 == number & 7 for number, place in enumerate(places))
+    found.in_order &= expected <= len(places) <= 2 * expected + _SPARE and counted
+    found.restarts.extend(places)
 
 
 def _blocks(found: _Structure, components: bytes) -> int:

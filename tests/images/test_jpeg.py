@@ -126,3 +126,28 @@ def test_large_photos_are_converted_strip_by_strip_with_the_same_pixels():
     data = jpeg(image, "subsampled")
     with Image.open(io.BytesIO(data)) as read:
         assert np.array_equal(decode_bytes(data, "a.jpg"), np.asarray(read))
+
+
+def scans(count, garbage=b""):
+    """A grey JPEG of 64 x 64 whose coefficients come in that many scans, each of which brings nothing."""
+
+    def segment(marker, body):
+        return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+    parts = [
+        b"\xff\xd8",
+        segment(0xDB, bytes([0] + 64 * [1])),
+        segment(0xC2, bytes([8, 0, 64, 0, 64, 1, 1, 0x11, 0])),
+        segment(0xC4, bytes([0x00, 1, *[0] * 15, 0])),
+        segment(0xC4, bytes([0x10, 1, *[0] * 15, 0xE0])),
+        segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bytes(8),  # 64 means of 0, a bit each
+    ]
+    one = segment(0xDA, bytes([1, 1, 0, 1, 63, 0])) + bytes([0, 0])  # the end of all blocks
+    return b"".join([*parts, garbage, one * count, END])
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\x00\x00"])
+def test_a_decoder_is_not_kept_busy_by_scans(garbage):
+    assert decode_bytes(scans(20), "a.jpg").shape == (64, 64, 3)
+    with pytest.raises(DataError, match=r"a\.jpg: has more than 200 scans; expected a JPEG as cameras and programs"):
+        decode_bytes(scans(1000, garbage), "a.jpg")
