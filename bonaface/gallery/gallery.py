@@ -17,7 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bonaface.errors import DataError, GalleryFullError, GalleryReplacedError, GalleryUnavailableError, ModelError
+from bonaface.errors import (
+    DataError,
+    GalleryError,
+    GalleryFullError,
+    GalleryReplacedError,
+    GalleryUnavailableError,
+    ModelError,
+)
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import is_absent, local_place, open_database
 from bonaface.gallery.erasure import Eraser
@@ -175,20 +182,20 @@ class Gallery:
             missing = {key: data for data in images if (key := photo_id(person, data)) in known}
             missing = {key: data for key, data in missing.items() if key not in self.photo_store}
             if missing:
-                with (
-                    contextlib.suppress(NothingWrittenError),
-                    self.photo_store.adding(missing),
-                    self.database.exclusively(),
-                ):
-                    if not missing.keys() <= {each.photo for each in self.photos_of(person)}:  # deleted meanwhile
-                        raise NothingWrittenError(DataError(f"{person}: was changed"))
+                try:
+                    with self.photo_store.adding(missing), self._begun():
+                        if not missing.keys() <= {each.photo for each in self.photos_of(person)}:  # deleted meanwhile
+                            raise NothingWrittenError(DataError(f"{person}: was changed"))
+                except NothingWrittenError as refused:
+                    if isinstance(refused.why, GalleryError):
+                        raise refused.why from None
 
     def _added(self, person: str, given: dict[str, NewPhoto], admit: Admit, now: float) -> bool:
         """Write rows and images of those that are not there; False if another service of a server was in the way."""
         images = {key: photo.data for key, photo in given.items()}
         keeping = contextlib.nullcontext() if self.photo_store is None else self.photo_store.adding(images)
         try:
-            with keeping, self.database.exclusively():
+            with keeping, self._begun():
                 known = self._admitted(person, admit)
                 fresh = {key: photo for key, photo in given.items() if key not in known}
                 if fresh:
@@ -202,6 +209,16 @@ class Gallery:
             return False
         self._settle(len(fresh))
         return True
+
+    @contextlib.contextmanager
+    def _begun(self) -> Iterator[None]:
+        """A change of the database; where it can't begin, nothing was written."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.database.exclusively())
+            except GalleryError as error:
+                raise NothingWrittenError(error) from error
+            yield
 
     def _admitted(self, person: str, admit: Admit) -> set[str]:
         """The ids of a person's photos, once ``admit`` has seen these."""

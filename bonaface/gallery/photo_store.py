@@ -71,7 +71,7 @@ class PhotoStore:
             self._pending = folder / _PENDING
             if self._pending.is_symlink():  # what is pending may be deleted
                 raise NotADirectoryError(errno.ENOTDIR, f"{_PENDING} is a link")
-            self._pending.mkdir(mode=0o700, exist_ok=True)
+            self._make_folder(self._pending)
             self._lock = os.open(folder / _MARKER, os.O_RDONLY)
             self._settle(enrolled)
         except OSError as error:
@@ -171,6 +171,7 @@ class PhotoStore:
             )
         with atomic_write(marker, private=True) as temporary:
             temporary.write_text(self._marked(gallery), encoding="utf-8")
+            self._give_to_owner(temporary)
 
     def _marked(self, gallery: str) -> str:
         place = {} if self._place_of_gallery is None else {"place": os.path.realpath(self._place_of_gallery)}
@@ -217,15 +218,26 @@ class PhotoStore:
     def _write(self, images: Mapping[str, bytes]) -> None:
         try:
             for photo, data in images.items():
-                self._place(photo).parent.mkdir(mode=0o700, exist_ok=True)
+                self._make_folder(self._place(photo).parent)
                 descriptor = os.open(self._pending / photo, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
+                    self._give_to_owner(self._pending / photo)
                     file.write(data)
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._discard(images)
             said = (error.strerror or str(error)).lower()
             raise GalleryFullError(f"{self.folder}: can't be written to ({said}); nothing was enrolled") from error
+
+    def _make_folder(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._give_to_owner(folder)
+
+    def _give_to_owner(self, path: Path) -> None:
+        """What root writes, as by sudo, belongs to whom the folder belongs: it is a service's, which has to read and delete it."""
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            owner = self.folder.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
 
     def _keep(self, photo: str) -> None:
         with contextlib.suppress(FileNotFoundError):

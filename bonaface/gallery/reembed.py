@@ -65,9 +65,14 @@ def _embed(gallery: Gallery, new: CollectionName, done: dict[str, float], embedd
         found = [(each, gallery.image(each.photo)) for each in every[start : start + _BATCH]]
         part = [(each, data) for each, data in found if data is not None]  # others were deleted since
         _refuse_replaced(part, gallery)
-        if part:
-            gallery.database.write(_rows(part, embedder), new)
-            done |= {row_id(each.person, each.photo): each.enrolled for each, _ in part}
+        if not part:
+            continue
+        rows = _rows(part, embedder)
+        with gallery.database.exclusively():  # who was deleted meanwhile is not written down anew
+            there = {each.photo for person in {one.person for one, _ in part} for each in gallery.photos_of(person)}
+            kept = [(row, each) for row, (each, _) in zip(rows, part, strict=True) if each.photo in there]
+            gallery.database.write([row for row, _ in kept], new)
+        done |= {row["id"]: each.enrolled for row, each in kept}
 
 
 def _refuse_replaced(part: Sequence[tuple[Enrolled, bytes]], gallery: Gallery) -> None:

@@ -45,6 +45,7 @@ _REPLACED = "was replaced or removed while it was in use; start this process aga
 _OVERWRITTEN = "another copy was written into it while it was in use; stop every process and restore it again"
 _TICK = 50_000_000  # ns
 _LAST_VERSION = 2**31 - 1  # SQLite has 32 bits for it
+_MOUNTS = Path("/proc/self/mountinfo")
 _SECONDS = 30.0  # that another process may hold the file
 _BATCH = 1000
 _FIELDS = ("id", "person", "vector", "authenticity", "enrolled", "details")
@@ -89,6 +90,7 @@ class SqliteDatabase:
         self._seen: str | None = None
         with self._in_words():
             _refuse_irregular(file)
+            _refuse_two_names(file)
             if not read_only:
                 _make_private(file)
             self._file = file.absolute()
@@ -96,8 +98,8 @@ class SqliteDatabase:
             self._seen_state, self._in_file, self._version = (-1, -1), -1, -1
             self._replaced = ""
             self._beside = file.resolve().parent
-            self._connection = sqlite3.connect(
-                file, timeout=_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            self._connection = sqlite3.connect(  # by the whole path: ":memory:" is no file to SQLite
+                self._file, timeout=_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
             )
         try:
             with self._in_words():
@@ -186,6 +188,7 @@ class SqliteDatabase:
                 "CREATE TABLE IF NOT EXISTS gallery (one INTEGER PRIMARY KEY CHECK (one = 1), live TEXT, deletions INTEGER)"
             )
             self._connection.execute("INSERT OR IGNORE INTO gallery VALUES (1, NULL, 0)")
+            self._forget_what_is_not_live()
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a kill may have left deleted rows in it
 
     def _refuse_damaged(self) -> None:
@@ -286,9 +289,10 @@ class SqliteDatabase:
             )
 
     def delete(self, ids: Collection[str], collection: CollectionName | None = None) -> None:
-        """Take rows out."""
+        """Take rows out; where no collection is named, also of those that do not count, which a re-embedding may have left."""
         with self._writing():
-            self._forget(self._table(collection), ids)
+            for table in self._collections() if collection is None else [self._table(collection)]:
+                self._forget(table, ids)
 
     def _table(self, collection: CollectionName | None) -> str:
         live = self._state()[0]
@@ -307,6 +311,13 @@ class SqliteDatabase:
         gone = self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(key,) for key in ids])  # noqa: S608 - ours
         if gone.rowcount > 0:
             self._note_deletion()
+
+    def _forget_what_is_not_live(self) -> None:
+        """Take out of collections that do not count who was deleted from the one that does."""
+        live, tables = self._state()[0], self._collections()
+        for table in tables if live in tables else []:
+            if table != live:
+                self._connection.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM {live})")  # noqa: S608 - ours
 
     def _note_deletion(self) -> None:
         self._connection.execute("UPDATE gallery SET deletions = deletions + ?", (_leap(),))
@@ -472,6 +483,19 @@ def _refuse_irregular(file: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "is a folder")
     if file.exists() and not file.is_file():
         raise OSError(errno.EINVAL, "is a pipe or a device, and no regular file")
+
+
+def _refuse_two_names(file: Path) -> None:
+    """Refuse a file that has another name too: SQLite's log lies beside each, and what one holds the other does not know."""
+    if not file.exists():
+        return
+    if file.stat().st_nlink > 1:
+        raise OSError(errno.EMLINK, "has a second name, a hard link; remove one, or copy the gallery as the docs say")
+    mounted: list[str] = []
+    with contextlib.suppress(OSError):  # there is no such list but on Linux
+        mounted = [line.split()[4] for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
+    if os.path.realpath(file).replace(" ", r"\040") in mounted:
+        raise OSError(errno.EXDEV, "is mounted as a single file; mount its folder")
 
 
 def _never_close(connection: sqlite3.Connection) -> None:

@@ -98,7 +98,9 @@ class _Scans(io.BytesIO):
         read = super().read(size)
         self.scans += read.count(_SCAN_MARKER)
         if self.scans > _MOST_SCANS:
-            raise TooManyScansError(f"has more than {_MOST_SCANS} scans; expected a JPEG as cameras and programs write it")
+            raise TooManyScansError(
+                f"has more than {_MOST_SCANS} scans; expected a JPEG as cameras and programs write it"
+            )
         return read
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["TimedProtocol"]
+__all__ = ["UNTAKEN_SECONDS", "TimedProtocol"]
+
+UNTAKEN_SECONDS = 30.0
+"""After which a client that takes nothing of its answer is left."""
 
 
 class TimedProtocol(H11Protocol):
     """Closes a connection whose header has not arrived ``timeout_keep_alive`` seconds after it was opened or first wrote of it.
 
-    uvicorn itself waits without end, and every such connection holds one of the process's open files.
+    So it does where nothing of an answer is taken for 30 seconds. uvicorn itself waits without end, and every such connection holds
+    one of the process's open files.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -21,6 +26,14 @@ class TimedProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Starts the time."""
         super().connection_made(transport)
+        peer = transport.get_extra_info("socket")
+        if (
+            hasattr(socket, "TCP_USER_TIMEOUT")
+            and peer is not None
+            and peer.family in (socket.AF_INET, socket.AF_INET6)
+        ):
+            # By the kernel (Linux), as a connection that is being closed waits for its last bytes to be taken, too.
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNTAKEN_SECONDS))
         self._rearm()
 
     def data_received(self, data: bytes) -> None:

@@ -152,6 +152,17 @@ def test_everything_is_its_owners_alone(tmp_path):
         store(tmp_path / "photos").read("../etc/passwd")
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone can give files away")
+def test_what_root_writes_belongs_to_the_owner_of_the_folder(tmp_path):
+    """An enrolment by sudo beside a service, which has to read and delete it."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    with store(folder).adding({A: b"a"}):
+        pass
+    assert {path.stat().st_uid for path in folder.rglob("*")} == {65534}
+
+
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe", "file for a folder"])
 def test_what_lies_in_an_images_place_and_is_none_is_neither_read_nor_removed(tmp_path, kind):
     photos = store(tmp_path / "photos", {A})

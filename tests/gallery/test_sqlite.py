@@ -24,6 +24,7 @@ from bonaface.errors import (
     GalleryReplacedError,
     GalleryUnavailableError,
 )
+from bonaface.gallery import sqlite
 from bonaface.gallery.collection_name import CollectionName, ModelMark
 from bonaface.gallery.database import sqlite_file
 from bonaface.gallery.gallery import Gallery
@@ -64,6 +65,48 @@ def test_a_uri_names_a_file_or_milvus(uri, path):
 def test_an_sqlite_file_may_end_in_db(tmp_path):
     Gallery(f"sqlite:{tmp_path / 'people.db'}", MARK).close()
     assert sqlite_file(str(tmp_path / "people.db")) == tmp_path / "people.db"
+
+
+def test_a_name_that_means_memory_to_sqlite_is_a_file_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gallery = Gallery("sqlite::memory:", MARK)
+    gallery.enrol("ann", [photo(1)])
+    gallery.close()
+    again = Gallery("sqlite::memory:", MARK)
+    assert [each.person for each in again.photos_of("ann")] == ["ann"]
+    again.close()
+
+
+def test_a_file_of_two_names_is_refused(gallery, file, tmp_path, monkeypatch):
+    """SQLite's log lies beside a name: what one process holds in it the other would overwrite."""
+    gallery.enrol("ann", [photo(1)])
+    gallery.close()
+    other = tmp_path / "other.sqlite"
+    other.hardlink_to(file)
+    for name in (file, other):
+        with pytest.raises(GalleryError, match=r"has a second name, a hard link; remove one"):
+            Gallery(str(name), MARK)
+    other.unlink()
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"36 35 98:0 /x {file} rw,noatime - ext3 /dev/root rw\n")
+    monkeypatch.setattr(sqlite, "_MOUNTS", mounts)
+    with pytest.raises(GalleryError, match="is mounted as a single file; mount its folder"):
+        Gallery(str(file), MARK)
+
+
+def test_what_is_deleted_is_not_left_in_a_collection_that_never_came_to_count(gallery, file):
+    """As a re-embedding that was killed leaves it."""
+    gallery.enrol("ann", [photo(1)])
+    half = gallery.database.create(MARK)
+    rows = gallery.database.of_person("ann")
+    gallery.database.write(rows, half)
+    gallery.remove("ann")
+    assert gallery.erased(10)
+    assert b"ann:" not in file.read_bytes()
+    gallery.database.write(rows, half)  # as earlier versions left them
+    gallery.close()
+    Gallery(str(file), MARK).close()
+    assert b"ann:" not in file.read_bytes()
 
 
 def test_it_is_its_owners_alone_and_leaves_no_log_behind(gallery, file):
@@ -358,6 +401,21 @@ def keeping(file, tmp_path):
     gallery.enrol("ann", [photo(1)])
     gallery.close()
     return lambda name, path=file: Gallery(str(path), MARK, name and tmp_path / name)
+
+
+def test_images_of_somebody_whose_row_could_not_be_written_do_not_stay(keeping, tmp_path, monkeypatch):
+    """As where another process holds the file for longer than is waited for."""
+
+    def held(_self):
+        raise GalleryUnavailableError("database is locked")
+
+    gallery = keeping("photos")
+    monkeypatch.setattr(SqliteDatabase, "exclusively", held)
+    with pytest.raises(GalleryUnavailableError, match="database is locked"):
+        gallery.enrol("bob", [photo(5)])
+    assert not list((tmp_path / "photos" / "pending").iterdir())
+    monkeypatch.undo()
+    gallery.close()
 
 
 @pytest.mark.parametrize("named", [None, "others"])
