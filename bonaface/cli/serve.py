@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,11 @@ def _add_gallery(group: argparse._ArgumentGroup) -> None:
 
 def _add_safety(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--auth", type=Path, metavar="FILE", help="ask for API keys, those of this file")
-    group.add_argument("--new-key", metavar="NAME", help="add a key to the file of --auth, show it once, and end")
+    group.add_argument(
+        "--new-key",
+        metavar="NAME",
+        help="add a key to the file of --auth, or replace the one of that name, show it once, and end",
+    )
     group.add_argument(
         "--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call; repeatable"
     )
@@ -126,6 +131,7 @@ def main(arguments: Sequence[str]) -> int:
             http=TimedProtocol,
             ws="none",
             log_level="warning",
+            use_colors=sys.stdout is not None and sys.stdout.isatty(),  # it is None where a daemon closed it
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=10,
@@ -199,12 +205,13 @@ def _files(options: argparse.Namespace) -> dict[str, list[Path]]:
 def _show_new_key(options: argparse.Namespace, console: ProgressConsole) -> None:
     from rich.console import Console
 
-    from bonaface.service.auth import new_key
+    from bonaface.service.auth import has_key, new_key
 
+    again = f"; the key that {options.new_key} had counts no more" if has_key(options.auth, options.new_key) else ""
     key = new_key(options.auth, options.new_key)
     Console().print(key, highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"{options.auth}: keeps a digest of the key of {options.new_key}; it is not shown again",
+        f"{options.auth}: keeps a digest of the key of {options.new_key}; it is not shown again{again}",
         highlight=False,
         soft_wrap=True,
     )

@@ -171,10 +171,21 @@ class AuditLog:
 def first_broken_line(path: Path | str) -> int | None:
     """The number of the first line (from 1) that was changed, or before which one is missing; None where all is well.
 
-    Where the head says that there were more lines than there are, it is the number of the first of them.
+    Where the head says that there were more lines than there are, it is the number of the first of them; where the head is missing,
+    that of the line behind the last one, as nobody can say that there was none. (Version 0.1 wrote no head, and no numbers.)
     """
     path = Path(path)
-    return _walked(path, _read_head(path) or _Head())[1]
+    head = _read_head(path)
+    found, broken = _walked(path, head or _Head())
+    if head is None and broken is None and not _is_of_first_version(path):
+        return found.lines + 1
+    return broken
+
+
+def _is_of_first_version(path: Path) -> bool:
+    with path.open("rb") as file:
+        line = file.readline()
+    return bool(line) and "line" not in parse_json(line)
 
 
 def _walked(path: Path, head: _Head) -> tuple[_Head, int | None]:

@@ -18,7 +18,7 @@ from bonaface.locks import locked
 from bonaface.outputs import refuse_stdout
 from bonaface.reading import read_regular_text
 
-__all__ = ["Keys", "new_key"]
+__all__ = ["Keys", "has_key", "new_key"]
 
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9_.-]{1,64}):(?P<digest>[0-9a-f]{64})")
 
@@ -100,6 +100,11 @@ def new_key(path: Path, name: str) -> str:
         with atomic_write(path, private=True) as temporary:
             temporary.write_text("".join(f"{each}:{digest}\n" for each, digest in digests.items()), encoding="utf-8")
     return key
+
+
+def has_key(path: Path, name: str) -> bool:
+    """True where a file of keys has one of that name."""
+    return path.is_file() and name in _read(path)
 
 
 @contextlib.contextmanager

@@ -37,11 +37,14 @@ def test_settings_that_make_no_sense_are_refused_before_anything_is_loaded(words
 def test_a_new_key_is_shown_once_and_kept_as_a_digest(tmp_path, capsys):
     file = tmp_path / "keys"
     assert main(["--auth", str(file), "--new-key", "desk"]) == 0
-    key = capsys.readouterr().out.strip()
+    said = capsys.readouterr()
+    key = said.out.strip()
+    assert "counts no more" not in said.err
     assert Keys(file).owner(key) == "desk"
     assert key not in file.read_text()
     assert main(["--auth", str(file), "--new-key", "desk"]) == 0
     assert Keys(file).owner(key) is None, "the new key of a name replaces the old one"
+    assert "the key that desk had counts no more" in capsys.readouterr().err
 
 
 def test_what_is_no_gallery_is_said_before_a_model_is_loaded(tmp_path):

@@ -163,6 +163,14 @@ def test_a_log_of_an_earlier_version_is_continued(tmp_path):
     assert first_broken_line(path) is None
 
 
+@pytest.mark.parametrize("kept", [0, 3, 5])
+def test_without_its_head_nobody_says_that_a_log_is_whole(five, kept):
+    """A tail that was cut, and the head that would tell it taken away."""
+    five.with_name(f"{five.name}.head").unlink()
+    five.write_text("".join(five.read_text().splitlines(keepends=True)[:kept]))
+    assert first_broken_line(five) == kept + 1
+
+
 def test_there_is_one_writer(five):
     log = AuditLog(five)
     code = f"from pathlib import Path; from bonaface.service.audit import AuditLog; AuditLog(Path({str(five)!r}))"

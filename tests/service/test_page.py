@@ -174,6 +174,42 @@ def test_an_export_hides_no_other_answer(open_page, url, photos):
     assert page.inner_text("#enrolled .warn") == "The disk is away."
 
 
+def test_what_becomes_of_each_of_two_deletions_is_said(open_page, url, photos):
+    page = open_page(url)
+    for person, photo in (("ann", "ann"), ("bob", "bob")):
+        _enrol(page, person, photos[photo])
+        page.wait_for_selector(f"[aria-label='Delete {person}']")
+    late = []
+    page.route("**/v1/people/bob", lambda route: late.append(route))
+    page.route("**/v1/people/ann", lambda route: route.fulfill(status=503, json={"detail": "The disk is away."}))
+    page.on("dialog", lambda dialog: dialog.accept())
+    with page.expect_request("**/v1/people/bob"):
+        page.click("[aria-label='Delete bob']")
+    page.click("[aria-label='Delete ann']")
+    page.wait_for_selector("#enrolled .warn")
+    late.pop().continue_()
+    page.wait_for_selector("#enrolled .verdict")
+    assert page.inner_text("#enrolled .warn") == "The disk is away."
+    assert "bob is deleted" in page.inner_text("#enrolled .verdict")
+    assert page.locator("#people tr").count() == 1
+
+
+def test_people_are_listed_once_however_often_they_are_asked_for(open_page, url, photos):
+    page = open_page(url)
+    _enrol(page, "ann", photos["ann"])
+    for _ in range(4):
+        page.evaluate("location.hash = '#compare'")
+        page.evaluate("location.hash = '#enrol'")
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#people tr").count() == 1
+
+
+def test_what_a_chat_puts_behind_a_key_is_no_part_of_it(open_page, url):
+    page = open_page(url)
+    page.evaluate("async () => (await import('/web/service.js')).useKey('abc-_DEF9\u200b\u2026\u00a0 ')")
+    assert page.evaluate("sessionStorage.getItem('bonaface-key')") == "abc-_DEF9"
+
+
 def test_the_histograms_come_once_they_are_known(open_page, url, photos):
     page = open_page(url)
     page.wait_for_function("async () => (await (await fetch('/v1/model')).json()).histogram !== null")

@@ -65,21 +65,25 @@ async def enrol(request: Request, person: PersonId, photos: Images) -> Enrolment
     uploads = await read_uploads(photos, names, service.settings)
     embedded = await service.pipeline.embed_each(uploads)
     there = await in_thread(lambda: service.gallery().photos_of(person))
-    _refuse_bad(service, embedded, there)
-    return await in_thread(lambda: _enrolled(request, person, uploads, embedded))
+    ids = [photo_id(person, upload.data) for upload in uploads]
+    _refuse_bad(service, ids, embedded, there)
+    return await in_thread(lambda: _enrolled(request, person, uploads, ids, embedded))
 
 
 def _enrolled(
-    request: Request, person: str, uploads: Sequence[Upload], embedded: Sequence[EmbeddedPhoto | DataError]
+    request: Request,
+    person: str,
+    uploads: Sequence[Upload],
+    ids: list[str],
+    embedded: Sequence[EmbeddedPhoto | DataError],
 ) -> EnrolmentResponse:
     """Enrol photos that nothing is wrong with, if they are like those that are there when they are written."""
     service = service_of(request)
-    ids = [photo_id(person, upload.data) for upload in uploads]
     every = set(ids)
     new = [
         new_photo(upload.data, photo)
         for upload, photo in zip(uploads, embedded, strict=True)
-        if isinstance(photo, EmbeddedPhoto)  # others were refused
+        if isinstance(photo, EmbeddedPhoto) and photo.embedding is not None  # others were refused, or are there
     ]
     with service.accounting(request, "enrol") as account:
 
@@ -88,7 +92,7 @@ def _enrolled(
             every.update(known)
             if not known.issuperset(ids):
                 _refuse_more(service, person, len(every))
-            _refuse_bad(service, embedded, there)
+            _refuse_bad(service, ids, embedded, there)
             account(person=person, photos=ids)
 
         service.gallery().enrol(person, new, admit)
@@ -308,12 +312,16 @@ def _refuse_more(service: Service, person: str, total: int) -> None:
 
 def _refuse_bad(
     service: Service,
+    ids: Sequence[str],
     embedded: Sequence[EmbeddedPhoto | DataError],
     there: Sequence[Enrolled],
 ) -> None:
-    refused = refused_photos(embedded, there, service.pipeline.calibration)
+    """Refuse photos of a person of which one is bad; those that are enrolled already have been judged."""
+    known = {each.photo for each in there}
+    new = [place for place, key in enumerate(ids) if key not in known]
+    refused = refused_photos([embedded[place] for place in new], there, service.pipeline.calibration) if new else {}
     if refused:
-        reasons = [{"photo": place + 1, "reason": why} for place, why in sorted(refused.items())]
+        reasons = [{"photo": new[row] + 1, "reason": why} for row, why in sorted(refused.items())]
         raise Problem(
             "photos", f"{len(refused)} of {len(embedded)} photos were refused, so none was enrolled", photos=reasons
         )

@@ -65,6 +65,16 @@ async function attempt(button, place, act) {
   }
 }
 
+// Actions that change the gallery may run at once: what one says stays beside what the others do, until one begins when none runs.
+let changing = 0;
+async function change(button, act) {
+  const said = byId("enrolled"), place = element("div");
+  if (!changing) said.replaceChildren();
+  said.append(place);
+  changing += 1;
+  await attempt(button, place, act).finally(() => { changing -= 1; });
+}
+
 async function compare() {
   const [first, second] = [slots.first.file, slots.second.file];
   const seen = await ask("/v1/verify", { method: "POST", form: formOf({ first, second }) });
@@ -120,18 +130,21 @@ async function enrol() {
 
 let next = "";
 async function listPeople(anew) {
+  const list = byId("people"), turn = (turns.get(list) ?? 0) + 1;
+  turns.set(list, turn);
   if (anew) {
     next = "";
-    byId("people").replaceChildren();
+    list.replaceChildren();
   }
   try {
     const page = await ask(`/v1/people?limit=50&after=${encodeURIComponent(next)}`);
-    byId("people").append(...page.people.map(personLine));
+    if (turns.get(list) !== turn) return; // it was asked again meanwhile
+    list.append(...page.people.map(personLine));
     next = page.next ?? "";
     byId("more").hidden = !page.next;
-    if (!byId("people").children.length) byId("people").append(element("tr", {}, element("td", { colSpan: 4, textContent: "Nobody yet." })));
+    if (!list.children.length) list.append(element("tr", {}, element("td", { colSpan: 4, textContent: "Nobody yet." })));
   } catch (error) {
-    byId("people").replaceChildren(element("tr", {}, element("td", { colSpan: 4, textContent: error.message })));
+    if (turns.get(list) === turn) list.replaceChildren(element("tr", {}, element("td", { colSpan: 4, textContent: error.message })));
   }
 }
 
@@ -152,7 +165,7 @@ function personLine({ person, photos, enrolled }) {
   });
   away.addEventListener("click", () => {
     if (!window.confirm(`Delete ${person} and all that is stored about them?`)) return;
-    attempt(away, byId("enrolled"), async () => {
+    change(away, async () => {
       const done = await ask(`/v1/people/${encodeURIComponent(person)}`, { method: "DELETE" });
       await listPeople(true);
       const disk = done.erased ? "nothing is left of them in the database or on the disk" : "what is left of them on the disk is not removed yet";
@@ -190,7 +203,7 @@ function start() {
   press("search-run", "found", search);
   byId("enrol-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt(event.submitter, byId("enrolled"), enrol);
+    change(event.submitter, enrol);
   });
   byId("photos").addEventListener("change", () => { choose(byId("photos").files); byId("photos").value = ""; });
   const drop = byId("drop");

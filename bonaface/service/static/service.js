@@ -11,7 +11,7 @@ export class Refused extends Error {
 }
 
 export function useKey(text) {
-  sessionStorage.setItem(KEY, text);
+  sessionStorage.setItem(KEY, text.replace(/[^\x21-\x7e]/g, "")); // what a chat or a PDF puts beside it is no part of any key
 }
 
 export async function ask(path, { method = "GET", form = null, raw = false } = {}) {

@@ -115,7 +115,10 @@ async function photograph(done) {
   const stop = () => stream.getTracks().forEach((track) => track.stop());
   dialog.addEventListener("close", stop, { once: true });
   document.getElementById("camera-close").onclick = () => dialog.close();
-  document.getElementById("shoot").onclick = () => {
+  const shoot = document.getElementById("shoot");
+  shoot.disabled = !video.videoWidth; // until the camera's first frame
+  video.onloadeddata = () => { shoot.disabled = false; };
+  shoot.onclick = () => {
     const canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
     canvas.toBlob((blob) => { dialog.close(); done(new File([blob], "photograph.png", { type: "image/png" })); }, "image/png");
