@@ -77,13 +77,17 @@ def main(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _told_to_stop() -> Iterator[None]:
-    """SIGTERM, as containers are stopped by, is Ctrl-C: the report says who was enrolled till then."""
+    """SIGTERM, as containers are stopped by, and SIGHUP of a closed terminal are Ctrl-C: the report says who was enrolled till then."""
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    heard = [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+    before = {
+        each: signal.signal(each, interrupt) for each in heard if signal.getsignal(each) != signal.SIG_IGN
+    }  # nohup
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -182,7 +182,7 @@ class SqliteDatabase:
             "synchronous=FULL",
             "secure_delete=ON",
         ):
-            self._connection.execute(f"PRAGMA {setting}")
+            self._set(setting)
         with self._writing():  # also shows whether it can be written to
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS gallery (one INTEGER PRIMARY KEY CHECK (one = 1), live TEXT, deletions INTEGER)"
@@ -190,6 +190,18 @@ class SqliteDatabase:
             self._connection.execute("INSERT OR IGNORE INTO gallery VALUES (1, NULL, 0)")
             self._forget_what_is_not_live()
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a kill may have left deleted rows in it
+
+    def _set(self, setting: str) -> None:
+        """A PRAGMA; that of the log does not wait by itself while other processes open a new file at the same moment."""
+        until = time.monotonic() + _SECONDS
+        while True:
+            try:
+                self._connection.execute(f"PRAGMA {setting}")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def _refuse_damaged(self) -> None:
         """Refuse a file whose pages contradict each other, as where two copies got mixed; it is read as a whole."""

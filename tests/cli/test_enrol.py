@@ -89,13 +89,14 @@ def test_what_search_is_told_wrongly(words, expected, demo, uri, say):
     assert len(said.lines) == 1
 
 
-def test_sigterm_leaves_a_report(staff, uri, tmp_path, say, monkeypatch):
-    """As a container is stopped."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_being_told_to_stop_leaves_a_report(staff, uri, tmp_path, say, monkeypatch, number):
+    """As a container is stopped, or a terminal closed."""
     enrol = Gallery.enrol
 
     def stopped(self, person, *rest):
         if person == PEOPLE[1]:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         enrol(self, person, *rest)
 
     monkeypatch.setattr(Gallery, "enrol", stopped)
