@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _told_to_stop() -> Iterator[None]:
-    """SIGTERM, as containers are stopped by, and SIGHUP of a closed terminal are Ctrl-C: the report says who was enrolled till then."""
+    """SIGTERM, as containers are stopped by, and SIGHUP of a closed terminal are Ctrl-C: the report says who is enrolled."""
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
