@@ -137,7 +137,24 @@ def sunglasses(image: Image, place: Place) -> Image:
     return image
 
 
-COVERS = {
+def half(image: Image, grey: int) -> Image:
+    """One half of the photo is of one grey."""
+    covered = image.copy()
+    covered[:, covered.shape[1] // 2 :] = grey
+    return covered
+
+
+def stretched(image: Image, factor: float) -> Image:
+    """Wider than it was taken."""
+    return as_image(cv2.resize(image, None, fx=factor, fy=1, interpolation=cv2.INTER_LINEAR))
+
+
+COVERS: dict[str, Callable[[Image, Place], Image]] = {
+    "half of it white": lambda image, place: half(image, 255),
+    "half of it black": lambda image, place: half(image, 0),
+    "stretched by 4:3": lambda image, place: stretched(image, 4 / 3),
+    "stretched by 16:9": lambda image, place: stretched(image, 16 / 9),
+    "stretched by 2:1": lambda image, place: stretched(image, 2),
     "flat patch": flat_patch,
     "bar over the eyes": bar,
     "surgical mask": surgical_mask,
