@@ -263,7 +263,7 @@ def _counts(scores: PairScores, groups: dict[str, NDArray[np.bool_]], bootstrap:
             "seed": bootstrap.seed,
         },
         "unreadable_images": len(scores.unreadable),
-        "spoiled_pairs": scores.spoiled,
+        "spoiled_pairs": 0 if scores.spoiled is None else int(scores.spoiled.sum()),
         "faceless_images": None if scores.faceless is None else len(scores.faceless),
     }
 

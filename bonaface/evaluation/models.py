@@ -91,7 +91,7 @@ def score_models(
                 found,
                 whence,
                 unreadable=scored.faults,
-                spoiled=int(scored.spoiled.sum()),
+                spoiled=scored.spoiled,
                 faceless=scored.faceless,
                 authenticity=_calibrated(embedder, scored.log_odds),
                 forged_below=embedder.calibration.forged_below if embedder.calibration else 0.0,

@@ -34,7 +34,7 @@ class PairScores:
         validation: thresholds from other pairs; None where there are none.
         validation_source: where those come from, in words.
         unreadable: for each image that could not be read, why.
-        spoiled: pairs that got the lowest similarity because of such an image.
+        spoiled: pairs that got the lowest similarity because of such an image, shape ``(n,)``; None where no image was read.
         faceless: images in which the detector found no face; None where none was used.
         authenticity: log-odds that each image is genuine, shape ``(n, 2)``, NaN where it could not be read; None where
             the model does not judge it.
@@ -47,19 +47,23 @@ class PairScores:
     validation: Validation | None = None
     validation_source: str = ""
     unreadable: dict[str, str] = field(default_factory=dict)
-    spoiled: int = 0
+    spoiled: NDArray[np.bool_] | None = None
     faceless: Sequence[str] | None = None
     authenticity: NDArray[np.float64] | None = None
     forged_below: float = 0.0
 
     @property
     def passing(self) -> NDArray[np.float64]:
-        """The similarities that thresholds are asked about, ``(n,)``: that of a photo that is called a deepfake passes at none."""
-        if self.authenticity is None:
-            return self.similarity
+        """The similarities that thresholds are asked about, ``(n,)``.
+
+        A pair with an image that can't be read passes at none, nor does one with a photo that is called a deepfake.
+        """
+        refused = np.zeros(len(self.similarity), dtype=bool) if self.spoiled is None else self.spoiled
+        if self.authenticity is not None:
+            refused = refused | (self.authenticity < self.forged_below).any(axis=1)
         thresholds = [] if self.validation is None else [each.threshold for each in self.validation.thresholds]
         never = min([float(self.similarity.min()), *thresholds]) - 1
-        return np.where((self.authenticity < self.forged_below).any(axis=1), never, self.similarity)
+        return np.where(refused, never, self.similarity)
 
 
 def read_scores(file: Path, pair_ids: Sequence[str], labels_name: str) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import pytest
 from bonaface.errors import DataError
 from bonaface.evaluation.inputs import PairSource, read_judged
 from bonaface.evaluation.scores import PairScores, read_scores, write_scores
+from bonaface.verification.thresholds import Threshold, Validation
 
 IDS = ["0000", "0001", "0002"]
 
@@ -52,6 +53,16 @@ def test_binary_and_absent_files_are_refused(tmp_path: Path) -> None:
 def test_scores_as_people_save_them(tmp_path: Path, text: str) -> None:
     (tmp_path / "s.csv").write_text(text, encoding="utf-8")
     assert read_scores(tmp_path / "s.csv", IDS, "").tolist() == [1, -0.5, 0.2]
+
+
+def test_what_is_called_a_deepfake_or_cannot_be_read_passes_at_no_threshold() -> None:
+    lax = Validation((Threshold(0.1, -5.0, -6.0, -4.0, 10),), None, 10)
+    log_odds = np.array([[2.0, 2.0], [2.0, -2.0], [np.nan, 2.0]])
+    spoiled = np.array([False, False, True])
+    judging = PairScores("m", "", np.array([3.0, 2.0, -1.0]), lax, authenticity=log_odds, spoiled=spoiled)
+    assert (judging.passing >= -5.0).tolist() == [True, False, False]
+    plain = PairScores("m", "", np.array([3.0, 2.0, -1.0]), lax, spoiled=spoiled)
+    assert (plain.passing >= -5.0).tolist() == [True, True, False]
 
 
 def test_scores_come_back_as_they_were_written(tmp_path: Path) -> None:
