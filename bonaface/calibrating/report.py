@@ -115,8 +115,10 @@ class CalibratedModel:
         return "\n".join(self.sentences)
 
     def __rich__(self) -> ConsoleRenderable:
+        known = any(point.threshold.low is not None for point in self.points)
+        brackets = "in brackets 95 % intervals" if known else "too few people for intervals"
         table = Table(
-            title=f"thresholds from {self.validation.impostor_pairs:,} pairs of two people; in brackets 95 % intervals",
+            title=f"thresholds from {self.validation.impostor_pairs:,} pairs of two people; {brackets}",
             title_justify="left",
             caption="The shares are of the very pairs that the thresholds come from: report those of other people, as bonaface "
             "evaluate gives them.",
@@ -128,6 +130,6 @@ class CalibratedModel:
         for point in self.points:
             at = point.threshold
             shares = [point.refused, *([] if point.accepted is None else [point.accepted])]
-            shown = f"{at.threshold:.3f} [{at.low:.3f}, {at.high:.3f}]"
-            table.add_row(f"{100 * at.fmr:.3g} %", shown, *map(percent, shares))
+            ends = "" if at.low is None or at.high is None else f" [{at.low:.3f}, {at.high:.3f}]"
+            table.add_row(f"{100 * at.fmr:.3g} %", f"{at.threshold:.3f}{ends}", *map(percent, shares))
         return Group(*map(Text, self.sentences), Text(), table)

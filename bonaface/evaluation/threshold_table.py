@@ -61,10 +61,10 @@ class Bootstrap:
 
 
 def bounds(estimate: float, values: Floats, level: float) -> Bounds:
-    """Give an estimate with the ends of its interval; None for both where most draws lack a class (too few people).
+    """Give an estimate with the ends of its interval; None for both where many draws lack a class (too few people).
 
     Example:
-        >>> bounds(0.5, np.array([0.4, 0.5, np.nan, 0.6]), 0.95)["high"]
+        >>> bounds(0.5, np.array([0.4, 0.5, 0.6]), 0.95)["high"]
         0.595
         >>> bounds(0.5, np.array([np.nan]), 0.95)
         {'estimate': 0.5, 'low': None, 'high': None}

@@ -71,8 +71,8 @@ def eer_intervals(
         The names of ``eers_by_kind``, each with its interval.
 
     Raises:
-        DataError: as ``eers_by_kind`` does, if a person is missing, or if there are so few people that most draws
-            lack a class.
+        DataError: as ``eers_by_kind`` does, if a person is missing, or if there are so few people that more than a
+            fifth of the draws lack a class.
         ValueError: if ``replicates`` or ``level`` is out of range.
 
     Example:

@@ -122,10 +122,15 @@ def replicate(
     return estimates, drawn
 
 
+_USABLE = 0.8
+"""Share of draws that must have a figure. Where pairs are of one person among several, or of two people, fewer hold any of them
+(63 % and at most 50 %), and those that do hold them all alike: they would give an interval of no width."""
+
+
 def usable(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Leave out draws without a figure; a DataError if they are most."""
+    """Leave out draws without a figure; a DataError if more than a fifth are."""
     drawn = values[~np.isnan(values)]
-    if 2 * len(drawn) < len(values):
+    if len(drawn) < _USABLE * len(values):
         raise DataError(
             f"too few people: only {len(drawn)} of {len(values)} draws of them hold pairs of every class; "
             "judge on pairs of more people"

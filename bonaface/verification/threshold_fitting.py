@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from bonaface.errors import DataError
 from bonaface.metrics import FMRS
 from bonaface.metrics.operating_points import allowed_matches
-from bonaface.metrics.resampling import person_weights
+from bonaface.metrics.resampling import interval_of, person_weights
 from bonaface.verification.calibration import Calibration, Logistic
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.fitting import fit_logistic
@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 _PHOTOS = 2000
 _REPLICATES = 200
+_LEVEL = 0.95
 
 
 def fit_llr(similarity: ArrayLike, label: ArrayLike) -> Logistic:
@@ -179,11 +180,17 @@ def _point(ranked: Floats, fmr: float, pairs: int) -> float:
 
 
 def _stated(fmrs: Sequence[float], points: Sequence[float], drawn: Floats, pairs: int) -> tuple[Threshold, ...]:
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
     return tuple(
-        Threshold(fmr, point, float(low[place]), float(high[place]), pairs)
-        for place, (fmr, point) in enumerate(zip(fmrs, points, strict=True))
+        _threshold(fmr, point, values, pairs) for fmr, point, values in zip(fmrs, points, drawn.T, strict=True)
     )
+
+
+def _threshold(fmr: float, point: float, values: Floats, pairs: int) -> Threshold:
+    try:
+        found = interval_of(point, values, _LEVEL)
+    except DataError:  # too few people
+        return Threshold(fmr, point, None, None, pairs)
+    return Threshold(fmr, point, found.low, found.high, pairs)
 
 
 def thresholds_of_pairs(

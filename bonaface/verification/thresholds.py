@@ -32,15 +32,15 @@ class Threshold:
     Args:
         fmr: the wanted rate, a fraction.
         threshold: pairs at or above it are accepted.
-        low: lower end of its 95 % interval (bootstrap over people).
-        high: upper end.
+        low: lower end of its 95 % interval (bootstrap over people); None where there are too few people.
+        high: upper end, or None.
         impostor_pairs: how many pairs of two people it rests on.
     """
 
     fmr: float
     threshold: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     impostor_pairs: int
 
 
@@ -86,8 +86,8 @@ class Validation:
             Threshold(
                 finite("fmr", each["fmr"]),
                 finite("threshold", each["threshold"]),
-                finite("low", each["low"]),
-                finite("high", each["high"]),
+                None if each["low"] is None else finite("low", each["low"]),
+                None if each["high"] is None else finite("high", each["high"]),
                 int(each["impostor_pairs"]),
             )
             for each in values["thresholds"]
@@ -168,7 +168,8 @@ def _between(known: Sequence[Threshold], fmr: float) -> Threshold:
     above = next(place for place, each in enumerate(known) if each.fmr > fmr)
     a, b = known[above - 1], known[above]
     share = math.log(fmr / a.fmr) / math.log(b.fmr / a.fmr)
-    threshold, low, high = (
-        (1 - share) * x + share * y for x, y in ((a.threshold, b.threshold), (a.low, b.low), (a.high, b.high))
+    low, high = (
+        None if x is None or y is None else (1 - share) * x + share * y for x, y in ((a.low, b.low), (a.high, b.high))
     )
+    threshold = (1 - share) * a.threshold + share * b.threshold
     return Threshold(fmr, threshold, low, high, min(a.impostor_pairs, b.impostor_pairs))

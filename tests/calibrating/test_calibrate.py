@@ -1,6 +1,7 @@
 """A model takes its thresholds from its user's pairs, and stays the same model."""
 
 import dataclasses
+import io
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 import bonaface
 from bonaface import ConfigError, DataError, calibrate
@@ -189,6 +191,17 @@ def test_the_result_is_printed_in_words(tiny_exported, genuine_folder, tmp_path)
         "of 3 deepfakes 50.0 % are called genuine (25.0 % before). "
         "Before, the model called many of the genuine photos deepfakes: make sure that they are genuine."
     )
+
+
+def test_two_people_are_told_to_be_too_few_for_intervals(tiny_exported, genuine_folder, tmp_path):
+    made = calibrate(tiny_exported, genuine_folder, tmp_path / "mine.onnx", draw=50)
+    alone = [dataclasses.replace(each.threshold, low=None, high=None) for each in made.points]
+    points = tuple(dataclasses.replace(each, threshold=at) for each, at in zip(made.points, alone, strict=True))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(dataclasses.replace(made, points=points))
+    shown = " ".join(console.file.getvalue().split())
+    assert "pairs of two people; too few people for intervals" in shown
+    assert "[" not in shown
 
 
 def test_labels_that_are_swapped_are_refused(tiny_exported, tiny_people, tmp_path, monkeypatch):

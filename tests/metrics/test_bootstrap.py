@@ -149,6 +149,28 @@ def test_wrong_people_and_settings():
         eer_intervals([1.0, 0.0], [1, 0], None, ["a", "b"], ["a", "c"], rng=rng, replicates=100)
 
 
+@pytest.mark.parametrize("people", [2, 3, 40])
+def test_pairs_of_two_people_have_no_interval_of_no_width(people):
+    names = [f"p{i}" for i in range(people)]
+    of_one = [name for name in names for _ in range(4)]
+    first, second = [*of_one, *["p0"] * 30], [*of_one, *["p1"] * 30]
+    score = np.random.default_rng(0).random(len(first))
+    label = [1] * len(of_one) + [0] * 30
+    with pytest.raises(DataError, match="too few people"):
+        eer_intervals(score, label, None, first, second, rng=np.random.default_rng(0))
+    with pytest.raises(DataError, match="too few people"):
+        fnmr_intervals(score, label, first, second, 0.1, rng=np.random.default_rng(0))
+
+
+def test_three_people_have_an_interval():
+    names = [f"p{i}" for i in range(3)]
+    impostors = [(a, b) for a in names for b in names if a < b] * 10
+    first, second = (np.array([*names * 5, *(pair[side] for pair in impostors)]) for side in (0, 1))
+    score, label = np.random.default_rng(0).random(len(first)), np.array([1] * 15 + [0] * 30)
+    found = eer_intervals(score, label, None, first, second, rng=np.random.default_rng(0))["challenge_eer"]
+    assert found.low < found.high
+
+
 def test_a_thousand_replicates_of_two_thousand_pairs_take_seconds():
     table = pairs(np.random.default_rng(12), people=250, count=2000, decimals=9)
     start = time.process_time()

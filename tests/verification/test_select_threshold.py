@@ -38,6 +38,13 @@ def test_between_two_rates_it_is_linear_in_the_logarithm():
     assert select_threshold(STORED, 10**-2.25).threshold == pytest.approx(0.225)
 
 
+def test_between_two_rates_without_intervals_there_is_none():
+    stored = Validation((Threshold(0.1, 0.1, None, None, 100), Threshold(0.01, 0.5, 0.4, 0.6, 100)), None, 100)
+    between = select_threshold(stored, 10**-1.5)
+    assert (between.low, between.high) == (None, None)
+    assert between.threshold == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize(
     ("fmr", "what"),
     [

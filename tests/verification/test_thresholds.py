@@ -73,6 +73,17 @@ def test_listed_pairs_give_the_threshold_of_fnmr_at_fmr(rng: np.random.Generator
     assert thresholds_of_pairs(scores[:5], *people[:, :5], np.random.default_rng(0)) == ()
 
 
+def test_two_people_give_thresholds_without_intervals(rng: np.random.Generator) -> None:
+    drawn = val_thresholds(Embeddings(unit(rng, 10)), ["ann", "bob"] * 5, [0] * 10, None, np.random.default_rng(0))
+    listed = thresholds_of_pairs(rng.random(25), ["ann"] * 25, ["bob"] * 25, np.random.default_rng(0))
+    for found in (drawn, listed):
+        assert [(each.fmr, each.low, each.high) for each in found] == [(0.1, None, None)]
+    stored = Validation(listed, None, 25)
+    assert Validation.from_dict(json.loads(json.dumps(stored.as_dict()))) == stored
+    three = val_thresholds(Embeddings(unit(rng, 12)), ["a", "b", "c"] * 4, [0] * 12, None, np.random.default_rng(0))
+    assert three[0].low < three[0].high
+
+
 def test_likelihood_ratios_of_two_normal_distributions(rng: np.random.Generator) -> None:
     # N(1, 1) against N(-1, 1): the log-likelihood ratio is 2 x, whatever the shares of the classes.
     scores = np.concatenate([rng.normal(1, 1, 20000), rng.normal(-1, 1, 5000)])
