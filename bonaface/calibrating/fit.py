@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonaface.calibrating.labelled_pairs import LabelledPairs
+from bonaface.data.pair_labels import without_deepfake
 from bonaface.errors import ConfigError, DataError
 from bonaface.metrics import FMRS
 from bonaface.verification.calibration import Calibration
@@ -85,12 +86,20 @@ class EmbeddedPairs:
         return self.photos.take(self.place[0]), self.photos.take(self.place[1])
 
     def refuse_contradictions(self) -> None:
-        """Raise an error where an image is genuine in one pair and a deepfake in another, by whatever path.
+        """Raise an error where an image is genuine in one pair and a deepfake in another, or may be, by whatever path.
 
         Raises:
             DataError: if one is.
         """
         if self.pairs.is_fake is None:
+            wrong = without_deepfake(self.place, self.pairs.kind)
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                first, second = self.pairs.path[:, row]
+                raise DataError(
+                    f"{self.pairs.name}: {first} and {second} have kind {self.pairs.kind[row]}, and are genuine in other pairs; "
+                    "expected a deepfake"
+                )
             return
         image, is_fake = self.place.reshape(-1), self.pairs.is_fake.reshape(-1)
         genuine, forged = np.unique(image[~is_fake]), np.unique(image[is_fake])

@@ -15,10 +15,12 @@ from bonaface.metrics import KINDS
 if TYPE_CHECKING:
     import pandas as pd  # a folder of pairs is read without it
 
-__all__ = ["forged_sides", "labels_of", "refuse_contradictions"]
+__all__ = ["forged_sides", "labels_of", "refuse_contradictions", "without_deepfake"]
 
 _PEOPLE = ("person_0", "person_1")
 _METHODS = ("method_0", "method_1")
+_FAKES = ("own_fake", "other_fake")
+_GENUINE = ("same", "impostor")
 
 
 def forged_sides(labels: pd.DataFrame) -> NDArray[np.bool_]:
@@ -70,7 +72,7 @@ def labels_of(frame: pd.DataFrame, csv: Path, lines: Sequence[int] | None = None
         kind = np.where(label == "1", "same", np.where(fake, np.where(one, "own_fake", "other_fake"), "impostor"))
         unsaid = fake & ~known & (label == "0")
         refuse(unsaid, "has a deepfake; expected the column kind, or the people in person_0 and person_1")
-    of_one, forged = np.isin(kind, ("same", "own_fake")), np.isin(kind, ("own_fake", "other_fake"))
+    of_one, forged = np.isin(kind, ("same", "own_fake")), np.isin(kind, _FAKES)
     what = "kind {kind} (label {label}) has "
     refuse(known & of_one & ~one, what + "the people {person_0} and {person_1}; expected one person", kind=kind)
     refuse(known & ~of_one & one, what + "the person {person_0} twice; expected two people", kind=kind)
@@ -85,6 +87,9 @@ def labels_of(frame: pd.DataFrame, csv: Path, lines: Sequence[int] | None = None
 def refuse_contradictions(path: NDArray[np.object_], labels: pd.DataFrame, lines: Sequence[int], csv: Path) -> None:
     """Refuse an image that is genuine in one pair and a deepfake in another, or of another person there.
 
+    Where people and methods are not named, the pairs with label 1 say which photos are of one person, and those of genuine photos
+    that neither image of another pair is a deepfake.
+
     Args:
         path: of both images of each pair, shape ``(2, n)``.
         labels: of the pairs, as ``labels_of`` returns them.
@@ -96,7 +101,7 @@ def refuse_contradictions(path: NDArray[np.object_], labels: pd.DataFrame, lines
     """
     genuine = np.zeros((2, len(labels)), dtype=bool)
     if "kind" in labels:
-        genuine |= np.isin(labels["kind"].to_numpy(dtype=str), ("same", "impostor"))
+        genuine |= np.isin(labels["kind"].to_numpy(dtype=str), _GENUINE)
     forged = forged_sides(labels)
     facts = np.where(forged, "a deepfake", np.where(genuine | (set(_METHODS) <= set(labels)), "genuine", ""))
     people = np.full(genuine.shape, "", dtype=object)
@@ -112,6 +117,49 @@ def refuse_contradictions(path: NDArray[np.object_], labels: pd.DataFrame, lines
                 raise DataError(
                     f"{csv}: line {at}: {image} is {what}, and {before} in line {where}; expected one of them"
                 )
+    kind = labels["kind"].to_numpy(dtype=str) if "kind" in labels else np.full(len(labels), "")
+    image = np.unique(path.astype(str), return_inverse=True)[1].reshape(path.shape)
+    for wrong, why in (
+        (
+            without_deepfake(image, kind),
+            "have kind {}, and are genuine in other lines; expected a deepfake",
+        ),
+        (
+            _of_one(image, labels["label"].to_numpy()),
+            "have label 0, and other lines make them photos of one person; expected label 1",
+        ),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DataError(f"{csv}: line {lines[row]}: {path[0, row]} and {path[1, row]} {why.format(kind[row])}")
+
+
+def without_deepfake(image: NDArray[np.int64], kind: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Which pairs are said to have a deepfake though both images are in pairs of genuine photos, shape ``(n,)``.
+
+    Args:
+        image: which image each side is, shape ``(2, n)``.
+        kind: of the pairs, shape ``(n,)``.
+
+    Example:
+        >>> without_deepfake(np.array([[0, 2, 0], [1, 3, 2]]), np.array(["same", "impostor", "own_fake"])).tolist()
+        [False, False, True]
+    """
+    genuine = np.isin(image, image[:, np.isin(kind, _GENUINE)])  # (2, n)
+    wrong: NDArray[np.bool_] = np.isin(kind, _FAKES) & genuine[0] & genuine[1]
+    return wrong
+
+
+def _of_one(image: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pairs have label 0 though pairs with label 1 lead from one image to the other, shape ``(n,)``."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    mated, images = label == 1, int(image.max()) + 1
+    linked = coo_array((np.ones(int(mated.sum())), tuple(image[:, mated])), shape=(images, images))
+    person: NDArray[np.int32] = connected_components(linked, directed=False)[1]
+    wrong: NDArray[np.bool_] = ~mated & (person[image[0]] == person[image[1]])
+    return wrong
 
 
 def _people(frame: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

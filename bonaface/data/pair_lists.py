@@ -58,8 +58,8 @@ def read_pair_list(csv: Path) -> tuple[PairTable, pd.DataFrame]:
         frame[column] = frame[column].map(checked)
     pairs = PairTable.from_frame(csv.parent, frame)
     labels = labels_of(frame, csv, lines)
-    refuse_contradictions(frame[_PATHS].to_numpy(dtype=object).T, labels, lines, csv)
     refuse_doubled(pairs, frame["label"].tolist(), [f"line {line}" for line in lines], csv)
+    refuse_contradictions(frame[_PATHS].to_numpy(dtype=object).T, labels, lines, csv)
     return pairs, labels.assign(fold=_folds(frame["fold"], lines, csv)) if "fold" in frame else labels
 
 

@@ -217,6 +217,21 @@ def test_labels_that_are_swapped_are_refused(tiny_exported, tiny_people, tmp_pat
     assert not (tmp_path / "mine.onnx").exists()
 
 
+def test_a_deepfake_of_copies_of_genuine_photos_is_refused_by_its_kind(tiny_exported, tiny_people, tmp_path):
+    file = listed(tmp_path, tiny_people, columns=("label", "kind"))
+    frame = pd.read_csv(file)
+    same, impostor, own = (int(np.flatnonzero(frame["kind"] == kind)[0]) for kind in ("same", "impostor", "own_fake"))
+    for side, row in (("path_0", same), ("path_1", impostor)):
+        copy = tmp_path / f"{side}.png"
+        shutil.copy(frame[side][row], copy)
+        frame.loc[own, side] = str(copy)
+    frame.to_csv(file, index=False)
+    with pytest.raises(
+        DataError, match=r"path_0\.png and .*path_1\.png have kind own_fake, and are genuine in other pairs"
+    ):
+        calibrate(tiny_exported, file, tmp_path / "mine.onnx")
+
+
 def test_one_image_under_two_names_that_is_genuine_and_a_deepfake_is_refused(tiny_exported, tiny_people, tmp_path):
     file = listed(tmp_path, tiny_people)
     frame = pd.read_csv(file)

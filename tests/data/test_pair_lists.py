@@ -47,6 +47,14 @@ def test_a_list_of_pairs(listed: Path) -> None:
             "path_0,path_1,label,person_0,person_1\na/a_0001.jpg,a/a_0002.jpg,1,a,a\nb/b_0001.jpg,a/a_0002.jpg,0,b,c\n",
             "line 3: a/a_0002.jpg is c, and a in line 2; expected one of them",
         ),
+        (
+            "path_0,path_1,label,kind\na/a_0001.jpg,a/a_0002.jpg,1,same\na/a_0001.jpg,b/b_0002.jpg,0,impostor\nb/b_0002.jpg,a/a_0002.jpg,0,own_fake\n",
+            "line 4: b/b_0002.jpg and a/a_0002.jpg have kind own_fake, and are genuine in other lines; expected a deepfake",
+        ),
+        (
+            "path_0,path_1,label\na/a_0001.jpg,a/a_0002.jpg,1\na/a_0002.jpg,b/b_0001.jpg,1\na/a_0001.jpg,b/b_0001.jpg,0\n",
+            "line 4: a/a_0001.jpg and b/b_0001.jpg have label 0, and other lines make them photos of one person; expected label 1",
+        ),
     ],
 )
 def test_a_wrong_list_is_refused(listed: Path, text: str, said: str) -> None:
@@ -54,6 +62,19 @@ def test_a_wrong_list_is_refused(listed: Path, text: str, said: str) -> None:
     with pytest.raises(DataError, match=r"pairs\.csv") as caught:
         read_pair_list(listed / "pairs.csv")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "a/a_0001.jpg,a/a_0002.jpg,1,same\na/a_0001.jpg,b/b_0001.jpg,0,own_fake\nb/b_0001.jpg,a/a_0002.jpg,0,own_fake\n",
+        "a/a_0001.jpg,a/a_0002.jpg,0,own_fake\na/a_0002.jpg,b/b_0001.jpg,0,own_fake\na/a_0001.jpg,b/b_0001.jpg,0,other_fake\n",
+        "a/a_0001.jpg,a/a_0002.jpg,1,same\na/a_0001.jpg,b/b_0001.jpg,0,impostor\na/a_0002.jpg,b/b_0001.jpg,0,impostor\n",
+    ],
+)
+def test_a_list_that_can_be_true_is_taken(listed: Path, rows: str) -> None:
+    (listed / "pairs.csv").write_text(f"path_0,path_1,label,kind\n{rows}")
+    assert len(read_pair_list(listed / "pairs.csv")[1]) == 3
 
 
 @pytest.mark.parametrize(
