@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bonaface.config import TrainConfig
 from bonaface.config_io import settings_by_name
 from bonaface.experiments.judged_pairs import digest_of
-from bonaface.experiments.records import FIGURES, OTHER_PAIRS, Record, read_shown, refuse_changed
+from bonaface.experiments.records import FIGURES, OTHER_PAIRS, Record, is_done, read_shown, refuse_changed
 from bonaface.experiments.spec import Plan, Row, Table, Trial
+from bonaface.experiments.trained_photos import trained_on_others
 
 __all__ = ["RowResult", "Spread", "TableResult", "collect"]
 
@@ -73,6 +75,7 @@ class RowResult:
         trials: its runs.
         records: of each, None where it has not ended; of one judged on other pairs the status alone.
         command: runs this row alone.
+        others: for each run that was trained on other photos, though by the same settings, the run that had them.
     """
 
     row: Row
@@ -80,6 +83,7 @@ class RowResult:
     trials: tuple[Trial, ...]
     records: tuple[Record | None, ...]
     command: str
+    others: tuple[str, ...] = ()
 
     def spread(self, name: str) -> Spread | None:
         """A figure of ``FIGURES`` over the runs that ended well."""
@@ -123,25 +127,30 @@ def collect(plan: Plan) -> list[TableResult]:
         DataError: if a record is damaged, or the test pairs are not what they should be.
     """
     judged_on = digest_of(plan.test)
-    return [_table(plan, table, judged_on) for table in plan.tables]
+    others = trained_on_others([trial for trial in plan.trials() if is_done(trial, judged_on)])
+    return [_table(plan, table, judged_on, others) for table in plan.tables]
 
 
-def _table(plan: Plan, table: Table, judged_on: str | None) -> TableResult:
+def _table(plan: Plan, table: Table, judged_on: str | None, others: Mapping[Path, str]) -> TableResult:
     """The rows of a table; settings in which they differ, and which the words for a training leave out, are added to these."""
     settings = [settings_by_name(plan.configs[row.name]) for row in table.rows if row.way != "reported"]
     names = dict.fromkeys(name for each in settings for name in each if not name.startswith(_OWN) and name not in _SAID)
     differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
-    return TableResult(table, tuple(_result(plan, row, differing, judged_on) for row in table.rows))
+    return TableResult(table, tuple(_result(plan, row, differing, judged_on, others) for row in table.rows))
 
 
-def _result(plan: Plan, row: Row, differing: Sequence[str], judged_on: str | None) -> RowResult:
+def _result(
+    plan: Plan, row: Row, differing: Sequence[str], judged_on: str | None, others: Mapping[Path, str]
+) -> RowResult:
     trials = plan.trials_of(row)
     for trial in trials:
         refuse_changed(trial)
     training = _training(plan.configs[row.name], differing) if trials else "reported, not run"
     only = shlex.quote(row.name.replace("[", "[[]"))
     command = f"bonaface experiments run {shlex.quote(str(plan.file))} --only {only}" if trials else ""
-    return RowResult(row, training, tuple(trials), tuple(read_shown(trial, judged_on) for trial in trials), command)
+    records = tuple(read_shown(trial, judged_on) for trial in trials)
+    had = tuple(others[trial.folder] for trial in trials if trial.folder in others)
+    return RowResult(row, training, tuple(trials), records, command, had)
 
 
 def _training(config: TrainConfig, differing: Sequence[str]) -> str:

@@ -105,6 +105,9 @@ def _notes(result: RowResult) -> str:
         told.append("not run yet" if result.missing == runs else f"{result.missing} of {runs} seeds not run yet")
     if result.outdated:
         told.append(f"{result.outdated} of {len(result.records)} seeds judged on other pairs: run it again")
+    if result.others:
+        seeds = f"{len(result.others)} of {len(result.records)} seeds trained on other photos than {result.others[0]}"
+        told.append(f"{seeds}: move one of them away and run it again, to compare them")
     return "; ".join(told)
 
 

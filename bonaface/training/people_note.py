@@ -7,13 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bonaface.config_io import read_run_config
 from bonaface.data.table import FaceTable
 from bonaface.errors import ConfigError, DataError
 from bonaface.io import atomic_write, parse_json
 from bonaface.reading import read_regular, read_regular_text
-from bonaface.training.run import RunFolder
+
+if TYPE_CHECKING:
+    from bonaface.training.run import RunFolder  # torch, which a note is read without
 
 __all__ = ["PeopleNote", "SourcePeople"]
 
@@ -53,6 +56,11 @@ class SourcePeople:
         listed = hashlib.blake2b(read_regular(originals), digest_size=16).hexdigest() if originals else ""
         return cls(str(Path(where).resolve()), train, val, len(table), photos.hexdigest(), listed, _contents(table))
 
+    def same_photos(self, other: SourcePeople) -> bool:
+        """Tell whether photos, people and originals are the same, however they are split and as far as both notes say."""
+        contents = "" in {self.contents, other.contents} or self.contents == other.contents
+        return contents and (self.digest, self.originals) == (other.digest, other.originals)
+
     def changes(self, now: SourcePeople) -> str:
         """Everything that differs now, in words; empty where nothing does."""
         before, after = ({*each.train, *each.val} for each in (self, now))
@@ -80,19 +88,19 @@ class PeopleNote:
     before: list[SourcePeople] = field(default_factory=list)
 
     @classmethod
-    def read(cls, run: RunFolder) -> PeopleNote | None:
-        """The note of a run; None of one that an earlier version began.
+    def read(cls, file: Path) -> PeopleNote | None:
+        """The note of a run, its people.json; None of one that an earlier version began.
 
         Raises:
             DataError: if it is damaged.
         """
-        if not run.people.exists():
+        if not file.exists():
             return None
         try:
-            said = parse_json(read_regular_text(run.people))
+            said = parse_json(read_regular_text(file))
             return cls(*([SourcePeople(**each) for each in said[name]] for name in ("sources", "before")))
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{run.people}: isn't the note that train left; begin a new run") from error
+            raise DataError(f"{file}: isn't the note that train left; begin a new run") from error
 
     def write(self, run: RunFolder) -> None:
         """Write it into a run's folder."""
@@ -120,9 +128,11 @@ class PeopleNote:
         Raises:
             ConfigError: if this run would validate on some of them.
         """
+        from bonaface.training.run import RunFolder
+
         seen: list[SourcePeople] = []
         for folder in (init_from,) if isinstance(init_from, str) else init_from or ():
-            note = PeopleNote.read(RunFolder(Path(folder)))
+            note = PeopleNote.read(RunFolder(Path(folder)).people)
             if note is None:
                 continue
             untrained = read_run_config(RunFolder(Path(folder)).config).steps == 0

@@ -125,7 +125,7 @@ def _people_note(
     """The note to write of a run that is begun; None of one that is resumed, once its people are the same."""
     named = zip(config.faces.sources, tables, config.faces.originals_of_sources, strict=True)
     note = PeopleNote([SourcePeople.of(where, table, originals) for (where, _), table, originals in named])
-    before = PeopleNote.read(run)
+    before = PeopleNote.read(run.people)
     if before is not None:
         note.refuse_other(run, before)
     elif run.last.exists():

@@ -1,5 +1,6 @@
 """Records to tables: means and spreads, the best in bold, what failed and what is missing said."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from bonaface.experiments.page import write_tables
 from bonaface.experiments.records import write_record
 from bonaface.experiments.results import Spread, collect
 from bonaface.experiments.tables import markdown
+from bonaface.training.people_note import PeopleNote, SourcePeople
 
 
 def record(test: float, val: float, seconds: float = 600.0) -> dict:
@@ -198,6 +200,37 @@ def test_runs_judged_on_other_pairs_have_no_place_in_the_tables(ended, tmp_path)
     assert "2 of 6 runs ended, 1 failed, 1 not run yet, 2 judged on other pairs" in page
     statuses = pd.read_csv(tmp_path / "out" / "runs.csv")["status"].tolist()
     assert statuses == ["judged on other pairs", "done", "failed", "not run", "judged on other pairs", "done"]
+
+
+def test_runs_trained_on_other_photos_are_told_apart(plan, tmp_path):
+    rows = [
+        {"name": "one"},
+        {"name": "two"},
+        {"name": "three"},
+        {"name": "fewer", "settings": {"faces.fake_classes": "shared"}},
+    ]
+    made = plan(rows, seeds=[0, 1])
+    for number, trial in enumerate(made.trials()):
+        leave(made, trial, record(0.1, 0.2))
+        train, val = ["a", "b"], ["c"]  # as each seed splits them
+        source = SourcePeople("faces", *((train, val) if trial.config.seed else (val, train)), 9, "before", "", "some")
+        changed = {
+            3: {"contents": "others"},
+            4: {"digest": "after"},
+            5: {"digest": "after"},
+            6: {"digest": "shared"},
+            7: {"digest": "shared"},
+        }
+        (trial.folder / "people.json").write_text(
+            json.dumps(dataclasses.asdict(PeopleNote([dataclasses.replace(source, **changed.get(number, {}))])))
+        )
+    notes = [row.split(" | ")[-1] for row in markdown("tiny", collect(made)).splitlines() if row.startswith("| ")][1:]
+    others = "seeds trained on other photos than one, seed 0: move one of them away and run it again, to compare them |"
+    assert [note.strip("| ") for note in (notes[0], notes[3])] == ["", ""]
+    assert (notes[1], notes[2]) == (f"1 of 2 {others}", f"2 of 2 {others}")
+    for trial in made.trials():
+        (trial.folder / "people.json").unlink()  # as an earlier version left it
+    assert "other photos" not in markdown("tiny", collect(made))
 
 
 @pytest.mark.parametrize(

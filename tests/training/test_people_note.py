@@ -20,7 +20,7 @@ def faces(people, tmp_path):
 
 
 def note_of(run):
-    note = PeopleNote.read(RunFolder(run))
+    note = PeopleNote.read(RunFolder(run).people)
     assert note is not None
     return note
 
