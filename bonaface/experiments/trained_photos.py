@@ -29,7 +29,8 @@ def trained_on_others(trials: Sequence[Trial]) -> dict[Path, str]:
         note = PeopleNote.read(trial.folder / "people.json")
         if note is not None:
             earlier, photos = first.setdefault(_photos_by_settings(trial), (trial, note.sources))
-            if not all(was.same_photos(now) for was, now in zip(photos, note.sources, strict=True)):
+            pairs = zip(photos, note.sources, strict=True)
+            if not all(was.same_photos(now) and was.originals == now.originals for was, now in pairs):
                 others[trial.folder] = earlier.name
     return others
 

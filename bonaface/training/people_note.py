@@ -57,9 +57,9 @@ class SourcePeople:
         return cls(str(Path(where).resolve()), train, val, len(table), photos.hexdigest(), listed, _contents(table))
 
     def same_photos(self, other: SourcePeople) -> bool:
-        """Tell whether photos, people and originals are the same, however they are split and as far as both notes say."""
+        """Tell whether photos and people are the same, wherever they lie and however they are split, as far as both notes say."""
         contents = "" in {self.contents, other.contents} or self.contents == other.contents
-        return contents and (self.digest, self.originals) == (other.digest, other.originals)
+        return contents and self.digest == other.digest
 
     def changes(self, now: SourcePeople) -> str:
         """Everything that differs now, in words; empty where nothing does."""
@@ -138,7 +138,8 @@ class PeopleNote:
             untrained = read_run_config(RunFolder(Path(folder)).config).steps == 0
             trained = note.before if untrained else [*note.sources, *note.before]
             for now in self.sources:
-                again = {each for was in trained if was.where == now.where for each in was.train} & set(now.val)
+                same = (was for was in trained if was.where == now.where or was.same_photos(now))
+                again = {each for was in same for each in was.train} & set(now.val)
                 if again:
                     raise ConfigError(
                         f"init_from: {folder} was trained on {len(again)} of the {len(now.val)} people of {now.where} that this "

@@ -127,6 +127,8 @@ def test_nobody_is_validated_on_whom_initial_weights_were_trained_on(trained, pe
             ConfigError, match=r"first was trained on \d of the \d people of .*people\d* that this run would"
         ):
             trained("other", init_from=first, **settings)
+    with pytest.raises(ConfigError, match=r"first was trained on \d of the \d people of .*/faces that this run would"):
+        trained("other", init_from=first, seed=1, **{"faces.train": faces})  # the same photos elsewhere
     between = trained("between", init_from=first, **{"faces.train": faces})
     with pytest.raises(ConfigError, match="between was trained on"):  # by its own initial weights
         trained("other", init_from=between, seed=1)
