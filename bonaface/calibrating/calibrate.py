@@ -34,6 +34,8 @@ __all__ = ["CalibratedModel", "calibrate"]
 PathLike = str | os.PathLike[str]
 
 _FEWEST_DRAWN = 4
+_HEAD = "\n\n## Calibrated\n\n"
+"""Of the last section of the model card."""
 
 
 def calibrate(
@@ -120,7 +122,8 @@ def calibrate(
         _authenticity(embedded, embedder.calibration, calibration),
         unreadable,
     )
-    card = f"{card_of(embedder, loaded).rstrip()}\n\n## Calibrated\n\n{' '.join(made.sentences)}\n"
+    before = card_of(embedder, loaded).partition(_HEAD)[0]  # what it says of an earlier calibration holds no more
+    card = f"{before.rstrip()}{_HEAD}{' '.join(made.sentences)}\n"
     with console.status("writing the model"):
         _write(replace(embedder, calibration=calibration, validation=validation), out, card)
     return made

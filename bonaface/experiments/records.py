@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -98,7 +99,7 @@ def _damage(record: Record) -> str:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if name in _RATES and not (is_number and 0 <= value <= 1):
             return f"damaged record: {name}: expected an error rate from 0 to 1, got {value!r}"
-        if not is_number or value < 0:
+        if not is_number or not 0 <= value < math.inf:
             return f"damaged record: {name}: expected a number from 0, got {value!r}"
     return ""
 

@@ -106,7 +106,8 @@ def _speed(trial: Trial) -> float | None:
     history = trial.folder / "metrics.csv"
     if not history.exists():
         return None
-    return float(pd.read_csv(history)["images_per_second"][1:].median())
+    speed = float(pd.read_csv(history)["images_per_second"][1:].median())
+    return None if np.isnan(speed) else speed
 
 
 def _on_test(trial: Trial, embedder: Embedder, test: TestPairs) -> tuple[dict[str, float] | None, str]:

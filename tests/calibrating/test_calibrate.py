@@ -138,6 +138,7 @@ def test_calibrated_twice(tiny_exported, genuine_folder, tmp_path):
     twice = calibrate(once, genuine_folder, tmp_path / "b.onnx", draw=50)
     assert (twice.calibration, twice.validation) == (once.calibration, once.validation)
     assert bonaface.load(twice).fingerprint == bonaface.load(tiny_exported).fingerprint
+    assert bonaface.load(twice).embedder.network.description.card.count("## Calibrated") == 1
 
 
 def test_an_openvino_model_names_what_to_calibrate(tiny_embedder, tiny_people, genuine_folder, tmp_path):

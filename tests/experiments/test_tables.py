@@ -245,6 +245,8 @@ def test_runs_trained_on_other_photos_are_told_apart(plan, tmp_path):
         ({"cost": {}}, "expected a figure for seconds"),
         ({"images_per_second": True}, "images_per_second: expected a number from 0, got True"),
         ({"inference_ms": -1}, "inference_ms: expected a number from 0, got -1"),
+        ({"inference_ms": float("nan")}, "inference_ms: expected a number from 0, got nan"),
+        ({"images_per_second": float("inf")}, "images_per_second: expected a number from 0, got inf"),
         ({"machine": "mine"}, "expected machine and commit"),
         ({"status": "failed"}, "expected an error"),
     ],
