@@ -15,7 +15,9 @@ import hashlib
 import itertools
 import json
 import multiprocessing
+import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -256,9 +258,17 @@ def _workers(count: int) -> Iterator[Callable[..., Iterator[_R]]]:
 
 
 def _quiet_worker() -> None:
-    """Ctrl-C is the parent's to answer, and each worker keeps to one core."""
+    """Ctrl-C is the parent's to answer, each worker keeps to one core, and none outlives a parent that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _finish(out: Path, orders: Sequence[Order]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +105,20 @@ def test_same_seed_same_bytes_whatever_the_workers(tree: Path, tmp_path: Path) -
     forge_tree(table, tmp_path / "other", Recipe(per_person=2, seed=4))
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert digests(tmp_path / "one") != digests(tmp_path / "other")
+
+
+def test_workers_end_with_a_command_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\nfrom bonaface.forgery.generate import _workers\n\n"
+        "if __name__ == '__main__':\n    with _workers(2) as each:\n"
+        "        next(each(time.sleep, [0.01] * 4 + [600] * 4))\n        print('begun', flush=True)\n        time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "begun\n"
+        parent.kill()
+        assert parent.communicate(timeout=60)[0] == ""  # which its workers hold too
 
 
 def test_more_people_leave_what_needs_no_donor_as_it_was(tmp_path: Path) -> None:
