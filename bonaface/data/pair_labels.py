@@ -87,8 +87,7 @@ def labels_of(frame: pd.DataFrame, csv: Path, lines: Sequence[int] | None = None
 def refuse_contradictions(path: NDArray[np.object_], labels: pd.DataFrame, lines: Sequence[int], csv: Path) -> None:
     """Refuse an image that is genuine in one pair and a deepfake in another, or of another person there.
 
-    Where people and methods are not named, the pairs with label 1 say which photos are of one person, and those of genuine photos
-    that neither image of another pair is a deepfake.
+    Where methods are not named, pairs of genuine photos say that neither image of another pair is a deepfake.
 
     Args:
         path: of both images of each pair, shape ``(2, n)``.
@@ -119,19 +118,13 @@ def refuse_contradictions(path: NDArray[np.object_], labels: pd.DataFrame, lines
                 )
     kind = labels["kind"].to_numpy(dtype=str) if "kind" in labels else np.full(len(labels), "")
     image = np.unique(path.astype(str), return_inverse=True)[1].reshape(path.shape)
-    for wrong, why in (
-        (
-            without_deepfake(image, kind),
-            "have kind {}, and are genuine in other lines; expected a deepfake",
-        ),
-        (
-            _of_one(image, labels["label"].to_numpy()),
-            "have label 0, and other lines make them photos of one person; expected label 1",
-        ),
-    ):
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise DataError(f"{csv}: line {lines[row]}: {path[0, row]} and {path[1, row]} {why.format(kind[row])}")
+    wrong = without_deepfake(image, kind)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{csv}: line {lines[row]}: {path[0, row]} and {path[1, row]} have kind {kind[row]}, and are genuine in other lines; "
+            "expected a deepfake"
+        )
 
 
 def without_deepfake(image: NDArray[np.int64], kind: NDArray[np.str_]) -> NDArray[np.bool_]:
@@ -147,18 +140,6 @@ def without_deepfake(image: NDArray[np.int64], kind: NDArray[np.str_]) -> NDArra
     """
     genuine = np.isin(image, image[:, np.isin(kind, _GENUINE)])  # (2, n)
     wrong: NDArray[np.bool_] = np.isin(kind, _FAKES) & genuine[0] & genuine[1]
-    return wrong
-
-
-def _of_one(image: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which pairs have label 0 though pairs with label 1 lead from one image to the other, shape ``(n,)``."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    mated, images = label == 1, int(image.max()) + 1
-    linked = coo_array((np.ones(int(mated.sum())), tuple(image[:, mated])), shape=(images, images))
-    person: NDArray[np.int32] = connected_components(linked, directed=False)[1]
-    wrong: NDArray[np.bool_] = ~mated & (person[image[0]] == person[image[1]])
     return wrong
 
 
