@@ -171,7 +171,7 @@ class PhotoStore:
             )
         with atomic_write(marker, private=True) as temporary:
             temporary.write_text(self._marked(gallery), encoding="utf-8")
-            self._give_to_owner(temporary)
+            self._give_to_owner(os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW))
 
     def _marked(self, gallery: str) -> str:
         place = {} if self._place_of_gallery is None else {"place": os.path.realpath(self._place_of_gallery)}
@@ -219,9 +219,7 @@ class PhotoStore:
         try:
             for photo, data in images.items():
                 self._make_folder(self._place(photo).parent)
-                descriptor = os.open(self._pending / photo, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(descriptor, "wb") as file:
-                    self._give_to_owner(self._pending / photo)
+                with os.fdopen(self._create(self._pending / photo), "wb") as file:
                     file.write(data)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -230,14 +228,28 @@ class PhotoStore:
             raise GalleryFullError(f"{self.folder}: can't be written to ({said}); nothing was enrolled") from error
 
     def _make_folder(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        self._give_to_owner(folder)
+        """Make a folder where there is none. One that is there stays whose it is, and may be no link."""
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            self._give_to_owner(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
+        if folder.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder.name} is a link")
 
-    def _give_to_owner(self, path: Path) -> None:
-        """What root writes, as by sudo, belongs to whom the folder belongs: it is a service's, which has to read and delete it."""
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            owner = self.folder.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
+    def _create(self, path: Path) -> int:
+        """A new file in the place of an unfinished one."""
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        self._give_to_owner(os.dup(descriptor))
+        return descriptor
+
+    def _give_to_owner(self, descriptor: int) -> None:
+        """What root has made, as by sudo, belongs to whom the folder belongs: a service, which has to read and delete it."""
+        try:
+            if os.geteuid() == 0:
+                owner = self.folder.stat()
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(descriptor)
 
     def _keep(self, photo: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
-from bonaface.images.jpeg import TooManyScansError, decode_jpeg, is_progressive
+from bonaface.images.jpeg import TooManyScansError, decode_jpeg, is_in_one_scan
 from bonaface.reading import open_regular
 
 __all__ = [
@@ -43,8 +43,8 @@ _KEPT_PIXELS = 40_000_000
 """Images above this come at a half, a quarter or an eighth of their scale."""
 _WHOLE_PIXELS = 64_000_000
 """Formats that have no smaller scale are decoded up to here: 0.3 GB while it lasts, 1.2 GB of 16 bits a colour."""
-_PROGRESSIVE_PIXELS = 80_000_000
-"""Of a progressive JPEG the decoder holds all coefficients, 3 to 6 bytes a pixel."""
+_SCANS_PIXELS = 80_000_000
+"""Of a JPEG in several scans, as a progressive one is, the decoder holds all coefficients, 3 to 6 bytes a pixel."""
 _MAX_BYTES = 512_000_000
 
 _EXIF_ORIENTATION = 0x0112
@@ -141,7 +141,7 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
         array([7, 7, 7], dtype=uint8)
     """
     image, kind = open_image(data, name)
-    reduce = _reduction(image, kind, name, max_pixels)
+    reduce = _reduction(image, kind, data, name, max_pixels)
     try:
         with _one_large if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext():
             if kind != "JPEG":
@@ -205,7 +205,7 @@ def name_of(source: object) -> str:
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3 - half]}...{text[-half:]}"
 
 
-def _reduction(image: Image.Image, kind: str, name: str, max_pixels: int) -> int:
+def _reduction(image: Image.Image, kind: str, data: bytes, name: str, max_pixels: int) -> int:
     """Factor by which an image is decoded smaller: 1, 2, 4 or 8; refuses those that are too large."""
     width, height = image.size
     pixels = width * height
@@ -214,12 +214,13 @@ def _reduction(image: Image.Image, kind: str, name: str, max_pixels: int) -> int
     if pixels > max_pixels:
         raise DataError(f"{name}: is {width} x {height} pixels; expected at most {max_pixels / 1e6:g} megapixels")
     scalable = kind in ("JPEG", "JPEG 2000")
-    limit = _PROGRESSIVE_PIXELS if is_progressive(image) else MAX_PIXELS if scalable else _WHOLE_PIXELS
+    limit = MAX_PIXELS if scalable else _WHOLE_PIXELS
+    if kind == "JPEG" and pixels > _SCANS_PIXELS and not is_in_one_scan(data):
+        limit = _SCANS_PIXELS
     if pixels > limit:
-        which = f"a {'progressive ' if scalable else ''}{kind}"
+        which = f"{'progressive or in several scans, ' if scalable else f'a {kind} '}of {width} x {height} pixels"
         raise DataError(
-            f"{name}: is {which} of {width} x {height} pixels; expected at most {limit / 1e6:g} megapixels of it, or a JPEG "
-            f"that is not progressive"
+            f"{name}: is {which}; expected at most {limit / 1e6:g} megapixels of it, or a JPEG in one scan, not progressive"
         )
     return next((each for each in (1, 2, 4) if pixels <= _KEPT_PIXELS * each**2), 8)
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-__all__ = ["TooManyScansError", "decode_jpeg", "is_progressive"]
+__all__ = ["TooManyScansError", "decode_jpeg", "is_in_one_scan"]
 
 _END = b"\xff\xd9"
 _SCAN, _FRAMES = 0xDA, (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
@@ -57,6 +57,7 @@ class _Structure:
         progressive: whether scans refine one another.
         sequential: whether it is coded by Huffman's codes from top to bottom.
         scans: how many there are.
+        first: how many components the first of them has.
         seen: lowest bit that is known, by component and coefficient.
         components: identifiers.
         sampling: horizontal and vertical sampling of each component.
@@ -70,6 +71,7 @@ class _Structure:
     progressive: bool = False
     sequential: bool = False
     scans: int = 0
+    first: int = 0
     components: tuple[int, ...] = ()
     seen: dict[tuple[int, int], int] = field(default_factory=dict)
     sampling: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -161,9 +163,10 @@ def _has_hole(data: bytes, found: _Structure) -> bool:
     return not (found.in_order and np.array_equal(_decoded(data, scale), _decoded(_probed(data, found), scale)))
 
 
-def is_progressive(image: Image.Image) -> bool:
-    """True where the pixels come in scans that refine one another, all of which a decoder has to hold."""
-    return bool(image.info.get("progressive"))
+def is_in_one_scan(data: bytes) -> bool:
+    """True where a JPEG's pixels come from top to bottom; a decoder has to hold all of them where several scans bring them."""
+    found = _structure(data)
+    return found is not None and not found.progressive and found.first == len(found.components)
 
 
 def _is_cut(data: bytes, found: _Structure, image: Image.Image, reduce: int) -> bool:
@@ -230,6 +233,7 @@ def _structure(data: bytes) -> _Structure | None:
 
 def _note_scan(found: _Structure, body: bytes) -> None:
     count = body[0]
+    found.first = found.first or count
     first, last, bits = body[1 + 2 * count : 4 + 2 * count]
     if not found.progressive:
         first, last, bits = 0, 0, 0

@@ -163,6 +163,28 @@ def test_what_root_writes_belongs_to_the_owner_of_the_folder(tmp_path):
     assert {path.stat().st_uid for path in folder.rglob("*")} == {65534}
 
 
+@pytest.mark.parametrize("kind", ["folder", "image"])
+def test_nothing_is_written_or_given_away_behind_a_link(tmp_path, kind):
+    """Who owns the folder could have root write into, and give them, any other."""
+    folder, secret = tmp_path / "photos", tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    (secret / "file").write_text("mine")
+    photos = store(folder)
+    os.chown(folder, *(2 * [65534 if os.geteuid() == 0 else os.geteuid()]))
+    if kind == "folder":
+        (folder / A[:2]).symlink_to(secret)
+        with pytest.raises(GalleryFullError, match="is a link"), photos.adding({A: b"a"}):
+            raise AssertionError
+    else:
+        (folder / "pending" / A).symlink_to(secret / "file")
+        with photos.adding({A: b"a"}):
+            pass
+        assert photos.read(A) == b"a"
+    assert [path.name for path in secret.iterdir()] == ["file"]
+    assert (secret / "file").read_text() == "mine"
+    assert {secret.stat().st_uid, (secret / "file").stat().st_uid} == {os.geteuid()}
+
+
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe", "file for a folder"])
 def test_what_lies_in_an_images_place_and_is_none_is_neither_read_nor_removed(tmp_path, kind):
     photos = store(tmp_path / "photos", {A})

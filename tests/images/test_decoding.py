@@ -401,3 +401,33 @@ def test_floating_point_pixels_are_called_so():
     Image.new("F", (8, 8)).save(written, "TIFF")
     with pytest.raises(DataError, match=r"^image: has floating-point pixels"):
         decode(written.getvalue())
+
+
+@pytest.mark.parametrize("scans", [[[1, 2, 3]], [[1], [2], [3]]])
+def test_what_has_to_be_held_as_a_whole_is_bounded(scans):
+    """libjpeg holds all coefficients wherever there are several scans, not of progressive images alone."""
+    side = 8960
+
+    def segment(marker, *body):
+        return bytes([0xFF, marker]) + (sum(map(len, body)) + 2).to_bytes(2, "big") + b"".join(body)
+
+    size, table = side.to_bytes(2, "big"), bytes([1, *[0] * 15, 0])
+    parts = [
+        b"\xff\xd8",
+        segment(0xDB, bytes([0] + 64 * [1])),
+        segment(0xC0, bytes([8]), size, size, bytes([3, 1, 17, 0, 2, 17, 0, 3, 17, 0])),
+        segment(0xC4, bytes([0x00]), table),
+        segment(0xC4, bytes([0x10]), table),
+    ]
+    blocks = -((-side // 8) ** 2)
+    for scan in scans:
+        parts += [segment(0xDA, bytes([len(scan), *[each for one in scan for each in (one, 0)], 0, 63, 0]))]
+        parts += [bytes(blocks * 2 * len(scan) // 8)]
+    data = b"".join([*parts, b"\xff\xd9"])
+    if len(scans) == 1:
+        assert decode_bytes(data, "a.jpg").shape == (4480, 4480, 3)
+    else:
+        with pytest.raises(
+            DataError, match="is progressive or in several scans, of 8960 x 8960 pixels; expected at most 80 mega"
+        ):
+            decode_bytes(data, "a.jpg")
