@@ -1,7 +1,7 @@
 """A run's folder: its layout, what training writes into it, and reading it back. Needs torch, and nothing of training.
 
 config.yaml       every setting: it alone repeats the run
-files/            ONNX networks and the detector that the run was built from, so that the folder can be moved
+files/            ONNX networks, weights beside them and the detector that the run was built from, so that the folder can be moved
 issues.csv        images that were left out, and why
 people.json       who is trained and who is validated on: --resume refuses other data
 best.ckpt         weights with the lowest validation EER
@@ -29,9 +29,11 @@ from bonaface.config import SHIPPED_DETECTOR, BranchConfig, ModelConfig, TrainCo
 from bonaface.config_io import read_run_config, save_config
 from bonaface.errors import ConfigError, ModelError
 from bonaface.io import atomic_write
+from bonaface.models.external_weights import weights_beside
 from bonaface.models.face_model import FaceModel, build_model
 from bonaface.models.state_dicts import load_weights, read_model_weights
 from bonaface.outputs import temporary_name
+from bonaface.reading import read_regular
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.calibration_file import read_calibration
 from bonaface.verification.thresholds import Validation
@@ -163,28 +165,41 @@ def check_file_names(model: ModelConfig, detector: str | None) -> None:
     Raises:
         ConfigError: naming them.
     """
-    files = dict.fromkeys(file.resolve() for file in _files_of(model, detector))
-    twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
+    files = {(name, file.resolve()) for name, file in _files_of(model, detector)}
+    twice = [name for name, count in Counter(name for name, _ in files).items() if count > 1]
     if twice:
-        raise ConfigError(f"model: two different files are called {twice[0]}: rename one of them")
+        raise ConfigError(f"model: two different files are called {min(twice)}: rename one of them")
 
 
-def _copy_files(files: list[Path], folder: Path) -> None:
-    for file in files:
-        folder.mkdir(parents=True, exist_ok=True)
-        copy = folder / file.name
+def _copy_files(files: list[tuple[str, Path]], folder: Path) -> None:
+    for name, file in files:
+        copy = folder / name
         if not copy.exists():
             with atomic_write(copy) as temporary:
                 shutil.copyfile(file, temporary)
 
 
-def _files_of(model: ModelConfig, detector: str | None) -> list[Path]:
-    """ONNX networks, the descriptions beside them, and the detector."""
+def _files_of(model: ModelConfig, detector: str | None) -> list[tuple[str, Path]]:
+    """ONNX networks, the descriptions and weights beside them, and the detector, each with its name in the run's ``files/``."""
     branches = [branch for branch in (model.identity, model.authenticity) if branch is not None]
     networks = [file for branch in branches if (file := _onnx_of(branch)) is not None]
-    beside = [file.with_suffix(suffix) for file in networks for suffix in (".json", ".yaml")]
-    described = [file for file in beside if file.exists()]
-    return [*networks, *described, *([Path(detector)] if detector and detector != SHIPPED_DETECTOR else [])]
+    described = [
+        each for file in networks for suffix in (".json", ".yaml") if (each := file.with_suffix(suffix)).exists()
+    ]
+    named = [*networks, *described, *([Path(detector)] if detector and detector != SHIPPED_DETECTOR else [])]
+    return [*((each.name, each) for each in named), *(each for file in networks for each in _weights_of(file))]
+
+
+def _weights_of(network: Path) -> Iterator[tuple[str, Path]]:
+    """Files beside a network that hold its weights; a network that can't be read is refused where it is loaded."""
+    try:
+        content = read_regular(network)
+    except OSError:
+        return
+    for file in weights_beside(content, network):
+        is_below = file.is_relative_to(network.parent) and ".." not in file.relative_to(network.parent).parts
+        if is_below and file.is_file():
+            yield file.relative_to(network.parent).as_posix(), file
 
 
 def _onnx_of(branch: BranchConfig) -> Path | None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -335,10 +336,14 @@ def test_settings_that_training_refuses(trained, tmp_path, settings, sentence):
     assert not (tmp_path / "runs" / "never").exists()
 
 
-def test_a_run_can_be_moved(trained, tmp_path, write_network):
+@pytest.mark.parametrize("beside", [None, "net.onnx.data", "weights/net.bin"])
+def test_a_run_can_be_moved(trained, tmp_path, write_network, beside):
     source = tmp_path / "networks"
     source.mkdir()
     network = write_network(source / "net.onnx", size=16)
+    if beside is not None:
+        (source / beside).parent.mkdir(exist_ok=True)
+        onnx.save_model(onnx.load(network), network, save_as_external_data=True, location=beside, size_threshold=64)
     settings = {"model.identity.backbone": f"onnx:{network}", "model.identity.size": 16}
     settings["model.identity.weights"] = "pretrained"
     run = trained("moving", **settings)
@@ -355,6 +360,18 @@ def test_a_run_can_be_moved(trained, tmp_path, write_network):
         assert torch.equal(loaded.model.embed(images)[0], expected.model.embed(images)[0])
     best = weights(moved, "best")
     assert all(torch.equal(best[f"model.{name}"], value) for name, value in loaded.model.state_dict().items())
+
+
+def test_weights_of_one_file_name(trained, tmp_path, write_network):
+    """Two networks whose weights lie in files of one name, which a run's folder can't hold."""
+    settings = {"batch.sampler": "paired_fakes"}
+    for branch in ("identity", "authenticity"):
+        file = write_network(tmp_path / branch / f"{branch}.onnx", size=16)
+        onnx.save_model(onnx.load(file), file, save_as_external_data=True, location="w.bin", size_threshold=64)
+        settings |= {f"model.{branch}.backbone": f"onnx:{file}", f"model.{branch}.size": 16}
+        settings[f"model.{branch}.weights"] = "pretrained"
+    with pytest.raises(ConfigError, match=r"two different files are called w\.bin"):
+        trained("two", **settings)
 
 
 def test_networks_of_one_file_name(trained, tmp_path, write_network):

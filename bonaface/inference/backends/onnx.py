@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,11 @@ from bonaface.inference.backends.base import (
 from bonaface.inference.backends.exported import ExportedNetwork
 from bonaface.inference.metadata import MARK, Description, input_of
 from bonaface.models.device import available_providers, runs_openvino
+from bonaface.models.external_weights import weights_beside
 from bonaface.models.input_format import input_format
 from bonaface.verification.embeddings import Embeddings
 
 __all__ = ["OnnxFaceNetwork", "OnnxNetwork"]
-
-_LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]{0,2}[\x00-\x7f])")
-"""A StringStringEntryProto of the key ``location``, up to its value's length, a varint: seven bits a byte, the lowest first."""
 
 
 class OnnxNetwork(ExportedNetwork):
@@ -107,7 +103,7 @@ class OnnxFaceNetwork:
         self.format = input_format(file)
         self.views = {"identity": InputSpec("aligned", self.format.size)}
         content = content_of(file)
-        beside = _weights_beside(content, file)
+        beside = weights_beside(content, file)
         digests = "".join(digest_of(content_of(each)) for each in beside)
         self.fingerprint = digest_of(content + repr(self.format).encode() + digests.encode())
         openvino = runs_openvino(device)
@@ -175,16 +171,6 @@ class OnnxFaceNetwork:
 
     def _probe_shape(self, side: int) -> tuple[int, int, int, int]:
         return (self._batch or 2, 3, side, side)
-
-
-def _weights_beside(content: bytes, file: Path) -> list[Path]:
-    """The files beside a network that hold its weights, as onnx.proto's external_data names them."""
-    found = set()
-    for match in _LOCATION.finditer(content):
-        length = sum((byte & 127) << 7 * place for place, byte in enumerate(match[1]))
-        found.add(content[match.end() : match.end() + length])
-    beside = [file.parent / os.fsdecode(name) for name in sorted(found) if b"\0" not in name]
-    return [each for each in beside if each.exists()]
 
 
 def _onnx_session(model: bytes | str, file: Path, device: str, weights: int) -> Any:
