@@ -66,13 +66,21 @@ def measure_all(trials: Sequence[Trial], resources: Resources, workers: int | No
         trials: to be timed.
         resources: of each trial.
         workers: trials that ran at once, where the cores were shared out.
+
+    Raises:
+        DataError: if one can't be timed.
     """
     import ray
 
     cpus = _cpus(resources, workers)
     remote = ray.remote(max_calls=1, num_cpus=cpus, num_gpus=resources.gpus)(_measured_in_folder)
     for trial in trials:
-        ray.get(remote.remote(Path.cwd().as_posix(), trial, max(1, int(cpus))))
+        try:
+            ray.get(remote.remote(Path.cwd().as_posix(), trial, max(1, int(cpus))))
+        except ray.exceptions.RayError as error:
+            raise DataError(
+                f"{trial.name}: its network can't be timed ({_told(error)}); run the same command again"
+            ) from error
 
 
 def _cpus(resources: Resources, workers: int | None) -> float:
@@ -110,10 +118,15 @@ def _record(reference: Any, trial: Trial) -> Record:
     try:
         record: Record = ray.get(reference)
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        record = {"status": "failed", "error": f"{type(cause).__name__}: {brief(cause)}"}
+        record = {"status": "failed", "error": _told(error)}
         write_record(trial, record)
     return record
+
+
+def _told(error: Exception) -> str:
+    """What went wrong in a worker, in one line of Ray's many."""
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {brief(cause)}"
 
 
 def _refuse_too_much(cpus: float, gpus: float) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from bonaface.errors import ConfigError, DataError
+from bonaface.errors import BonafaceError, ConfigError, DataError
 from bonaface.images.decoding import decode_bytes
 from bonaface.inference.embedder import Embedder, load_embedder
+from bonaface.inference.ray_cluster import brief
 from bonaface.inference.shards import ImageList, write_list
 from bonaface.io import parse_json
 from bonaface.storage import Place
@@ -167,6 +169,7 @@ def embed_shards(
 
     Raises:
         ConfigError: if a device is asked for that no machine has.
+        DataError: if a worker can't go on: a disk is full, the model can't be loaded there, or its vectors are not finite.
     """
     import ray
     import ray.data
@@ -191,12 +194,21 @@ def embed_shards(
     )
     task = progress.add_task("embedding", total=total) if progress else None
     summary, started = Summary(), time.monotonic()
-    for outcome in outcomes.iter_rows():
-        summary.images += outcome["images"]
-        summary.faults += outcome["faults"]
-        summary.core_seconds += outcome["core_seconds"]
-        if progress is not None and task is not None:
-            progress.advance(task, outcome["images"])
+    try:
+        for outcome in outcomes.iter_rows():
+            if outcome["refusal"]:
+                raise DataError(outcome["refusal"])
+            summary.images += outcome["images"]
+            summary.faults += outcome["faults"]
+            summary.core_seconds += outcome["core_seconds"]
+            if progress is not None and task is not None:
+                progress.advance(task, outcome["images"])
+    except ray.exceptions.RayTaskError:  # an error of the program, which its traceback is needed for
+        raise
+    except ray.exceptions.RayError as error:
+        raise DataError(
+            f"{job.out}: a worker ended before its work ({brief(error)}); run the same command again"
+        ) from error
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -210,18 +222,36 @@ class ShardEmbedder:
 
     def __init__(self, job: BulkJob) -> None:
         self.job = job
-        self.images = job.images()
-        self.embedder = job.embedder()
+
+    @cached_property
+    def images(self) -> ImageList:
+        """The list of images, opened where it is first needed: what goes wrong there is a shard's refusal."""
+        return self.job.images()
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The model, loaded where it is first needed, for the same reason."""
+        return self.job.embedder()
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Embeds the shards named in a batch of Ray Data's, writes their parts, and says what was done, a row a shard."""
-        done: dict[str, list[float]] = {"images": [], "faults": [], "core_seconds": []}
-        for shard in batch["shard"]:
+        done = [self._outcome(int(shard)) for shard in batch["shard"]]
+        return {name: np.array([each[name] for each in done]) for name in done[0]}
+
+    def _outcome(self, shard: int) -> dict[str, float | str]:
+        """Embeds one shard; what is refused is a sentence of the outcome: of an exception Ray makes a text of 80 lines."""
+        try:
+            _ = self.embedder  # is loaded before the clock starts
             started = time.process_time()
-            images, faults = self.embed(int(shard))
-            for name, value in zip(done, (images, faults, time.process_time() - started), strict=True):
-                done[name].append(value)
-        return {name: np.array(values) for name, values in done.items()}
+            images, faults = self.embed(shard)
+        except BonafaceError as error:
+            refusal = str(error)
+        except (OSError, pa.ArrowException) as error:
+            refusal = f"{self.job.part(shard).address}: can't be made ({brief(error)}); run the same command again"
+        else:
+            seconds = time.process_time() - started
+            return {"images": images, "faults": faults, "core_seconds": seconds, "refusal": ""}
+        return {"images": 0, "faults": 0, "core_seconds": 0.0, "refusal": refusal}
 
     def embed(self, shard: int) -> tuple[int, int]:
         """Embeds one shard and writes its part; returns its images, and how many of them can't be used."""

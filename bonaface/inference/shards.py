@@ -24,6 +24,8 @@ _SCHEMA = pa.schema([("path", pa.string())])
 _KEY = b"bonaface"
 _TABLES = (".csv", ".parquet")
 _EXPECTED = "expected a folder of images, or a CSV or parquet table with a column path"
+_DAMAGED = (pa.ArrowException, KeyError, OSError, TypeError, ValueError)
+"""What Arrow and the readers of its metadata raise of a file that is none of theirs, or is damaged."""
 
 
 class ImageList:
@@ -37,12 +39,16 @@ class ImageList:
     """
 
     def __init__(self, place: Place) -> None:
+        self._place = place
         try:
             self._file = pq.ParquetFile(place.opened())
             about = parse_json(self._file.schema_arrow.metadata[_KEY])
             self.source, self.base = str(about["source"]), str(about["base"])
-        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{place.address}: is no list of images as bonaface embed writes it; remove it") from error
+        except _DAMAGED as error:
+            raise self._refusal() from error
+
+    def _refusal(self) -> DataError:
+        return DataError(f"{self._place.address}: is no list of images as bonaface embed writes it; remove it")
 
     def __len__(self) -> int:
         """Images in all."""
@@ -58,8 +64,15 @@ class ImageList:
         return sum(int(self._file.metadata.row_group(shard).num_rows) for shard in shards)
 
     def paths(self, shard: int) -> list[str]:
-        """The images of a shard, as they are listed."""
-        listed: list[str] = self._file.read_row_group(shard)["path"].to_pylist()
+        """The images of a shard, as they are listed.
+
+        Raises:
+            DataError: if the list is damaged there.
+        """
+        try:
+            listed: list[str] = self._file.read_row_group(shard)["path"].to_pylist()
+        except _DAMAGED as error:
+            raise self._refusal() from error
         return listed
 
     def is_of(self, source: str) -> bool:
@@ -127,7 +140,7 @@ def _listed(place: Place) -> Iterator[str]:
                 if not path or ".." in path.split("/"):
                     raise DataError(f"{place.address}: path: expected one below the table's folder, got {path!r}")
                 yield path
-    except (pa.ArrowException, KeyError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{place.address}: isn't a table of images ({_first_line(error)}); {_EXPECTED}") from error
 
 

@@ -1,14 +1,18 @@
 """``bonaface embed`` as a user gives it, on a Ray of this machine."""
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
+from tiny_networks import write_network
 
 from bonaface.cli.embed import main
-from bonaface.errors import BonafaceError, ConfigError
+from bonaface.errors import BonafaceError, ConfigError, DataError
 from bonaface.inference.embedder import load_embedder
 
 pytest.importorskip("ray")
+
+__all__ = ["write_network"]
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -34,6 +38,19 @@ def test_a_folder_of_people_becomes_a_table_once(run_folder, make_people, tmp_pa
     assert main(words) == 1  # an empty part is made again
     assert "done before: 0" in capfd.readouterr().err
     pd.testing.assert_frame_equal(pd.read_parquet(out), table)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_what_a_worker_refuses_is_said_in_one_sentence(write_network, make_people, tmp_path):
+    file = write_network(tmp_path / "net.onnx")
+    network = onnx.load(file)
+    for weights in network.graph.initializer:
+        if weights.name == "fc":
+            weights.CopyFrom(onnx.numpy_helper.from_array(np.full((32, 4), np.nan, np.float32), "fc"))
+    onnx.save(network, file)
+    words = [str(make_people(people=3)), "--out", str(tmp_path / "out"), "--model", str(file), "--workers", "1"]
+    with pytest.raises(DataError, match=r"^net: gave an embedding that is not finite; expected [^\n]*$"):
+        main(words)
 
 
 def test_no_workers(tmp_path):

@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from bonaface.cli.experiments import main
-from bonaface.errors import ConfigError
+from bonaface.errors import ConfigError, DataError
 from bonaface.experiments.parsing import read_plan
-from bonaface.experiments.ray_runner import run_trials
+from bonaface.experiments.ray_runner import measure_all, run_trials
 from bonaface.experiments.records import read_record
 
 
@@ -57,6 +57,14 @@ def test_a_trial_whose_process_dies_takes_no_other_along(plan, monkeypatch):
     record = read_record(trial)
     assert record is not None
     assert "Worker" in record["error"]
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_network_that_is_gone_when_it_is_to_be_timed(plan):
+    made = plan([{"name": "a"}])
+    with pytest.raises(DataError, match="a, seed 0: its network can't be timed") as refused:
+        measure_all(made.trials(), made.resources, 1)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.usefixtures("ray_here")

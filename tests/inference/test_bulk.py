@@ -1,5 +1,6 @@
 """Embeddings of many images, shard by shard: as the embedder's own, gone on with, broken images named."""
 
+import errno
 import json
 import shutil
 
@@ -14,7 +15,7 @@ from bonaface.images.preprocessing import Preprocessor
 from bonaface.inference import bulk as bulk_embedding
 from bonaface.inference.backends.torch import TorchNetwork
 from bonaface.inference.bulk import BulkJob, ShardEmbedder, begin, embed_shards, finished_shards
-from bonaface.inference.embedder import Embedder
+from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.models.face_model import build_model
 
 
@@ -96,6 +97,37 @@ def test_a_run_that_was_stopped_goes_on(photos, tmp_path):
     assert list(finished_shards(job, images)) == [0, 1, 2, 3]
     assert job.part(1).read() == before
     assert len(embedded(job)) == 7
+
+
+@pytest.mark.parametrize("where", ["disk", "object storage"])
+def test_a_full_disk_is_an_outcome_in_one_sentence(photos, tmp_path, monkeypatch, where):
+    job = BulkJob(str(tmp_path / "a") if where == "disk" else f"memory://{tmp_path.name}", "7")
+    begin(job, str(photos))
+    worker = ShardEmbedder(job)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk_embedding.pq, "write_table", full)
+        outcome = worker({"shard": np.array([0])})
+    (refusal,) = outcome["refusal"]
+    assert refusal.startswith(f"{job.out}/part-00000000.parquet: can't be ")
+    assert "\n" not in refusal
+    again = worker({"shard": np.array([0])})
+    assert {name: values.tolist() for name, values in again.items() if name != "core_seconds"} == {
+        "images": [7],
+        "faults": [2],
+        "refusal": [""],
+    }
+
+
+def test_a_model_that_a_worker_can_not_load_is_an_outcome(photos, tmp_path, monkeypatch):
+    job = BulkJob(str(tmp_path / "a"), "7")
+    begin(job, str(photos))
+    monkeypatch.setattr(bulk_embedding, "load_embedder", load_embedder)
+    (refusal,) = ShardEmbedder(job)({"shard": np.array([0])})["refusal"]
+    assert refusal.startswith("7: no such file or folder")
 
 
 def test_what_does_not_belong_together_is_refused(photos, tmp_path):

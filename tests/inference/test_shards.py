@@ -1,5 +1,6 @@
 """The images of a folder or a table, listed in shards."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -87,3 +88,28 @@ def test_other_sources_that_are_none(listed, tmp_path):
         listed(tmp_path / "t.parquet")
     with pytest.raises(DataError, match="is no list of images"):
         ImageList(Place(str(tmp_path / "t.parquet")))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_damaged_parquet(listed, tmp_path, share):
+    """Arrow raises an OSError without a file's name for what it can't decode."""
+
+    def damage(file):
+        content = bytearray(file.read_bytes())
+        start = int(share * len(content))
+        content[start : start + 100] = bytes(100)
+        file.write_bytes(content)
+
+    def listed_again():
+        images = ImageList(Place(str(tmp_path / "list.parquet")))
+        return [images.paths(shard) for shard in range(images.shards)]
+
+    table, names = tmp_path / "t.parquet", np.random.default_rng(0).integers(10**9, size=2000)
+    pd.DataFrame({"path": [f"{name}.jpg" for name in names]}).to_parquet(table)
+    listed(table)
+    damage(tmp_path / "list.parquet")
+    with pytest.raises(DataError, match=r"list\.parquet: is no list of images"):
+        listed_again()
+    damage(table)
+    with pytest.raises(DataError, match=r"t\.parquet: isn't a table of images"):
+        listed(table)
