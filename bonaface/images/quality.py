@@ -21,6 +21,9 @@ __all__ = ["ENROLMENT", "VERIFICATION", "Face", "FaceQuality", "Limits", "assess
 _OUTSIDE = 0.2
 """Share of the face's box that may lie beyond the image."""
 
+_DIM, _DAYLIGHT = 40.0, 128.0
+"""Mean grey values of a face: below the first it loses its detail to the dark, the second is that of a well-lit one."""
+
 
 @dataclass(frozen=True)
 class Face:
@@ -155,15 +158,15 @@ def unfit(quality: FaceQuality, limits: Limits) -> str | None:
             f"the face is too small ({quality.eyes:.0f} px between the eyes); expected at least {limits.eyes:.0f} px",
         ),
         (
+            _is_dark(quality, limits) or quality.brightness > limits.bright,
+            "the face is too dark or too bright; expected even light",
+        ),
+        (
             quality.mouth_covered > limits.covered,
             "the lower face is covered; expected a photo without mask, scarf or hand",
         ),
         (quality.eyes_covered > limits.covered, "the eyes are covered; expected a photo without sunglasses"),
         (quality.sharpness < limits.sharpness, "the face is blurred; expected a sharp photo"),
-        (
-            not limits.dark <= quality.brightness <= limits.bright,
-            "the face is too dark or too bright; expected even light",
-        ),
         (quality.clipped > limits.clipped, "much of the face is black or white; expected even light"),
         (abs(quality.turn) > limits.turn, "the face is turned away; expected it from the front"),
         (
@@ -172,6 +175,13 @@ def unfit(quality: FaceQuality, limits: Limits) -> str | None:
         ),
     )
     return next((why for beyond, why in found if beyond), None)
+
+
+def _is_dark(quality: FaceQuality, limits: Limits) -> bool:
+    """True where a face is too dark, or is unsharp for no other reason: the Laplacian falls with the light."""
+    in_daylight = quality.sharpness * _DAYLIGHT / max(quality.brightness, 1.0)
+    is_dim_alone = quality.brightness < _DIM and quality.sharpness < limits.sharpness <= in_daylight
+    return quality.brightness < limits.dark or is_dim_alone
 
 
 def _shares(faces: Sequence[Face], shape: tuple[int, ...]) -> NDArray[np.float64]:

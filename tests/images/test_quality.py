@@ -77,6 +77,15 @@ def test_what_is_wrong_is_said(face):
 
 
 @needs_yunet
+@pytest.mark.parametrize("light", [0.15, 0.1])
+def test_a_sharp_photo_in_the_dark_is_not_called_blurred(face, light):
+    assert read((face * light).astype(np.uint8)).problem == (
+        "photo.png: the face is too dark or too bright; expected even light"
+    )
+    assert read(cv2.GaussianBlur(face, (0, 0), 4)).problem.startswith("photo.png: the face is blurred")
+
+
+@needs_yunet
 def test_a_bystander_is_no_second_person(face):
     canvas = np.full((480, 480, 3), 128, np.uint8)
     canvas[:320, :320] = cv2.resize(face, (320, 320))
@@ -107,6 +116,11 @@ GOOD = FaceQuality(60.0, 20.0, 128.0, 0.0, 0.0, 0.0)
         ({"eyes": 11.0}, "too small"),
         ({"sharpness": 1.0}, "blurred"),
         ({"brightness": 8.0}, "dark"),
+        ({"brightness": 8.0, "sharpness": 1.3, "mouth_covered": 0.9}, "dark"),
+        ({"brightness": 15.0, "sharpness": 2.4}, "dark"),
+        ({"brightness": 31.0, "sharpness": 0.5}, "blurred"),
+        ({"brightness": 100.0, "sharpness": 2.9}, "blurred"),
+        ({"brightness": 250.0, "mouth_covered": 0.9}, "bright"),
         ({"clipped": 0.9}, "black or white"),
         ({"turn": -1.5}, "turned away"),
         ({"mouth_covered": 0.99}, "lower face is covered"),
