@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.console import ProgressConsole
+from bonaface.cli.console import ProgressConsole, say_videos
 from bonaface.cli.options import add_model, say_device
 from bonaface.cli.parser import Parser
 from bonaface.cli.start_up import load_fast
@@ -53,14 +53,16 @@ def main(arguments: Sequence[str]) -> int:
     """Judges photos; returns 1 where some could not be judged."""
     options = _parser().parse_args(arguments)
     from bonaface.data.layouts import listed_images
+    from bonaface.data.videos import NAME_ONE, videos_below
 
     if options.out is not None:
         refuse_other_file(options.out, _COLUMNS)
-    files = listed_images(options.photos)
+    files, videos = listed_images(options.photos), videos_below(options.photos)
     verifier = load_fast(options.model, options.device, options.detector)
     unjudged = 0
     console, progress_console = Console(), ProgressConsole()
     say_device(verifier.embedder.network.runtime)
+    say_videos(progress_console, videos, NAME_ONE)
     if verifier.measured_on is not None:
         said = f"P(genuine): measured on {verifier.measured_on}"
         progress_console.print(said, markup=False, highlight=False, soft_wrap=True)

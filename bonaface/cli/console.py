@@ -7,7 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-__all__ = ["ProgressConsole", "counted"]
+from bonaface.data.videos import told_videos
+
+__all__ = ["ProgressConsole", "counted", "say_videos"]
 
 
 def counted(count: int, noun: str) -> str:
@@ -32,3 +34,9 @@ class ProgressConsole(Console):
             super().log(*objects, **how)
         else:
             self.print(time.strftime("%H:%M:%S"), *objects, highlight=False, markup=False, soft_wrap=True)
+
+
+def say_videos(console: Console, count: int, instead: str) -> None:
+    """Prints how many videos a folder holds, if any, and what to do with them."""
+    if count:
+        console.print(told_videos(count, instead), highlight=False, markup=False, soft_wrap=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bonaface.cli.console import ProgressConsole
+from bonaface.cli.console import ProgressConsole, say_videos
 from bonaface.cli.options import add_device, refuse_no_workers, say_device
 from bonaface.cli.parser import Parser
+from bonaface.data.videos import IN_PYTHON, videos_below
 from bonaface.errors import ConfigError
 from bonaface.extras import require
 from bonaface.io import integer
@@ -83,6 +84,7 @@ def _into_file(options: argparse.Namespace) -> int:
         images, faults = embed_folder(embedder, Path(options.source), Path(options.out), progress)
     said = f"{options.out}: {images - faults:,} images embedded" + (f"; {faults:,} can't be used" if faults else "")
     console.print(said, highlight=False, markup=False, soft_wrap=True)
+    say_videos(console, videos_below([Path(options.source)], "._"), IN_PYTHON)
     return 1 if faults else 0
 
 
@@ -100,6 +102,7 @@ def _into_parquet(options: argparse.Namespace) -> int:
     faults = sum(before.values())
     unusable = f"; {faults:,} of their images can't be used" if faults else ""
     console.log(f"{len(images):,} images; shards: {images.shards:,}, done before: {len(before):,}{unusable}")
+    say_videos(console, images.videos, IN_PYTHON)
     if not left:
         return 1 if faults else 0
     with (

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from rich.progress import Progress
 
-from bonaface.cli.console import ProgressConsole
+from bonaface.cli.console import ProgressConsole, say_videos
 from bonaface.cli.options import add_model, say_device
 from bonaface.cli.parser import Parser
 from bonaface.gallery.database import URIS
@@ -47,11 +47,13 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Enrols people; returns 1 where some photos were refused."""
     options = _parser().parse_args(arguments)
+    from bonaface.data.people_list import FROM_PHOTOS
     from bonaface.gallery.enrol import REFUSED, enrol, people_to_enrol
     from bonaface.inference.verifier import load
 
-    people_to_enrol(options.source, options.gallery, options.report)
+    people = people_to_enrol(options.source, options.gallery, options.report)
     console = ProgressConsole()
+    say_videos(console, people.videos, FROM_PHOTOS)
     verifier = load(options.model, options.device, options.detector)
     say_device(verifier.embedder.network.runtime)
     with _told_to_stop(), Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

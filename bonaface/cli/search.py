@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.cli.console import ProgressConsole
+from bonaface.cli.console import ProgressConsole, say_videos
 from bonaface.cli.options import DEFAULT_RATE, add_model, say_device
 from bonaface.cli.parser import Parser
 from bonaface.gallery.database import URIS
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Searches by photos; returns 1 where some could not be judged."""
     options = _parser().parse_args(arguments)
+    from bonaface.data.videos import NAME_ONE, videos_below
     from bonaface.gallery.search import photos_to_search, search
     from bonaface.inference.verifier import load
 
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     progress_console = ProgressConsole()
     verifier = load(options.model, options.device, options.detector)
     say_device(verifier.embedder.network.runtime)
+    say_videos(progress_console, videos_below(options.photos), NAME_ONE)
     with Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress:
         hits = search(
             options.photos,

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from bonaface.data.text_tables import read_text_table
+from bonaface.data.videos import NAME_ONE, told_videos, videos_below
 from bonaface.errors import DataError
 from bonaface.extras import require
 from bonaface.io import check_names
@@ -105,8 +106,9 @@ def listed_images(photos: Sequence[Path]) -> list[Path]:
     """
     found = [file for each in photos for file in (images_below(each) if each.is_dir() else [each])]
     if not found:
-        named = photos[0] if photos else "photos"
-        raise DataError(f"{named}: holds no images; expected photos in it or in the folders below")
+        named, videos = photos[0] if photos else "photos", videos_below(photos)
+        told = f" ({told_videos(videos, NAME_ONE)})" if videos else ""
+        raise DataError(f"{named}: holds no images{told}; expected photos in it or in the folders below")
     return found
 
 

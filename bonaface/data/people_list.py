@@ -8,10 +8,12 @@ from pathlib import Path
 
 from bonaface.data.layouts import images_below, is_image
 from bonaface.data.text_tables import read_cells
+from bonaface.data.videos import told_videos, videos_among, videos_below
 from bonaface.errors import DataError
 
-__all__ = ["PeopleList", "read_people_list"]
+__all__ = ["FROM_PHOTOS", "PeopleList", "read_people_list"]
 
+FROM_PHOTOS = "people are enrolled from photos"
 _EXPECTED = "expected a folder for each person, such as ann/1.jpg, or a CSV with the columns person and path"
 
 
@@ -22,10 +24,12 @@ class PeopleList:
     Args:
         root: of the paths.
         photos: paths by person, in the order in which they were found; none where a person's folder has no image.
+        videos: that lie there and are passed over: a person is enrolled from photos.
     """
 
     root: Path
     photos: dict[str, list[str]]
+    videos: int = 0
 
     def __len__(self) -> int:
         """How many photos there are."""
@@ -63,14 +67,21 @@ def _folder(root: Path) -> PeopleList:
     people = [path for path in entries if path.is_dir() or not path.exists()]  # a link to none holds no image
     _refuse_doubled(root, (path.name for path in people))
     photos = {each.name: [path.relative_to(root).as_posix() for path in _photos_of(each, root)] for each in people}
+    videos = videos_among(path.name for path in entries)
+    videos += videos_below(path for path in people if _is_below(path, root))
     if not any(photos.values()):
-        raise DataError(f"{root}: holds no images; {_EXPECTED}")
-    return PeopleList(root, photos)
+        told = f" ({told_videos(videos, FROM_PHOTOS)})" if videos else ""
+        raise DataError(f"{root}: holds no images{told}; {_EXPECTED}")
+    return PeopleList(root, photos, videos)
 
 
 def _photos_of(person: Path, root: Path) -> list[Path]:
     """A person's images; none where their folder is a link that leads nowhere, or to one that the folder of all lies in."""
-    return images_below(person) if person.is_dir() and not root.resolve().is_relative_to(person.resolve()) else []
+    return images_below(person) if _is_below(person, root) else []
+
+
+def _is_below(person: Path, root: Path) -> bool:
+    return person.is_dir() and not root.resolve().is_relative_to(person.resolve())
 
 
 def _refuse_doubled(where: Path, people: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bonaface.data.layouts import listed_images
+from bonaface.data.videos import is_video
 from bonaface.errors import ConfigError, DataError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.database import refuse_absent, refuse_other_kind
@@ -21,7 +22,6 @@ from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import Hit, photo_id
 from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
-from bonaface.images.video import is_video
 from bonaface.inference.verifier import Verifier, load, qualified
 from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 from bonaface.verification.decision import Verdict

@@ -23,28 +23,17 @@ from bonaface.reading import open_regular
 # FFmpeg prints nothing: OpenCV reads this once, as the first video is opened.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
-__all__ = ["FRAMES", "is_video", "read_video", "sample_frames"]
+__all__ = ["FRAMES", "read_video", "sample_frames"]
 
 FRAMES = 16
 """Frames that are sampled of a video where no number is given."""
 
-_SUFFIXES = frozenset([".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"])
 _MAX_PIXELS = 40_000_000
 """Frames of 8K have 33 million."""
 
 _START = 12
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # ISO/IEC 14496-12, and QuickTime's own
 _CONTAINERS = (b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3")  # Matroska and WebM, MPEG program and video streams
-
-
-def is_video(source: object) -> bool:
-    """True for a path whose suffix is that of a video file.
-
-    Example:
-        >>> is_video("a.MP4"), is_video("a.jpg"), is_video(b"")
-        (True, False, False)
-    """
-    return isinstance(source, str | os.PathLike) and Path(os.fspath(source)).suffix.lower() in _SUFFIXES
 
 
 def read_video(path: Path, preprocess: Preprocessor, name: str = "", count: int = FRAMES) -> Photo:

@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from bonaface.data.layouts import is_image
+from bonaface.data.videos import IN_PYTHON, told_videos, videos_below
 from bonaface.errors import DataError
 from bonaface.inference.embedder import Embedder
 from bonaface.io import atomic_write, check_names
@@ -44,7 +45,9 @@ def embed_folder(embedder: Embedder, folder: Path, out: Path, progress: Progress
         raise DataError(f"{folder}: no such folder; expected a folder of images")
     names = _below(folder)
     if not names:
-        raise DataError(f"{folder}: holds no images; expected a folder of images")
+        videos = videos_below([folder], "._")
+        told = f" ({told_videos(videos, IN_PYTHON)})" if videos else ""
+        raise DataError(f"{folder}: holds no images{told}; expected a folder of images")
     refuse_foreign_file(out, b"embedding.npy")
     embedded = embedder.embed([folder / name for name in names], progress)
     good = embedded.place >= 0

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from bonaface.data.layouts import is_image
+from bonaface.data.videos import IN_PYTHON, told_videos, videos_among
 from bonaface.errors import DataError
 from bonaface.io import parse_json
 from bonaface.storage import Place
@@ -21,7 +23,8 @@ from bonaface.storage import Place
 __all__ = ["ImageList", "write_list"]
 
 _SCHEMA = pa.schema([("path", pa.string())])
-_KEY = b"bonaface"
+_KEY, _VIDEOS = b"bonaface", b"bonaface.videos"
+_VIDEO = "video"
 _TABLES = (".csv", ".parquet")
 _EXPECTED = "expected a folder of images, or a CSV or parquet table with a column path"
 _DAMAGED = (pa.ArrowException, KeyError, OSError, TypeError, ValueError)
@@ -55,6 +58,11 @@ class ImageList:
         return int(self._file.metadata.num_rows)
 
     @property
+    def videos(self) -> int:
+        """Number of videos in the folder and those below, which are not listed."""
+        return int((self._file.metadata.metadata or {}).get(_VIDEOS, 0))
+
+    @property
     def shards(self) -> int:
         """Number of shards."""
         return int(self._file.num_row_groups)
@@ -80,7 +88,7 @@ class ImageList:
         if _whole(source) != self.source:
             return False
         listed = itertools.chain.from_iterable(map(self.paths, range(self.shards)))
-        _, there = _images_of(self.source)
+        _, there = _images_of(self.source, Counter())
         return all(before == now for before, now in itertools.zip_longest(listed, there))
 
     def place(self, path: str) -> Place:
@@ -100,15 +108,19 @@ def write_list(source: str, to: Place, shard: int) -> None:
     Raises:
         DataError: if it is neither, has no images, or a path of the table leads out of its folder.
     """
-    base, paths = _images_of(source)
+    passed_over: Counter[str] = Counter()
+    base, paths = _images_of(source, passed_over)
     about = {_KEY: json.dumps({"source": _whole(source), "base": base})}
     written = 0
     with to.writing() as temporary, pq.ParquetWriter(temporary, _SCHEMA.with_metadata(about)) as writer:
         for group in _groups(paths, shard):
             writer.write_table(pa.table({"path": group}, schema=_SCHEMA.with_metadata(about)), row_group_size=shard)
             written += len(group)
+        videos = passed_over[_VIDEO]
         if not written:
-            raise DataError(f"{source}: holds no images; {_EXPECTED}")
+            told = f" ({told_videos(videos, IN_PYTHON)})" if videos else ""
+            raise DataError(f"{source}: holds no images{told}; {_EXPECTED}")
+        writer.add_key_value_metadata({_VIDEOS: str(videos)})
 
 
 def _whole(source: str) -> str:
@@ -116,20 +128,21 @@ def _whole(source: str) -> str:
     return source if "://" in source else os.path.abspath(source)  # noqa: PTH100 - links stay
 
 
-def _images_of(source: str) -> tuple[str, Iterator[str]]:
-    """The folder that a source's images are named from, and the images."""
+def _images_of(source: str, passed_over: Counter[str]) -> tuple[str, Iterator[str]]:
+    """The folder that a source's images are named from, and the images; videos are counted as they are passed over."""
     place, whole = Place(source), _whole(source)
     if place.is_folder():
-        return whole, _below(place)
+        return whole, _below(place, passed_over)
     if source.lower().endswith(_TABLES) and place.exists():
         return posixpath.dirname(whole), _listed(place)
     what = "is neither" if place.exists() else "no such file or folder"
     raise DataError(f"{source}: {what}; {_EXPECTED}")
 
 
-def _below(place: Place) -> Iterator[str]:
+def _below(place: Place, passed_over: Counter[str]) -> Iterator[str]:
     for folder, names in place.walk():
         if not any(part[0] in "._" for part in folder.split("/") if part != "."):
+            passed_over[_VIDEO] += videos_among(names)
             yield from (posixpath.normpath(posixpath.join(folder, name)) for name in names if is_image(name))
 
 

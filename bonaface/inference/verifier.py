@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from bonaface.data.videos import is_video
 from bonaface.errors import DataError, LooseThresholdWarning, ModelError
 from bonaface.images.copies import any_copies
 from bonaface.images.decoding import IMAGE_TYPES, ImageSource, decode
 from bonaface.images.photo import Photo, read_photo
 from bonaface.images.quality import Face, FaceQuality
-from bonaface.images.video import is_video, read_video
+from bonaface.images.video import read_video
 from bonaface.inference.embedder import Embedder, load_embedder
 from bonaface.inference.looks import Looks, embed_looks, looks_at, of_one_person
 from bonaface.verification import scoring

@@ -8,11 +8,12 @@ import pytest
 
 import bonaface
 from bonaface.assets import shipped_detector, unpack_demo
+from bonaface.data.videos import is_video
 from bonaface.errors import DataError
 from bonaface.images import video as video_module
 from bonaface.images.decoding import decode
 from bonaface.images.preprocessing import Preprocessor
-from bonaface.images.video import is_video, read_video, sample_frames
+from bonaface.images.video import read_video, sample_frames
 
 
 def write_video(path: Path, frames: list[np.ndarray]) -> Path:
