@@ -419,7 +419,7 @@ def test_what_has_to_be_held_as_a_whole_is_bounded(scans):
         segment(0xC4, bytes([0x00]), table),
         segment(0xC4, bytes([0x10]), table),
     ]
-    blocks = -((-side // 8) ** 2)
+    blocks = (side // 8) ** 2
     for scan in scans:
         parts += [segment(0xDA, bytes([len(scan), *[each for one in scan for each in (one, 0)], 0, 63, 0]))]
         parts += [bytes(blocks * 2 * len(scan) // 8)]
