@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, ModelError
 from bonaface.images.decoding import refuse_no_image
+from bonaface.images.quiet import quiet_opencv
 from bonaface.images.yunet import YuNet
 from bonaface.reading import read_regular
 
@@ -42,7 +42,6 @@ _TRIES = ((640, False), (640, True), (1280, False), (2560, False))
 _SCORE_THRESHOLD = 0.6
 _NMS_THRESHOLD = 0.3
 _TOP_K = 100
-_LOG_LEVEL = threading.Lock()
 
 Detector = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -227,7 +226,7 @@ def _load_detector(source: Path | bytes | None) -> Detector:
         return YuNet(_SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
     name = "the model's own face detector" if isinstance(source, bytes) else str(source)
     buffers = np.frombuffer(content, np.uint8), np.empty(0, np.uint8)
-    with _quiet_opencv():
+    with quiet_opencv():
         try:
             detector = cv2.FaceDetectorYN.create("onnx", *buffers, (64, 64), _SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)
             detector.detect(np.zeros((64, 64, 3), np.uint8))
@@ -242,17 +241,6 @@ def _load_detector(source: Path | bytes | None) -> Detector:
         return np.empty((0, 15), np.float32) if faces is None else np.asarray(faces, np.float32)
 
     return detect
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """OpenCV would write to stderr beside what is raised; its log level is the whole process's, so one thread at a time."""
-    with _LOG_LEVEL:
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        try:
-            yield
-        finally:
-            cv2.utils.logging.setLogLevel(level)
 
 
 def prominence(boxes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ _KEPT = 8
 _EXACT_UP_TO = 100_000
 _BLOCK = 512
 _TABLES, _BITS, _FLIPPED = 4, 16, 1
+_ONES_OF_BYTE = np.array([byte.bit_count() for byte in range(256)], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -167,11 +168,18 @@ def near_pairs(hashes: NDArray[np.uint64], radius: int) -> tuple[NDArray[np.int6
 def _all(hashes: NDArray[np.uint64], radius: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     pairs, distances = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
     for start in range(0, len(hashes), _BLOCK):
-        bits = np.bitwise_count(hashes[start : start + _BLOCK, None] ^ hashes[None, start:])  # (b, n - start)
+        bits = _ones(hashes[start : start + _BLOCK, None] ^ hashes[None, start:])  # (b, n - start)
         a, b = np.nonzero(np.triu(bits <= radius, 1))
         pairs.append(np.stack([a + start, b + start], axis=1))
         distances.append(bits[a, b].astype(np.int64))
     return np.concatenate(pairs), np.concatenate(distances)
+
+
+def _ones(values: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """How many bits of each number are 1; numpy 1 has no function for it."""
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(values), np.uint8)
+    return np.asarray(_ONES_OF_BYTE[values[..., None].view(np.uint8)].sum(-1, dtype=np.uint8), np.uint8)
 
 
 def _by_tables(hashes: NDArray[np.uint64], radius: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

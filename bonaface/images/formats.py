@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+import PIL
 from PIL import Image
 
 from bonaface.errors import DataError
@@ -50,7 +51,7 @@ def open_image(data: bytes, name: str) -> tuple[Image.Image, str]:
     """An image whose header has been read and whose pixels have not; and the name of its format.
 
     Raises:
-        DataError: if the data is no image, its header is damaged, or it is HEIC and pillow-heif isn't installed.
+        DataError: if the data is no image, its header is damaged, or what reads its format isn't installed.
     """
     kind, reader = _reader(data, name)
     try:
@@ -58,6 +59,8 @@ def open_image(data: bytes, name: str) -> tuple[Image.Image, str]:
     except DataError:
         raise
     except Exception as error:
+        if "not installed" in str(error):  # of a Pillow that was built without the format's library
+            raise _unread(kind, name) from error
         # PIL's plugins raise whatever their parsing stumbles on: SyntaxError, struct.error, ValueError, OSError, ...
         raise DataError(f"{name}: has a damaged or cut-off header; expected a whole image") from error
 
@@ -65,15 +68,28 @@ def open_image(data: bytes, name: str) -> tuple[Image.Image, str]:
 def _reader(data: bytes, name: str) -> tuple[str, Callable[[io.BytesIO], Image.Image]]:
     for each in _FORMATS:
         if data.startswith(each.starts):
-            return each.name, each.load()
+            return each.name, _loaded(each, name)
     if data[4:8] == b"ftyp":
         size = min(int.from_bytes(data[:4], "big"), 256)
         brands = {data[8:12], *(data[at : at + 4] for at in range(16, size, 4))}
         if brands & _AVIF_BRANDS:
-            return _AVIF.name, _AVIF.load()
+            return _AVIF.name, _loaded(_AVIF, name)
         if brands & _HEIC_BRANDS:
             return "HEIC", _heic_reader(name)
     raise DataError(f"{name}: is {_what_else(data)}; expected a {READ} image")
+
+
+def _loaded(kind: _Format, name: str) -> Callable[[io.BytesIO], Image.Image]:
+    try:
+        return kind.load()
+    except ImportError as error:
+        raise _unread(kind.name, name) from error
+
+
+def _unread(kind: str, name: str) -> DataError:
+    return DataError(
+        f"{name}: is {kind}, which the installed Pillow {PIL.__version__} does not read; expected 11.3 or later"
+    )
 
 
 def _heic_reader(name: str) -> Callable[[io.BytesIO], Image.Image]:

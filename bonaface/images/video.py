@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from bonaface.images.decoding import name_of, refuse_url
 from bonaface.images.photo import Photo
 from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.quality import assess, faces_of, problem_of
+from bonaface.images.quiet import quiet_opencv
 from bonaface.reading import open_regular
 
 # FFmpeg prints nothing: OpenCV reads this once, as the first video is opened.
@@ -111,7 +111,7 @@ def _sampled(path: Path, count: int) -> Iterator[NDArray[np.uint8] | None]:
     if count < 1:
         raise ValueError(f"count: expected at least 1, got {count}")
     _refuse_no_container(path)
-    with _silence():
+    with quiet_opencv():
         # Of a relative path FFmpeg takes what stands before a colon for a protocol: http:, concat: and others.
         video = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)  # noqa: PTH100 - links stay
         try:
@@ -134,18 +134,6 @@ def _refuse_no_container(path: Path) -> None:
     is_avi = start.startswith(b"RIFF") and start[8:12] == b"AVI "
     if not (start[4:8] in _BOXES or start.startswith(_CONTAINERS) or is_avi):
         raise DataError(f"{path}: is no video; expected MP4, MOV, AVI, MKV, WebM or MPEG")
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Lets OpenCV print nothing: our errors say what is wrong with a file."""
-    logging = cv2.utils.logging
-    before = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(before)
 
 
 def _frames(video: Any, path: Path, count: int) -> Iterator[NDArray[np.uint8] | None]:

@@ -63,6 +63,16 @@ def test_all_pairs_within_the_radius(values: list[int], radius: int) -> None:
     assert distances.tolist() == [expected[pair] for pair in sorted(expected)]
 
 
+def test_bits_are_counted_by_numpy_1_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 2**64, 700, dtype=np.uint64)
+    expected = near_pairs(values, 24)
+    monkeypatch.delattr(np, "bitwise_count", raising=False)
+    found = near_pairs(values, 24)
+    assert len(expected[0])
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
 def test_large_sets_are_looked_up_in_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faiss")
     rng = np.random.default_rng(0)

@@ -226,6 +226,18 @@ def test_further_formats_are_read(kind: str) -> None:
     assert np.abs(result.astype(int) - ramp()).max() <= (4 if kind == "AVIF" else 0)
 
 
+def test_a_format_that_pillow_does_not_read_ends_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = encoded(ramp(), "AVIF")
+    said = "ann: is AVIF, which the installed Pillow .* does not read; expected 11.3 or later"
+    with monkeypatch.context() as before_avif:
+        before_avif.setitem(sys.modules, "PIL.AvifImagePlugin", None)
+        with pytest.raises(DataError, match=said):
+            decode_bytes(photo, "ann")
+    monkeypatch.setattr("PIL.AvifImagePlugin.SUPPORTED", False)  # built without its library
+    with pytest.raises(DataError, match=said):
+        decode_bytes(photo, "ann")
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
 def test_their_orientation_is_applied_once(kind: str, orientation: int) -> None:
