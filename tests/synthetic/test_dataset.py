@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import zipfile
 from collections import Counter
 from itertools import islice
@@ -206,6 +207,13 @@ def test_the_demo_pack_unpacks_into_the_challenges_layout(tmp_path: Path) -> Non
     assert labels["pair_id"].tolist() == sorted(path.name for path in (out / "test" / "images").iterdir())
     for name in sorted(files)[::100]:
         assert cv2.imread(str(out / "train" / "images" / name)).shape == (128, 128, 3)
+
+
+def test_the_demo_pack_unpacks_where_python_has_no_filters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract_all = tarfile.TarFile.extractall
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)  # as in Python 3.11.0 to 3.11.3
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda archive, path: extract_all(archive, path))
+    assert (unpack_demo(tmp_path / "demo") / "test" / "images").is_dir()
 
 
 def test_the_demo_pack_needs_a_folder(tmp_path: Path) -> None:
