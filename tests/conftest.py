@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from bonaface.assets import unpack_demo
+
 Images = dict[str, list[int]]
 """person -> for each of their images 1 where it is a deepfake."""
 
@@ -37,6 +39,27 @@ def write_image(rng: np.random.Generator) -> WriteImage:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random_image(rng, size)).save(path)
         return path
+
+    return write
+
+
+@pytest.fixture
+def one_frame(tmp_path: Path) -> Callable[[str], Path]:
+    """``one_frame("ann")`` writes what one camera sees, with a small face of a demo person who is someone else each time."""
+    people = unpack_demo(tmp_path / "demo") / "train" / "images"
+    faces = sorted(people.glob("*/0.jpg"))
+    coarse = np.random.default_rng(3).integers(0, 256, (9, 16, 3), np.uint8)
+    scene = Image.fromarray(coarse).resize((1280, 720), Image.Resampling.BICUBIC)
+    names: list[str] = []
+
+    def write(name: str) -> Path:
+        names.append(name)
+        file = tmp_path / "frames" / name / "0.jpg"
+        file.parent.mkdir(parents=True)
+        with Image.open(faces[len(names)]) as face:
+            scene.paste(face.resize((110, 110)), (520, 180))
+        scene.save(file, quality=95)
+        return file
 
     return write
 

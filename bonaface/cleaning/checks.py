@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bonaface.cleaning.duplicates import HeldOutSet, leaks, near_duplicates
+from bonaface.cleaning.duplicates import AreCopies, HeldOutSet, leaks, near_duplicates
 from bonaface.cleaning.label_noise import Judgement, judge_labels
 from bonaface.cleaning.merges import merge_targets
 from bonaface.data.filters import small_classes, unusable
 from bonaface.data.inspection import Inspection
 from bonaface.data.issues import COLUMNS, combined, new_people
 from bonaface.data.table import FaceTable, FakeClasses
+from bonaface.images.copied_files import CopiedFiles
 
 __all__ = ["Observations", "collect_issues"]
 
@@ -34,12 +35,14 @@ class Observations:
         embeddings: unit vectors, shape ``(n, d)``; NaN where a photo wasn't embedded; None without a model.
         genuine: log probability that the photo is no deepfake, shape ``(n,)``; NaN where unknown; None without such a model.
         test: the test set, or None.
+        are_copies: says of two files whether they are copies of one photo, where embeddings don't.
     """
 
     inspection: Inspection
     embeddings: NDArray[np.float32] | None = None
     genuine: NDArray[np.float64] | None = None
     test: HeldOutSet | None = None
+    are_copies: AreCopies = field(default_factory=CopiedFiles)
 
 
 def collect_issues(
@@ -73,10 +76,15 @@ def collect_issues(
         found = combined([found, _mislabelled(table, judged, names, target.person, _faceless(seen, judged))])
         merge = target.listed(table, names)
     found = combined(
-        [found, _fakes_as_real(table, seen.genuine), leaks(table, seen.inspection, seen.embeddings, seen.test)]
+        [
+            found,
+            _fakes_as_real(table, seen.genuine),
+            leaks(table, seen.inspection, seen.embeddings, seen.test, seen.are_copies),
+        ]
     )
     person, stays = new_people(table, combined([found, *([] if merge is None else [merge])]))
-    found = combined([found, near_duplicates(table, seen.inspection, seen.embeddings, person, stays)])
+    near = near_duplicates(table, seen.inspection, seen.embeddings, person, stays, seen.are_copies)
+    found = combined([found, near])
     found = combined([found, *([] if merge is None else [merge]), _faces(table, seen, judged)])
     return combined([found, small_classes(table, found, fake_classes)])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,15 +15,16 @@ from bonaface.data.issues import COLUMNS
 from bonaface.data.table import FaceTable
 from bonaface.images.copies import near_pairs
 
-__all__ = ["HeldOutSet", "leak_candidates", "leaks", "near_duplicates"]
+__all__ = ["AreCopies", "HeldOutSet", "leak_candidates", "leaks", "near_duplicates"]
 
 RADIUS = 12
 """Bits in which the hashes of duplicates may differ, where embeddings confirm them."""
 _ALONE = 2
-"""Bits that suffice without embeddings: faces in the same place look alike to a hash."""
+"""Bits within which the files are compared where embeddings aren't known: faces in the same place look alike to a hash."""
 _ALIKE, _ALIKE_TOO = 0.9, 0.8
 """Cosine that confirms a duplicate, and the one that does where hardly a bit differs."""
 
+AreCopies = Callable[[Path, Path], bool]
 Pairs = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
@@ -34,11 +37,13 @@ class HeldOutSet:
         names: what to call its images, in order.
         inspection: of its files.
         embeddings: unit vectors, shape ``(m, d)``, NaN where an image wasn't embedded; None without a model.
+        root: what the names are relative to.
     """
 
     names: list[str]
     inspection: Inspection
     embeddings: Vectors | None = None
+    root: Path = Path()
 
 
 def near_duplicates(
@@ -47,12 +52,13 @@ def near_duplicates(
     embeddings: Vectors | None,
     person: NDArray[np.object_],
     stays: NDArray[np.bool_],
+    are_copies: AreCopies,
 ) -> pd.DataFrame:
     """List real photos that show the same image: of one person all but the first, of several people all.
 
     Two files are the same image if their hashes differ in at most 12 of 64 bits and their embeddings have a cosine of at
-    least 0.9, or in at most 2 bits and they have one of at least 0.8, or aren't known. Deepfakes are left out: they are made
-    to look like the photo they come from.
+    least 0.9, or in at most 2 bits and they have one of at least 0.8; where it isn't known, the faces in the files have to be those
+    of copies. Deepfakes are left out: they are made to look like the photo they come from.
 
     Args:
         table: photos.
@@ -60,6 +66,7 @@ def near_duplicates(
         embeddings: shape ``(n, d)``, NaN where a photo wasn't embedded; None without a model.
         person: who each shows as far as is known, shape ``(n,)``.
         stays: whether it is still in use, shape ``(n,)``.
+        are_copies: says it of two files.
     """
     real = ~table.frame["is_fake"].to_numpy(dtype=bool)
     rows = np.flatnonzero(real & stays & inspection.readable)
@@ -67,6 +74,7 @@ def near_duplicates(
     pairs = rows[pairs]
     cosine = _cosine(embeddings, embeddings, pairs)
     same = _are_duplicates(bits, cosine)
+    _confirm(same, cosine, pairs, table.path, table.path, are_copies)
     paths = table.frame["path"].to_numpy(dtype=object)
     listed: dict[int, tuple[str, str, str, str, float]] = {}
     for (a, b), differing, alike in zip(pairs[same], bits[same], cosine[same], strict=True):
@@ -90,7 +98,11 @@ def leak_candidates(inspection: Inspection, test: Inspection) -> tuple[Pairs, ND
 
 
 def leaks(
-    table: FaceTable, inspection: Inspection, embeddings: Vectors | None, test: HeldOutSet | None
+    table: FaceTable,
+    inspection: Inspection,
+    embeddings: Vectors | None,
+    test: HeldOutSet | None,
+    are_copies: AreCopies,
 ) -> pd.DataFrame:
     """List photos that are in the test set too, as the same file or as the same image.
 
@@ -99,6 +111,7 @@ def leaks(
         inspection: of their files.
         embeddings: shape ``(n, d)``, or None.
         test: the test set; None finds nothing.
+        are_copies: says it of two files.
     """
     if test is None:
         return pd.DataFrame(columns=COLUMNS)
@@ -114,6 +127,7 @@ def leaks(
     pairs, bits = leak_candidates(inspection, test.inspection)
     cosine = _cosine(embeddings, test.embeddings, pairs)
     same = _are_duplicates(bits, cosine)
+    _confirm(same, cosine, pairs, table.path, lambda row: test.root / test.names[row], are_copies)
     for (a, b), differing, alike in zip(pairs[same], bits[same], cosine[same], strict=True):
         said = f"{_evidence(test.names[b], differing, alike)} of the test set"
         listed.setdefault(paths[a], (paths[a], "leak", said, "drop", _confidence(differing, alike)))
@@ -131,6 +145,19 @@ def _are_duplicates(bits: NDArray[np.int64], cosine: NDArray[np.float64]) -> NDA
     nearly_equal = (bits <= _ALONE) & ~(cosine < _ALIKE_TOO)
     same: NDArray[np.bool_] = (cosine >= _ALIKE) | nearly_equal
     return same
+
+
+def _confirm(
+    same: NDArray[np.bool_],
+    cosine: NDArray[np.float64],
+    pairs: Pairs,
+    left: Callable[[int], Path],
+    right: Callable[[int], Path],
+    are_copies: AreCopies,
+) -> None:
+    """Take out of ``same`` the pairs without embeddings whose files aren't copies."""
+    for place in np.flatnonzero(same & ~np.isfinite(cosine)):
+        same[place] = are_copies(left(pairs[place, 0]), right(pairs[place, 1]))
 
 
 def _evidence(other: str, bits: int, cosine: float) -> str:

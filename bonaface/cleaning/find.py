@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,8 @@ def check_faces(
     inspection = inspect(paths, _WORKERS, progress, counter=counter)
     test = None
     if against is not None:
-        test = HeldOutSet(test_names, inspect([against / name for name in test_names], _WORKERS, progress))
+        seen = inspect([against / name for name in test_names], _WORKERS, progress)
+        test = HeldOutSet(test_names, seen, root=against)
     if embedder is None:
         return collect_issues(table, Observations(inspection, test=test))
     photos = _Photos(embedder, EmbeddingCache(cache, embedder.fingerprint), progress)
@@ -62,7 +63,7 @@ def check_faces(
     if test is not None and against is not None:
         wanted = np.unique(leak_candidates(inspection, test.inspection)[0][:, 1])
         vectors, _ = photos.embedded([against / name for name in test.names], test.inspection, wanted)
-        test = HeldOutSet(test.names, test.inspection, vectors)
+        test = replace(test, embeddings=vectors)
     observed = Observations(inspection, embeddings, _genuine(embedder, odds), test)
     task = progress.add_task("comparing people", total=None)
     return collect_issues(table, observed, advance=lambda count: progress.advance(task, count))

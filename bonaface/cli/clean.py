@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     for out in filter(None, (options.out, options.review)):
         refuse_input(out, options.faces, options.against)
     if options.files_only and (options.model is not None or options.detector is not None):
-        raise ConfigError("--files-only: looks at no face; expected it without --model and --detector")
+        raise ConfigError("--files-only: works without a model; expected it without --model and --detector")
     if options.review is not None:
         refuse_foreign_file(options.review, b" doubtful faces</title>")
     started = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.evaluation.figures import bootstrap_of, groups_of
 from bonaface.evaluation.scores import PairScores, read_scores, told_apart
 from bonaface.forgery.evaluation_sets import drawn_pairs
+from bonaface.images.copied_files import CopiedFiles
 from bonaface.images.copies import perceptual_hash
 from bonaface.images.decoding import decode
 from bonaface.metrics import FMRS
@@ -48,7 +50,7 @@ OTHERS = "thresholds have to come from other pairs"
 SAME_PAIRS = f"are the judged ones; {OTHERS}"
 
 _COPY_BITS = 2
-"""Bits of 64 in which the hashes of one photo, re-encoded or resized, may differ."""
+"""Bits of 64 in which the hashes of one photo, re-encoded or resized, may differ; then the faces are looked at."""
 
 
 @dataclass(frozen=True)
@@ -274,24 +276,25 @@ def copied_pairs(pairs: PairTable, labels: pd.DataFrame, threads: int = 2) -> di
         threads: that read and decode.
 
     Returns:
-        The ids of pairs by ``same file`` (equal bytes) and ``re-encoded`` (perceptual hashes that differ in at most 2 of 64 bits).
+        The ids of pairs by ``same file`` (equal bytes) and ``re-encoded`` (perceptual hashes that differ in at most 2 of 64 bits,
+        and faces that are alike as those of copies are).
     """
     found: dict[str, list[str]] = {"same file": [], "re-encoded": []}
     genuine = labels["kind"].isin(["same", "impostor"]) if "kind" in labels else labels["label"] == 1
     chosen = pairs.frame[genuine.to_numpy()]
     both = [(pairs.root / a, pairs.root / b) for a, b in zip(chosen["path_0"], chosen["path_1"], strict=True)]
     with ThreadPoolExecutor(threads) as pool:
-        for pair_id, how in zip(chosen["pair_id"], pool.map(_copied, both), strict=True):
+        for pair_id, how in zip(chosen["pair_id"], pool.map(partial(_copied, CopiedFiles()), both), strict=True):
             if how:
                 found[how].append(pair_id)
     return found
 
 
-def _copied(both: tuple[Path, Path]) -> str:
+def _copied(are_copies: CopiedFiles, both: tuple[Path, Path]) -> str:
     try:
         if both[0].stat().st_size == both[1].stat().st_size and both[0].read_bytes() == both[1].read_bytes():
             return "same file"
         first, second = (perceptual_hash(decode(path)) for path in both)
     except (DataError, OSError):
         return ""
-    return "re-encoded" if (first ^ second).bit_count() <= _COPY_BITS else ""
+    return "re-encoded" if (first ^ second).bit_count() <= _COPY_BITS and are_copies(*both) else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 SHARED = Path(__file__).parents[3] / "shared"
 NETWORK = SHARED / "weights" / "mobilefacenet_512.onnx"
@@ -65,12 +66,26 @@ def test_against_a_test_set(say, make_people, make_pairs, tmp_path):
     assert leaked["evidence"].str.contains("of the test set").all()
 
 
+def test_people_in_one_frame_are_no_copies_and_copies_are(say, one_frame, tmp_path):
+    ann, _, test = one_frame("ann"), one_frame("bob"), tmp_path / "test" / "1" / "0.png"
+    test.parent.mkdir(parents=True)
+    with Image.open(ann) as image:
+        image.save(ann.with_name("1.jpg"), quality=80)
+        image.save(test)
+    people, out = ann.parents[1], tmp_path / "issues.csv"
+    lonely = dict.fromkeys(["ann/0.jpg", "bob/0.jpg"], "small_class")
+    assert say("clean", people, "--files-only", "--out", out).code == 0
+    assert listed(out) == {"ann/1.jpg": "near_duplicate"} | lonely
+    assert say("clean", people, "--files-only", "--against", test.parents[1], "--out", out).code == 0
+    assert listed(out) == {"ann/0.jpg": "leak", "ann/1.jpg": "leak", "bob/0.jpg": "small_class"}
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         (["--model", "none.onnx"], "none.onnx: can't be read (no such file"),
         (["--detector", "none.onnx"], "none.onnx: no such file; expected a YuNet"),
-        (["--files-only", "--model", "none.onnx"], "--files-only: looks at no face"),
+        (["--files-only", "--model", "none.onnx"], "--files-only: works without a model"),
         (["--against", "none"], "none: no such folder; expected a test set"),
     ],
 )

@@ -136,6 +136,15 @@ def test_copies_of_one_photo_are_counted(people_pairs, tmp_path) -> None:
     assert found == {"same file": [ids[same[0]]], "re-encoded": [ids[same[1]]]}
 
 
+def test_people_in_one_frame_are_no_copies(people_pairs, one_frame) -> None:
+    root = people_pairs()
+    pairs, labels = read_judged(PairSource(root, root / "labels.csv"))
+    first = int(np.flatnonzero(labels["kind"] == "impostor")[0])
+    for side, who in (("path_0", "ann"), ("path_1", "bob")):
+        (root / pairs.frame[side][first]).write_bytes(one_frame(who).read_bytes())
+    assert copied_pairs(pairs, labels) == {"same file": [], "re-encoded": []}
+
+
 def test_copies_are_said_in_table_and_report(network, people_pairs, tmp_path) -> None:
     root = people_pairs()
     (root / "images" / "00000000" / "1.jpg").write_bytes((root / "images" / "00000000" / "0.jpg").read_bytes())
