@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
             options.photos,
             options.gallery,
             k=options.k,
-            fmr=verifier.threshold(options.fmr).fmr,
+            fmr=options.fmr,
             out=options.out,
             model=verifier,
             progress=progress,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields, replace
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def search(
     gallery: str,
     *,
     k: int = 5,
-    fmr: float = 1e-3,
+    fmr: float | None = None,
     out: PathLike | None = None,
     model: PathLike | Verifier | None = None,
     detector: PathLike | None = None,
@@ -88,7 +89,8 @@ def search(
         photos: files, or folders with all folders below.
         gallery: URI of the gallery, as ``bonaface search --gallery`` takes it; it is not made.
         k: people for each photo, 1 to 50; fewer where fewer are enrolled.
-        fmr: false match rate of one comparison: among n enrolled photos a stranger is expected to match ``fmr * n``.
+        fmr: false match rate of one comparison: among n enrolled photos a stranger is expected to match ``fmr * n``. None is 0.1 %,
+            as :meth:`bonaface.Verifier.threshold` has it.
         out: CSV to write, a line a hit, with the fields of :class:`SearchHit`.
         model: as :func:`bonaface.load` takes it, or what it returned; the gallery's own model.
         detector: YuNet file that aligns faces for an ONNX face network.
@@ -111,6 +113,7 @@ def search(
     files = photos_to_search(photos, gallery, k, out)
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     threshold = verifier.threshold(fmr)
+    fmr = threshold.fmr
     opened = Gallery(gallery, ModelMark.of(verifier.embedder), token=os.environ.get("MILVUS_TOKEN", ""), read_only=True)
     try:
         if not opened.count():
@@ -139,8 +142,8 @@ def photos_to_search(photos: PathLike | Sequence[PathLike], gallery: str, k: int
         DataError: if there are no photos or no gallery, or the CSV would replace another file.
         ConfigError: if the URI or a number makes no sense.
     """
-    if not 1 <= k <= _MOST:
-        raise ConfigError(f"--k {k}: expected 1 to {_MOST}")
+    if not isinstance(k, Integral) or not 1 <= k <= _MOST:
+        raise ConfigError(f"--k {k}: expected a whole number from 1 to {_MOST}")
     refuse_other_kind(gallery)
     refuse_absent(gallery)
     named = [photos] if isinstance(photos, str | os.PathLike) else photos

@@ -76,7 +76,7 @@ def test_people_are_enrolled_and_found(demo, staff, uri, tmp_path, say):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--k", 0), "--k 0: expected 1 to 50"),
+        (("--k", 0), "--k 0: expected a whole number from 1 to 50"),
         ((), "no such gallery; enrol people first by bonaface enrol"),
         (("--gallery", "postgres://here/x"), "postgres"),
         (("--gallery", "none"), "--gallery none: names no gallery"),

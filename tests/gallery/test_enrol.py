@@ -3,12 +3,21 @@
 import contextlib
 import csv
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pattern_service import random_image
 
-from bonaface.errors import BonafaceError, ConfigError, DataError, GalleryError, GalleryFullError, ModelError
+from bonaface.errors import (
+    BonafaceError,
+    ConfigError,
+    DataError,
+    GalleryError,
+    GalleryFullError,
+    LooseThresholdWarning,
+    ModelError,
+)
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.enrol import EnrolledPhoto, enrol
 from bonaface.gallery.enrolment import embed_read
@@ -384,6 +393,17 @@ def test_people_are_found_by_photos(staff, uri, verifier, tmp_path):
     assert rows[4]["similarity"] == ""
 
 
+def test_a_model_of_few_pairs_searches_at_the_lowest_rate_that_they_resolve(staff, uri, embedder):
+    loose = replace(embedder.validation, thresholds=embedder.validation.thresholds[:1])
+    verifier = Verifier(replace(embedder, validation=loose))
+    enrol(staff, uri, model=verifier)
+    with pytest.warns(LooseThresholdWarning, match=r"decides at a false match rate of 0\.01"):
+        (hit,) = search(staff / "cyd" / "0.png", uri, k=1, model=verifier)
+    assert (hit.person, hit.fmr, hit.threshold) == ("cyd", 0.01, -0.5)
+    with pytest.raises(ConfigError, match=r"fmr 0\.001"):
+        search(staff / "cyd" / "0.png", uri, fmr=1e-3, model=verifier)
+
+
 def test_the_file_of_an_enrolled_photo_proves_nothing(staff, uri, verifier, tmp_path):
     enrol(staff, uri, model=verifier)
     (tmp_path / "copy.png").write_bytes((staff / "ann" / "0.png").read_bytes())
@@ -402,7 +422,9 @@ def test_what_can_not_be_searched_is_said(staff, uri, verifier, tmp_path):
     (tmp_path / "empty").mkdir()
     for words, how, why in (
         ([staff, uri], {}, "no such gallery"),
-        ([staff, uri], {"k": 0}, "--k 0: expected 1 to 50"),
+        ([staff, uri], {"k": 0}, "--k 0: expected a whole number from 1 to 50"),
+        ([staff, uri], {"k": 2.5}, "--k 2.5: expected a whole number from 1 to 50"),
+        ([staff, uri], {"k": "3"}, "--k 3: expected a whole number from 1 to 50"),
         ([staff, str(staff / "ann" / "0.png")], {}, "can't be read as a gallery"),
     ):
         with pytest.raises(BonafaceError, match=why):
