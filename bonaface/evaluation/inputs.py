@@ -63,7 +63,8 @@ class PairSource:
         labels: a CSV of ``pair_id``, ``label`` and, as far as known, ``kind``, ``person_0``, ``person_1``, ``method_0`` and
             ``method_1``; where there are scores alone also a DataFrame with these columns or an array of 0 and 1. May be left
             out where ``pairs`` is a CSV or a folder of faces.
-        scores: CSVs of ``pair_id,similarity``; or by name arrays of shape ``(n,)`` in the order of the labels.
+        scores: CSVs of ``pair_id,similarity``; or by name arrays of shape ``(n,)`` in the order of the labels. A Series with the
+            index of the labels may have any order.
         draw: how many pairs are drawn of a folder of faces.
         seed: of the draw.
     """
@@ -221,7 +222,8 @@ def refuse_judged(validation: PairTable, pairs: PairTable) -> None:
 def _named_scores(source: PairSource, pairs: PairTable) -> list[tuple[str, str, NDArray[np.float64]]]:
     """Name, source and similarities of each model."""
     if isinstance(source.scores, Mapping):
-        return [(name, "", _array(values, name, len(pairs))) for name, values in source.scores.items()]
+        ordered = {name: _in_order_of(source.labels, values) for name, values in source.scores.items()}
+        return [(name, "", _array(values, name, len(pairs))) for name, values in ordered.items()]
     files = [Path(file) for file in _listed(source.scores)]
     ids = pairs.frame["pair_id"].tolist()
     names = told_apart([file.stem for file in files])
@@ -232,6 +234,15 @@ def _listed(scores: Any) -> list[Path | str]:
     if scores is None:
         return []
     return [scores] if isinstance(scores, Path | str) else list(scores)
+
+
+def _in_order_of(labels: Any, values: Any) -> Any:
+    """Scores as a Series in the order of the labels, where its index has theirs in another order; others by their place."""
+    if not (isinstance(values, pd.Series) and isinstance(labels, pd.Series | pd.DataFrame)):
+        return values
+    wanted, given = labels.index, values.index
+    alike = len(wanted) == len(given) and wanted.is_unique and given.is_unique and given.isin(wanted).all()
+    return values.reindex(wanted) if alike else values
 
 
 def _array(values: ArrayLike, name: str, pairs: int) -> NDArray[np.float64]:

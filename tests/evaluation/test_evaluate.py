@@ -112,6 +112,17 @@ def test_validation_pairs_give_thresholds_for_any_rate(labels, mine) -> None:
     assert row["threshold"]["estimate"] == pytest.approx(judged["threshold"]["estimate"] + 0.5)
 
 
+@pytest.mark.parametrize("labelled", ["frame", "series"])
+def test_a_series_goes_by_its_index(labels, mine, labelled) -> None:
+    indexed = labels.set_index(np.arange(len(labels)) + 7)
+    given = indexed if labelled == "frame" else indexed["label"]
+    series = pd.Series(mine, indexed.index)
+    expected = evaluate(scores={"m": mine}, labels=given, replicates=1).models[0]["challenge_eer"]
+    for scores in (series, series.sample(frac=1, random_state=0), series.reset_index(drop=True)):
+        found = evaluate(scores={"m": scores}, labels=given, replicates=1).models[0]["challenge_eer"]
+        assert found == expected
+
+
 def test_distances_are_recognised(labels, mine) -> None:
     told = "Higher must mean more alike; these look like distances"
     assert not any(
