@@ -17,6 +17,7 @@ from PIL import Image
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
 from bonaface.images.jpeg import TooManyScansError, decode_jpeg, is_in_one_scan
+from bonaface.images.process_settings import strict_pillow
 from bonaface.reading import open_regular
 
 __all__ = [
@@ -140,6 +141,11 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
         >>> decode_bytes(buffer.getvalue(), "grey.png")[0, 0]
         array([7, 7, 7], dtype=uint8)
     """
+    with strict_pillow():
+        return _decoded(data, name, max_pixels)
+
+
+def _decoded(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
     image, kind = open_image(data, name)
     reduce = _reduction(image, kind, data, name, max_pixels)
     try:
@@ -324,7 +330,7 @@ def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.ui
             f"{name}: is {image.width} x {image.height} pixels; expected at most {_WHOLE_PIXELS / 1e6:g} megapixels"
         )
     try:
-        with _one_pil:
+        with _one_pil, strict_pillow():
             image.load()
             turn = _TURNS.get(_orientation(image))
         pixels = _to_rgb(image)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from bonaface.errors import DataError
 from bonaface.images import decoding
@@ -224,6 +224,20 @@ def test_further_formats_are_read(kind: str) -> None:
     options = {"quality": 100, "subsampling": "4:4:4"} if kind == "AVIF" else {}
     result = decode_bytes(encoded(ramp(), kind, **options), "x")
     assert np.abs(result.astype(int) - ramp()).max() <= (4 if kind == "AVIF" else 0)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP"])
+def test_a_cut_file_is_refused_also_where_a_program_lets_pillow_load_it(kind: str, monkeypatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as many training scripts do
+    photo = encoded(ramp(200, 200), kind)
+    cut = photo[: len(photo) * 6 // 10]
+    with pytest.raises(DataError, match="expected a whole image"):
+        decode_bytes(cut, "ann")
+    if kind != "WEBP":  # of which Pillow reads no header
+        with pytest.raises(DataError, match="expected a whole image"):
+            decode(Image.open(io.BytesIO(cut)))
+    assert decode_bytes(photo, "ann").shape == (200, 200, 3)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 def test_a_format_that_pillow_does_not_read_ends_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
