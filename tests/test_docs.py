@@ -109,8 +109,12 @@ def test_the_page_without_bonaface_gives_the_same_similarity(desk, monkeypatch):
             image = cv2.imread(f"demo/test/images/{pair}/{place}.jpg")
             files.append(f"{pair}-{place}.png")
             cv2.imwrite(files[-1], cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC))
-        alone = page["similarity"](*map(page["embed"], files))
-        assert np.isclose(alone, verifier.verify(*files).similarity, rtol=0, atol=1e-3), pair
+        photos = [page["embed"](file) for file in files]
+        assert np.isclose(page["similarity"](*photos), verifier.verify(*files).similarity, rtol=0, atol=1e-3), pair
+    files = sorted(map(str, Path("demo/train/images/0000").iterdir()))  # photos and deepfakes
+    called = [page["genuine"](page["embed"](file)) < page["fit"]["forged_below"] for file in files]
+    assert called == verifier.embed(files).called_fake.tolist()
+    assert len(set(called)) == 2
 
 
 def anchors(page: Path) -> set[str]:
