@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def calibrate(
         >>> bonaface.load(made).threshold(0.05).threshold == made.points[1].threshold.threshold
         True
     """
-    rates = (float(fmr),) if isinstance(fmr, int | float) else tuple(fmr)
+    rates = (float(fmr),) if isinstance(fmr, float | Real) else tuple(map(float, fmr))
     out, console = Path(out), console or Console(quiet=True)
     _check(rates, draw, seed, out)
     labelled = LabelledPairs.read(PairSource(Path(pairs), None if labels is None else Path(labels), None, draw, seed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def evaluate(
         (0.0, 0.5)
     """
     judged = PairSource(pairs, labels, scores, draw, seed)
-    rates = (fmr,) if isinstance(fmr, int | float) else tuple(fmr)
+    rates = (float(fmr),) if isinstance(fmr, float | Real) else tuple(map(float, fmr))
     models = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     _check_numbers(rates, robustness, draw, replicates, seed)
     _check_sources(judged, models, robustness, validation)

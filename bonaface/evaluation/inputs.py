@@ -139,7 +139,7 @@ def _of_values(given: Any) -> tuple[PairTable, pd.DataFrame]:
         raise DataError("labels: expected a column label with a value for each pair")
     wrong = frame["label"][~frame["label"].isin([0, 1])]
     if len(wrong):
-        raise DataError(f"labels: expected 0 or 1, got {wrong.iloc[0]}")
+        raise DataError(f"labels: expected the numbers 0 or 1, got {wrong.tolist()[0]!r}")
     frame["label"] = frame["label"].astype(int)
     if "pair_id" not in frame:
         frame["pair_id"] = _numbered(len(frame))

@@ -29,7 +29,7 @@ def checked_scores(values: ArrayLike, name: str) -> NDArray[Any]:
         name: what the scores are, for the message.
 
     Raises:
-        DataError: if they are not numbers, not one-dimensional, none at all, NaN or infinite.
+        DataError: if they are not numbers, not one-dimensional, none at all, masked, NaN or infinite.
     """
     scores = np.asarray(values)
     if scores.dtype.kind not in "fiu":
@@ -38,6 +38,8 @@ def checked_scores(values: ArrayLike, name: str) -> NDArray[Any]:
         raise DataError(f"{name}: expected one score a pair, shape (n,), got shape {scores.shape}")
     if not len(scores):
         raise DataError(f"{name}: expected at least one score, got none")
+    if isinstance(values, np.ma.MaskedArray) and (masked := int(np.sum(values.mask))):
+        raise DataError(f"{name}: expected a score for each pair, got {masked} that are masked")
     bad = np.flatnonzero(~np.isfinite(scores)) if scores.dtype.kind == "f" else np.array([], int)
     if len(bad):
         raise DataError(

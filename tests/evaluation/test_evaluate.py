@@ -123,6 +123,20 @@ def test_a_series_goes_by_its_index(labels, mine, labelled) -> None:
         assert found == expected
 
 
+def test_numbers_of_other_kinds(labels, mine) -> None:
+    rows = [
+        evaluate(scores={"m": mine}, labels=labels, fmr=fmr, replicates=1).models[0]["operating_points"]
+        for fmr in (0.02, np.float64(0.02), np.array([0.02]), [np.float64(0.02)])
+    ]
+    assert all(row == rows[0] for row in rows)
+    assert evaluate(scores={"m": mine}, labels=labels, fmr=np.float32(0.02), replicates=1)
+    masked = np.ma.masked_array(mine, np.arange(len(mine)) < 2)
+    with pytest.raises(DataError, match="scores of m: expected a score for each pair, got 2 that are masked"):
+        evaluate(scores={"m": masked}, labels=labels)
+    with pytest.raises(DataError, match="labels: expected the numbers 0 or 1, got '1'"):
+        evaluate(scores={"m": mine}, labels=labels.astype({"label": str}).sort_values("label", ascending=False))
+
+
 def test_distances_are_recognised(labels, mine) -> None:
     told = "Higher must mean more alike; these look like distances"
     assert not any(
@@ -189,7 +203,7 @@ def test_lists_of_one_fold_have_no_cross_validated_accuracy(network, tmp_path, w
         ({"model": "m.onnx"}, "scores: are judged in place of a model"),
         ({"scores": None}, "pairs: a model needs"),
         ({"labels": None}, "labels: expected the CSV"),
-        ({"labels": [1, 0, 2]}, "labels: expected 0 or 1, got 2"),
+        ({"labels": [1, 0, 2]}, "labels: expected the numbers 0 or 1, got 2"),
         ({"labels": [1, 0]}, "scores of m: expected one for each of 2 labels, got 3"),
         ({"scores": {"m": [1, float("inf"), 0]}}, "scores of m: expected finite scores"),
         ({"validation": PairSource("pairs", "labels.csv")}, "validation: expected images beside a model"),
