@@ -1,16 +1,35 @@
-"""Locks on open files, one holder at a time across processes; the system lets go of one with the process that holds it."""
+"""Locks on open files, one holder at a time across processes, which the system lets go of with the process; and one of threads."""
 
 from __future__ import annotations
 
 import fcntl
+import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["locked", "try_lock"]
+__all__ = ["ThreadLock", "locked", "try_lock"]
 
 _SECONDS, _PAUSE = 30.0, 0.01
 """How long another process may hold a lock, and how often it is tried."""
+
+
+class ThreadLock:
+    """One thread at a time. In a forked process it is free: the thread that held it does not live on there."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def try_lock(file: int) -> bool:

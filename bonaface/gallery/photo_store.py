@@ -243,11 +243,15 @@ class PhotoStore:
         return descriptor
 
     def _give_to_owner(self, descriptor: int) -> None:
-        """What root has made, as by sudo, belongs to whom the folder belongs: a service, which has to read and delete it."""
+        """What root has made, as by sudo, belongs to whom the folder belongs: a service, which has to read and delete it.
+
+        Where root may not give it away, as in a container without that right, it stays root's.
+        """
         try:
             if os.geteuid() == 0:
                 owner = self.folder.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+                with contextlib.suppress(OSError):
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
         finally:
             os.close(descriptor)
 

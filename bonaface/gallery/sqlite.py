@@ -12,6 +12,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import secrets
 import sqlite3
 import threading
@@ -503,10 +504,11 @@ def _refuse_two_names(file: Path) -> None:
         return
     if file.stat().st_nlink > 1:
         raise OSError(errno.EMLINK, "has a second name, a hard link; remove one, or copy the gallery as the docs say")
-    mounted: list[str] = []
+    mounted: list[bytes] = []
     with contextlib.suppress(OSError):  # there is no such list but on Linux
-        mounted = [line.split()[4] for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
-    if os.path.realpath(file).replace(" ", r"\040") in mounted:
+        mounted = [line.split()[4] for line in _MOUNTS.read_bytes().splitlines()]
+    place = os.fsencode(os.path.realpath(file))
+    if re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % found[0][0], place) in mounted:  # as the kernel writes them
         raise OSError(errno.EXDEV, "is mounted as a single file; mount its folder")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -18,6 +17,7 @@ from bonaface.errors import DataError
 from bonaface.images.formats import open_image
 from bonaface.images.jpeg import TooManyScansError, decode_jpeg, is_in_one_scan
 from bonaface.images.process_settings import strict_pillow
+from bonaface.locks import ThreadLock
 from bonaface.reading import open_regular
 
 __all__ = [
@@ -54,9 +54,9 @@ _TWELVE_BITS = 4095
 _STRIP = 256
 _STRIPWISE_PIXELS, _STRIP_PIXELS = 2_000_000, 250_000
 _LARGE_PIXELS = 16_000_000
-_one_large = threading.Lock()
+_one_large = ThreadLock()
 """Threads decode images of more than 16 megapixels one after another: what that takes is taken once."""
-_one_pil = threading.Lock()
+_one_pil = ThreadLock()
 _NO_FILE = re.compile(r"(data:)|(https?|ftp|s3|gs|file):/", re.IGNORECASE)
 _LONGEST_NAME = 160
 

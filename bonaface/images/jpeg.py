@@ -30,7 +30,8 @@ _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SLACK = 16
 """Bytes before the end that some cameras fill, and the last of a scan that may be damaged unseen."""
-_SCAN_MARKER = b"\xff\xda"
+# A scan of 1 to 4 components: its marker, the header's length and their number. Other segments may hold the marker alone.
+_SCAN_HEADER = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 _MOST_SCANS = 200
 """Programs write a progressive JPEG in some ten."""
 _PADDING = b"\xff\x00" * 8
@@ -94,11 +95,12 @@ class _Structure:
 class _Scans(io.BytesIO):
     """A file whose decoder is stopped at more scans than a camera or a program writes: each goes over all pixels anew."""
 
-    scans = 0
+    scans, tail = 0, b""
 
     def read(self, size: int | None = -1, /) -> bytes:
         read = super().read(size)
-        self.scans += read.count(_SCAN_MARKER)
+        self.scans += len(_SCAN_HEADER.findall(self.tail + read))
+        self.tail = read[-4:]
         if self.scans > _MOST_SCANS:
             raise TooManyScansError(
                 f"has more than {_MOST_SCANS} scans; expected a JPEG as cameras and programs write it"

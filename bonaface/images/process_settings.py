@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
 from PIL import ImageFile
+
+from bonaface.locks import ThreadLock
 
 __all__ = ["quiet_opencv", "strict_pillow"]
 
@@ -20,7 +22,13 @@ class _Setting:
 
     def __init__(self, read: Callable[[], Any], write: Callable[[Any], object], value: object) -> None:
         self._read, self._write, self._value = read, write, value
-        self._lock, self._inside, self._before = threading.Lock(), 0, None
+        self._lock, self._inside, self._before = ThreadLock(), 0, None
+        os.register_at_fork(after_in_child=self._put_back)  # the threads that are inside don't live on there
+
+    def _put_back(self) -> None:
+        if self._inside:
+            self._write(self._before)
+            self._inside = 0
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -33,9 +41,9 @@ class _Setting:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
-                if not self._inside:
+                if self._inside == 1:
                     self._write(self._before)
+                self._inside = max(0, self._inside - 1)
 
 
 def _log() -> Any:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFile
 
 from bonaface.data.videos import is_video
 from bonaface.errors import DataError, LooseThresholdWarning, ModelError
@@ -427,17 +428,36 @@ def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
 
 
 def _listed(images: Iterable[ImageSource]) -> list[ImageSource]:
-    """All images; a generator may fill one array anew for each, so its arrays are copied as they come."""
-    if iter(images) is not images:
+    """All images; what makes them as it goes may fill one array anew for each, so such images are copied as they come."""
+    if _holds_all(images):
         return list(images)
-    return [each.copy() if isinstance(each, np.ndarray) else each for each in images]
+    return [_copied(each) for each in images]
+
+
+def _holds_all(images: Iterable[Any]) -> bool:
+    """True of a list, tuple, array or pandas Series: what it holds is there at once."""
+    return isinstance(images, Sequence | Set | Mapping | np.ndarray) or hasattr(images, "iloc")
+
+
+def _may_change(source: ImageSource) -> bool:
+    """True of an image in memory that its maker may fill anew; one that PIL has opened shows its file."""
+    return isinstance(source, np.ndarray | bytearray | memoryview | Image.Image) and not isinstance(
+        source, ImageFile.ImageFile
+    )
+
+
+def _copied(source: ImageSource) -> ImageSource:
+    """An image that nobody else can change."""
+    if not _may_change(source):
+        return source
+    return source.copy() if isinstance(source, np.ndarray | Image.Image) else bytes(source)  # type: ignore[arg-type]
 
 
 def _keyed_pairs(
     pairs: Iterable[tuple[ImageSource, ImageSource]],
 ) -> tuple[list[tuple[object, object]], dict[object, ImageSource]]:
     """Keys of the images of each pair, and each distinct image by its key."""
-    generated = iter(pairs) is pairs
+    generated = not _holds_all(pairs)
     keys: list[tuple[object, object]] = []
     sources: dict[object, ImageSource] = {}
     for place, pair in enumerate(pairs):
@@ -452,17 +472,23 @@ def _keyed_pairs(
 def _kept(source: ImageSource, sources: dict[object, ImageSource], where: str, generated: bool) -> object:
     """Keep an image, and give what tells it from others: a path by its text, anything else by being the same object.
 
-    A generator may fill one array anew for each pair: its arrays are told apart by their content, and copied.
+    What makes pairs as it goes may fill one array anew for each: its images are told apart by their content, and copied.
     """
     if not isinstance(source, IMAGE_TYPES):
         raise TypeError(f"{where}: expected a path, bytes, a PIL image or an RGB array, got {type(source).__name__}")
     key: object = os.fspath(source) if isinstance(source, str | os.PathLike) else id(source)
-    if generated and isinstance(source, np.ndarray):
-        key = source.shape, blake2b(source.tobytes()).digest()
+    if generated and _may_change(source):
+        key = _content(source)
         if key not in sources:
-            sources[key] = source.copy()
+            sources[key] = _copied(source)
     sources.setdefault(key, source)
     return key
+
+
+def _content(source: ImageSource) -> tuple[object, ...]:
+    """What tells an image in memory from others of another content."""
+    data = source.tobytes() if isinstance(source, np.ndarray | Image.Image) else bytes(source)  # type: ignore[arg-type]
+    return type(source), *(getattr(source, each, None) for each in ("shape", "size", "mode")), blake2b(data).digest()
 
 
 def _cannot_tell(problems: Sequence[str | None], threshold: Threshold) -> Verdict:

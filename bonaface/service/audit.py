@@ -183,9 +183,10 @@ def first_broken_line(path: Path | str) -> int | None:
 
 
 def _is_of_first_version(path: Path) -> bool:
+    """True where no line has a number, and there is one."""
     with path.open("rb") as file:
-        line = file.readline()
-    return bool(line) and "line" not in parse_json(line)
+        numbered = ["line" in parse_json(line) for line in file]
+    return bool(numbered) and not any(numbered)
 
 
 def _walked(path: Path, head: _Head) -> tuple[_Head, int | None]:

@@ -163,6 +163,20 @@ def test_what_root_writes_belongs_to_the_owner_of_the_folder(tmp_path):
     assert {path.stat().st_uid for path in folder.rglob("*")} == {65534}
 
 
+def test_what_root_may_not_give_away_stays_roots(tmp_path, monkeypatch):
+    """As in a container without that right."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", _not_permitted)
+    photos = store(tmp_path / "photos")
+    with photos.adding({A: b"a"}):
+        pass
+    assert photos.read(A) == b"a"
+
+
+def _not_permitted(*_):
+    raise PermissionError(1, "Operation not permitted")
+
+
 @pytest.mark.parametrize("kind", ["folder", "image"])
 def test_nothing_is_written_or_given_away_behind_a_link(tmp_path, kind):
     """Who owns the folder could have root write into, and give them, any other."""

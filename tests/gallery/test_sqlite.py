@@ -88,10 +88,15 @@ def test_a_file_of_two_names_is_refused(gallery, file, tmp_path, monkeypatch):
             Gallery(str(name), MARK)
     other.unlink()
     mounts = tmp_path / "mountinfo"
-    mounts.write_text(f"36 35 98:0 /x {file} rw,noatime - ext3 /dev/root rw\n")
     monkeypatch.setattr(sqlite, "_MOUNTS", mounts)
-    with pytest.raises(GalleryError, match="is mounted as a single file; mount its folder"):
-        Gallery(str(file), MARK)
+    for name in ("plain", "with space", "tab\t", "back\\slash", "byte\udce9"):
+        (tmp_path / name).mkdir()
+        place = tmp_path / name / "g.sqlite"
+        shutil.copy(file, place)
+        written = bytes(place).replace(b"\\", rb"\134").replace(b" ", rb"\040").replace(b"\t", rb"\011")
+        mounts.write_bytes(b"36 35 98:0 /x " + written + b" rw,noatime - ext3 /dev/root rw\n")
+        with pytest.raises(GalleryError, match="is mounted as a single file; mount its folder"):
+            Gallery(str(place), MARK)
 
 
 def test_what_is_deleted_is_not_left_in_a_collection_that_never_came_to_count(gallery, file):

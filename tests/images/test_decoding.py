@@ -289,6 +289,34 @@ def test_threads_may_share_a_pil_image_that_is_not_loaded_yet(tmp_path):
                 assert len({each.tobytes() for each in pool.map(decode, [image] * 8)}) == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_reads_while_its_parent_does(tmp_path):
+    """The thread that reads in the parent does not live on in it, and must not hold it up."""
+    code = """
+import os, signal, threading
+from PIL import Image, ImageFile
+from bonaface.images.decoding import decode
+from bonaface.images.process_settings import strict_pillow
+image = Image.effect_noise((9, 9), 9)
+image.load = lambda: (inside.set(), forked.wait(20), Image.Image.load(image))
+inside, forked = threading.Event(), threading.Event()
+ImageFile.LOAD_TRUNCATED_IMAGES = True
+threading.Thread(target=decode, args=(image,)).start()
+inside.wait(20)
+child = os.fork()
+if not child:
+    signal.alarm(10)
+    decode(Image.new("RGB", (9, 9)))
+    os._exit(0 if ImageFile.LOAD_TRUNCATED_IMAGES else 3)
+print(os.waitpid(child, 0)[1])
+forked.set()
+"""
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert said.stdout == "0\n"
+
+
 def test_a_closed_pil_image_is_called_closed():
     image = Image.new("RGB", (9, 9))
     image.close()

@@ -151,3 +151,10 @@ def test_a_decoder_is_not_kept_busy_by_scans(garbage):
     assert decode_bytes(scans(20), "a.jpg").shape == (64, 64, 3)
     with pytest.raises(DataError, match=r"a\.jpg: has more than 200 scans; expected a JPEG as cameras and programs"):
         decode_bytes(scans(1000, garbage), "a.jpg")
+
+
+def test_what_only_looks_like_scans_is_no_scan():
+    """As the raw values of a thermal camera beside the photo."""
+    data = jpeg(photo())
+    raw = b"\xff\xe1" + (2 + 2000).to_bytes(2, "big") + 1000 * SCAN
+    assert decode_bytes(data[:2] + raw + data[2:], "a.jpg").shape == (97, 130, 3)

@@ -255,18 +255,29 @@ def test_rows_of_two_models_are_not_joined(verifier, ann):
             bonaface.Embeddings.joined([photos, other])
 
 
-def test_a_generator_may_fill_one_array_anew(verifier, ann, bob):
-    images = [decode(each) for each in (ann, bob)]
-    frame = np.empty_like(images[0])
+class Frames:
+    """Photos in one buffer that is filled anew for each, as cameras and data loaders give them."""
 
-    def frames():
-        for image in images:
+    def __init__(self, images, kind):
+        self.images, self.kind = images, kind
+
+    def __iter__(self):
+        frame = np.empty_like(self.images[0])
+        canvas = Image.fromarray(frame)
+        for image in self.images:
             frame[:] = image
-            yield frame
+            canvas.paste(Image.fromarray(image))
+            yield frame if self.kind == "array" else canvas
 
-    np.testing.assert_array_equal(verifier.embed(frames()).identity, verifier.embed(images).identity)
+
+@pytest.mark.parametrize("kind", ["array", "image"])
+@pytest.mark.parametrize("how", [iter, lambda frames: frames], ids=["generator", "iterable"])
+def test_one_buffer_may_be_filled_anew(verifier, ann, bob, kind, how):
+    images = [decode(each) for each in (ann, bob)]
+    embedded = verifier.embed(how(Frames(images, kind)))
+    np.testing.assert_array_equal(embedded.identity, verifier.embed(images).identity)
     reference = images[0].copy()
-    several = verifier.verify_many((reference, each) for each in frames())
+    several = verifier.verify_many((reference, each) for each in Frames(images, kind))
     assert [each.decision for each in several] == ["cannot tell", "different people"]
 
 

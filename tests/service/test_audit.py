@@ -161,6 +161,10 @@ def test_a_log_of_an_earlier_version_is_continued(tmp_path):
     log.close()
     assert json.loads(path.read_text().splitlines()[2])["line"] == 3
     assert first_broken_line(path) is None
+    path.with_name("audit.jsonl.head").unlink()
+    assert first_broken_line(path) == 4
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))  # all that the earlier version wrote
+    assert first_broken_line(path) is None
 
 
 @pytest.mark.parametrize("kept", [0, 3, 5])
