@@ -12,6 +12,7 @@ import torch
 
 from bonaface.config import BranchConfig, ModelConfig
 from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.exporting import calibration_faces as calibration_faces_module
 from bonaface.exporting import graph
 from bonaface.exporting.calibration_faces import calibration_faces
 from bonaface.exporting.conversion import convert
@@ -204,7 +205,8 @@ def test_weights_of_32_bits_are_the_halved_ones_widened(tiny_exported):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_packages_own_model_is_written_in_8_bits(tmp_path):
+def test_the_packages_own_model_is_written_in_8_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration_faces_module, "_PHOTOS", 64)  # of 320, to be quick
     convert(
         load_embedder(None), "onnx-int8", tmp_path / "small.onnx", *calibration_faces(load_embedder(None), None), ""
     )
