@@ -329,6 +329,7 @@ def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.ui
         raise DataError(
             f"{name}: is {image.width} x {image.height} pixels; expected at most {_WHOLE_PIXELS / 1e6:g} megapixels"
         )
+    closed = getattr(image, "fp", image) is None and bool(getattr(image, "tile", ()))  # before its pixels were read
     try:
         with _one_pil, strict_pillow():
             image.load()
@@ -337,7 +338,8 @@ def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.ui
     except _NoBytesError as error:
         raise DataError(f"{name}: {error}") from error
     except Exception as error:
-        what = "is closed; expected an open" if "closed" in str(error) else "is cut short or damaged; expected a whole"
+        closed |= "closed" in str(error)
+        what = "is closed; expected an open" if closed else "is cut short or damaged; expected a whole"
         raise DataError(f"{name}: {what} image") from error
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))
 

@@ -21,6 +21,8 @@ from PIL import Image, JpegImagePlugin
 __all__ = ["TooManyScansError", "decode_jpeg", "is_in_one_scan"]
 
 _END = b"\xff\xd9"
+_ALONE = (0x01, *range(0xD0, 0xD8))
+"""Markers without a length, which decoders pass over wherever they stand."""
 _SCAN, _FRAMES = 0xDA, (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _PROGRESSIVE = (0xC2, 0xCA)
 _SEQUENTIAL = (0xC0, 0xC1)
@@ -207,6 +209,9 @@ def _structure(data: bytes) -> _Structure | None:
         marker = data[place + 1]
         if marker == 0xFF:
             place += 1
+            continue
+        if marker in _ALONE:
+            place += 2
             continue
         if marker == _END[1]:
             found.end = place

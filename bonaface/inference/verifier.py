@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
 from bonaface.data.videos import is_video
 from bonaface.errors import DataError, LooseThresholdWarning, ModelError
@@ -195,7 +196,7 @@ class Verifier:
         """
         threshold = self.threshold(fmr)
         fmr = threshold.fmr
-        keys, sources = _keyed_pairs(pairs)
+        keys, sources = _keyed_pairs(pairs, self._read_or_problem)
         row, problems, embeddings, photos = self._embed_judgeable(sources, progress)
         good = [place for place, (a, b) in enumerate(keys) if a in row and b in row]
         verdicts: list[Verdict] = []
@@ -234,13 +235,24 @@ class Verifier:
         """
         if isinstance(images, str | os.PathLike | bytes):
             raise TypeError(f"images: expected several, got one {type(images).__name__}; pass a list of it")
-        listed = _listed(images)
-        parts: list[Embeddings] = []
-        with ThreadPoolExecutor(_READERS) as pool:
-            for start in range(0, len(listed), _CHUNK):
-                looks = list(pool.map(self._looks, listed[start : start + _CHUNK]))
-                parts.append(embed_looks(self.embedder, looks))
+        parts = [embed_looks(self.embedder, looks) for looks in self._all_looks(images)]
         return Embeddings.joined(parts) if parts else self.embedder.embed_images([])
+
+    def _all_looks(self, images: Iterable[ImageSource]) -> Iterator[list[Looks]]:
+        """What the networks see of each image, some at a time, by threads; what passes is read as it comes."""
+        generated = not _holds_all(images)
+        coming: list[Callable[[], Looks]] = []
+        with ThreadPoolExecutor(_READERS) as pool:
+            for each in images:
+                if generated and _passes(each):
+                    coming.append(partial(_same, self._looks(_kept(each))))
+                else:
+                    coming.append(pool.submit(self._looks, each).result)
+                if len(coming) == _CHUNK:
+                    yield [looks() for looks in coming]
+                    coming = []
+            if coming:
+                yield [looks() for looks in coming]
 
     def read(self, image: ImageSource, name: str = "") -> Photo:
         """Reads one photo: its faces, their quality, and whether it can be judged.
@@ -342,7 +354,7 @@ class Verifier:
         return judge(a, b, self.embedder.calibration, self.embedder.validation, self.threshold(fmr).fmr)
 
     def _embed_judgeable(
-        self, sources: dict[object, ImageSource], progress: Progress | None
+        self, sources: Mapping[object, ImageSource | _Read], progress: Progress | None
     ) -> tuple[dict[object, int], dict[object, str], Embeddings, dict[object, Photo]]:
         """Rows of the photos that can be judged, the problems of the others, the embeddings, and the photos without pixels."""
         task = None if progress is None else progress.add_task("verifying", total=len(sources))
@@ -370,7 +382,9 @@ class Verifier:
                     progress.advance(task, len(chunk))
         return row, problems, Embeddings.joined(parts), photos
 
-    def _read_or_problem(self, source: ImageSource) -> Photo | str:
+    def _read_or_problem(self, source: ImageSource | _Read) -> Photo | str:
+        if isinstance(source, _Read):
+            return source.photo
         try:
             return self.read(source)
         except DataError as error:
@@ -427,68 +441,67 @@ def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
     return scoring.similarity(first, second, calibration)
 
 
-def _listed(images: Iterable[ImageSource]) -> list[ImageSource]:
-    """All images; what makes them as it goes may fill one array anew for each, so such images are copied as they come."""
-    if _holds_all(images):
-        return list(images)
-    return [_copied(each) for each in images]
+@dataclass(frozen=True)
+class _Read:
+    """An image that was read already, or why it can't be."""
+
+    photo: Photo | str
+
+
+def _same(looks: Looks) -> Looks:
+    return looks
 
 
 def _holds_all(images: Iterable[Any]) -> bool:
-    """True of a list, tuple, array or pandas Series: what it holds is there at once."""
+    """True of a list, tuple, array or pandas Series: what it holds is there at once, and stays as it is."""
     return isinstance(images, Sequence | Set | Mapping | np.ndarray) or hasattr(images, "iloc")
 
 
-def _may_change(source: ImageSource) -> bool:
-    """True of an image in memory that its maker may fill anew; one that PIL has opened shows its file."""
-    return isinstance(source, np.ndarray | bytearray | memoryview | Image.Image) and not isinstance(
-        source, ImageFile.ImageFile
-    )
-
-
-def _copied(source: ImageSource) -> ImageSource:
-    """An image that nobody else can change."""
-    if not _may_change(source):
-        return source
-    return source.copy() if isinstance(source, np.ndarray | Image.Image) else bytes(source)  # type: ignore[arg-type]
+def _passes(source: ImageSource) -> bool:
+    """True of an image in memory whose maker, if it makes images as it goes, may close it or fill it anew."""
+    return not isinstance(source, str | os.PathLike | bytes)
 
 
 def _keyed_pairs(
-    pairs: Iterable[tuple[ImageSource, ImageSource]],
-) -> tuple[list[tuple[object, object]], dict[object, ImageSource]]:
-    """Keys of the images of each pair, and each distinct image by its key."""
+    pairs: Iterable[tuple[ImageSource, ImageSource]], read: Callable[[ImageSource], Photo | str]
+) -> tuple[list[tuple[object, object]], dict[object, ImageSource | _Read]]:
+    """Keys of the images of each pair, and each distinct image by its key; those that pass are read as they come."""
     generated = not _holds_all(pairs)
     keys: list[tuple[object, object]] = []
-    sources: dict[object, ImageSource] = {}
+    sources: dict[object, ImageSource | _Read] = {}
     for place, pair in enumerate(pairs):
         where = f"pairs: pair {place}"
         if isinstance(pair, str | bytes) or len(pair) != 2:
             raise TypeError(f"{where}: expected two images each, got {str(pair)[:80]!r}")
-        a, b = pair
-        keys.append((_kept(a, sources, where, generated), _kept(b, sources, where, generated)))
+        for source in pair:
+            if not isinstance(source, IMAGE_TYPES):
+                raise TypeError(
+                    f"{where}: expected a path, bytes, a PIL image or an RGB array, got {type(source).__name__}"
+                )
+        a, b = (_key(source, generated) for source in pair)
+        for key, source in zip((a, b), pair, strict=True):
+            if key not in sources:
+                sources[key] = _Read(read(_kept(source))) if generated and _passes(source) else source
+        keys.append((a, b))
     return keys, sources
 
 
-def _kept(source: ImageSource, sources: dict[object, ImageSource], where: str, generated: bool) -> object:
-    """Keep an image, and give what tells it from others: a path by its text, anything else by being the same object.
-
-    What makes pairs as it goes may fill one array anew for each: its images are told apart by their content, and copied.
-    """
-    if not isinstance(source, IMAGE_TYPES):
-        raise TypeError(f"{where}: expected a path, bytes, a PIL image or an RGB array, got {type(source).__name__}")
-    key: object = os.fspath(source) if isinstance(source, str | os.PathLike) else id(source)
-    if generated and _may_change(source):
-        key = _content(source)
-        if key not in sources:
-            sources[key] = _copied(source)
-    sources.setdefault(key, source)
-    return key
-
-
-def _content(source: ImageSource) -> tuple[object, ...]:
-    """What tells an image in memory from others of another content."""
-    data = source.tobytes() if isinstance(source, np.ndarray | Image.Image) else bytes(source)  # type: ignore[arg-type]
+def _key(source: ImageSource, generated: bool) -> object:
+    """What tells an image from others: a path's text, the content of what passes, and of anything else that it is one object."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    if not generated or not _passes(source):
+        return id(source)
+    try:
+        data = source.tobytes() if isinstance(source, np.ndarray | Image.Image) else bytes(source)
+    except Exception:  # of an image that can't be read, as reading it says
+        return object()
     return type(source), *(getattr(source, each, None) for each in ("shape", "size", "mode")), blake2b(data).digest()
+
+
+def _kept(source: ImageSource) -> ImageSource:
+    """An array that stays as it is; others are decoded into one."""
+    return source.copy() if isinstance(source, np.ndarray) else source
 
 
 def _cannot_tell(problems: Sequence[str | None], threshold: Threshold) -> Verdict:

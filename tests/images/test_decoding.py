@@ -457,8 +457,9 @@ def test_floating_point_pixels_are_called_so():
         decode(written.getvalue())
 
 
+@pytest.mark.parametrize("stray", [b"", b"\xff\xd0"])
 @pytest.mark.parametrize("scans", [[[1, 2, 3]], [[1], [2], [3]]])
-def test_what_has_to_be_held_as_a_whole_is_bounded(scans):
+def test_what_has_to_be_held_as_a_whole_is_bounded(scans, stray):
     """libjpeg holds all coefficients wherever there are several scans, not of progressive images alone."""
     side = 8960
 
@@ -474,6 +475,7 @@ def test_what_has_to_be_held_as_a_whole_is_bounded(scans):
         segment(0xC4, bytes([0x10]), table),
     ]
     blocks = (side // 8) ** 2
+    parts.append(stray)  # a restart marker has no length
     for scan in scans:
         parts += [segment(0xDA, bytes([len(scan), *[each for one in scan for each in (one, 0)], 0, 63, 0]))]
         parts += [bytes(blocks * 2 * len(scan) // 8)]

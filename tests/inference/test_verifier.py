@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import bonaface
 from bonaface.assets import unpack_demo
@@ -279,6 +279,26 @@ def test_one_buffer_may_be_filled_anew(verifier, ann, bob, kind, how):
     reference = images[0].copy()
     several = verifier.verify_many((reference, each) for each in Frames(images, kind))
     assert [each.decision for each in several] == ["cannot tell", "different people"]
+
+
+def test_frames_and_photos_that_are_closed_behind_them_may_come_one_by_one(verifier, ann, bob, tmp_path):
+    first, second = (Image.fromarray(decode(each)) for each in (ann, bob))
+    first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
+    expected = verifier.embed([decode(ann), decode(bob)]).identity
+    with Image.open(tmp_path / "two.tif") as pages:
+        np.testing.assert_array_equal(verifier.embed(ImageSequence.Iterator(pages)).identity, expected)
+        pages.seek(0)
+        pairs = ((page, bob) for page in ImageSequence.Iterator(pages))
+        assert [each.decision for each in verifier.verify_many(pairs)] == ["different people", "cannot tell"]
+
+    def opened():
+        for each in (ann, bob):
+            with Image.open(each) as image:
+                yield image
+
+    np.testing.assert_allclose(verifier.embed(opened()).identity, verifier.embed([ann, bob]).identity, atol=1e-6)
+    with pytest.raises(DataError, match="is closed; expected an open image"):
+        verifier.embed(list(opened()))
 
 
 @pytest.mark.parametrize("source", [None, float("nan"), 7])
