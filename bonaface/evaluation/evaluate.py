@@ -148,7 +148,7 @@ def evaluate(
             known, ``kind``, ``person_0``, ``person_1``, ``method_0``, ``method_1``; or LFW's pairs.txt. Beside ``scores`` alone
             also a DataFrame with these columns, or an array. A CSV of pairs and a folder of faces need none.
         scores: similarities from anywhere, in place of a model: CSVs of ``pair_id,similarity``, or by name arrays of shape
-            ``(n,)`` in the order of the labels, or Series with their index. Higher is more alike.
+            ``(n,)`` in the order of the labels, or Series with their index or pair ids. Higher is more alike.
         validation: other pairs, which thresholds and calibration are taken from; a trained model brings its own.
         fmr: further false match rates to judge at, in (0, 1), the first of which the headline is about. 1e-1 to 1e-5 are always
             judged at, as far as the pairs resolve them.

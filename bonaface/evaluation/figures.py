@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -168,13 +169,10 @@ def _eer_bounds(
 ) -> dict[str, Bounds]:
     people = bootstrap.person_0, bootstrap.person_1
     settings: Any = {"rng": bootstrap.rng(), "replicates": bootstrap.replicates, "level": bootstrap.level}
-    try:
+    ends: dict[str, tuple[float | None, float | None]] = {name: (None, None) for name in figures if "eer" in name}
+    with contextlib.suppress(DataError):  # too few people: figures stand without intervals, and the report says so
         found = eer_intervals(similarity, labels["label"], kind, *people, **settings)
-        ends: dict[str, tuple[float | None, float | None]] = {
-            name: (each.low, each.high) for name, each in found.items()
-        }
-    except DataError:  # too few people: figures stand without intervals, and the report says so
-        ends = {name: (None, None) for name in figures if "eer" in name}
+        ends |= {name: (each.low, each.high) for name, each in found.items()}
     mated = labels["label"].to_numpy() == 1
     negatives = {name: int(mask.sum()) for name, mask in negatives_by_name(mated, kind).items()}
     return {

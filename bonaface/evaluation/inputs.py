@@ -64,7 +64,7 @@ class PairSource:
             ``method_1``; where there are scores alone also a DataFrame with these columns or an array of 0 and 1. May be left
             out where ``pairs`` is a CSV or a folder of faces.
         scores: CSVs of ``pair_id,similarity``; or by name arrays of shape ``(n,)`` in the order of the labels. A Series with the
-            index of the labels may have any order.
+            index or the pair ids of the labels may have any order.
         draw: how many pairs are drawn of a folder of faces.
         seed: of the draw.
     """
@@ -222,7 +222,7 @@ def refuse_judged(validation: PairTable, pairs: PairTable) -> None:
 def _named_scores(source: PairSource, pairs: PairTable) -> list[tuple[str, str, NDArray[np.float64]]]:
     """Name, source and similarities of each model."""
     if isinstance(source.scores, Mapping):
-        ordered = {name: _in_order_of(source.labels, values) for name, values in source.scores.items()}
+        ordered = {name: _in_order_of(source.labels, values, name) for name, values in source.scores.items()}
         return [(name, "", _array(values, name, len(pairs))) for name, values in ordered.items()]
     files = [Path(file) for file in _listed(source.scores)]
     ids = pairs.frame["pair_id"].tolist()
@@ -236,13 +236,35 @@ def _listed(scores: Any) -> list[Path | str]:
     return [scores] if isinstance(scores, Path | str) else list(scores)
 
 
-def _in_order_of(labels: Any, values: Any) -> Any:
-    """Scores as a Series in the order of the labels, where its index has theirs in another order; others by their place."""
-    if not (isinstance(values, pd.Series) and isinstance(labels, pd.Series | pd.DataFrame)):
+def _in_order_of(labels: Any, values: Any, name: str) -> Any:
+    """Scores as a Series in the order of the labels, by their index or their pair ids; others by their place.
+
+    Raises:
+        DataError: if a Series has another index, or it can't be told whether it goes by it or by its place.
+    """
+    if not (isinstance(values, pd.Series) and isinstance(labels, pd.Series | pd.DataFrame)) or len(values) != len(
+        labels
+    ):
         return values
-    wanted, given = labels.index, values.index
-    alike = len(wanted) == len(given) and wanted.is_unique and given.is_unique and given.isin(wanted).all()
-    return values.reindex(wanted) if alike else values
+    given, numbered = values.index, pd.RangeIndex(len(values))
+    keys = [
+        labels.index,
+        *([pd.Index(labels["pair_id"])] if isinstance(labels, pd.DataFrame) and "pair_id" in labels else []),
+    ]
+    if given.equals(keys[0]):
+        return values
+    fitting = [key for key in keys if key.is_unique and given.is_unique and given.isin(key).all()]
+    if given.equals(numbered):
+        if not fitting:
+            return values
+        raise DataError(
+            f"scores of {name}: are numbered in order, and the labels in another; pass them .to_numpy(), or by .reindex()"
+        )
+    if not fitting:
+        raise DataError(
+            f"scores of {name}: have another index than the labels; expected theirs, or pass them .to_numpy()"
+        )
+    return values.reindex(fitting[0])
 
 
 def _array(values: ArrayLike, name: str, pairs: int) -> NDArray[np.float64]:

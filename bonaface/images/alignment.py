@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bonaface.errors import DataError, ModelError
 from bonaface.images.decoding import refuse_no_image
-from bonaface.images.process_settings import quiet_opencv
+from bonaface.images.quiet import quiet_opencv
 from bonaface.images.yunet import YuNet
 from bonaface.reading import read_regular
 

@@ -16,7 +16,6 @@ from PIL import Image
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
 from bonaface.images.jpeg import TooManyScansError, decode_jpeg, is_in_one_scan
-from bonaface.images.process_settings import strict_pillow
 from bonaface.locks import ThreadLock
 from bonaface.reading import open_regular
 
@@ -86,7 +85,8 @@ def decode(source: ImageSource, name: str | None = None, max_pixels: int = MAX_P
     not by name. EXIF orientation is applied; CMYK, grey and palette become RGB; of 16 bits the upper 8 are kept, unless all values
     fit 12 bits: those are stretched by their maximum; transparent pixels are laid on white. Of an animation or a file of several
     pages the first picture is taken, of a HEIC of several pictures its primary one. Images of more than 40 megapixels come at a
-    half, a quarter or an eighth of their scale, so that memory is bounded.
+    half, a quarter or an eighth of their scale, so that memory is bounded. Where a program sets Pillow's
+    ``LOAD_TRUNCATED_IMAGES``, files that are cut short are read as far as they go, here too.
 
     Args:
         source: the image.
@@ -141,11 +141,6 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
         >>> decode_bytes(buffer.getvalue(), "grey.png")[0, 0]
         array([7, 7, 7], dtype=uint8)
     """
-    with strict_pillow():
-        return _decoded(data, name, max_pixels)
-
-
-def _decoded(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
     image, kind = open_image(data, name)
     reduce = _reduction(image, kind, data, name, max_pixels)
     try:
@@ -331,7 +326,7 @@ def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.ui
         )
     closed = getattr(image, "fp", image) is None and bool(getattr(image, "tile", ()))  # before its pixels were read
     try:
-        with _one_pil, strict_pillow():
+        with _one_pil:
             image.load()
             turn = _TURNS.get(_orientation(image))
         pixels = _to_rgb(image)

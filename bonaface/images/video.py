@@ -16,8 +16,8 @@ from bonaface.images.copies import thumbprint
 from bonaface.images.decoding import name_of, refuse_url
 from bonaface.images.photo import Photo
 from bonaface.images.preprocessing import Preprocessor
-from bonaface.images.process_settings import quiet_opencv
 from bonaface.images.quality import assess, faces_of, problem_of
+from bonaface.images.quiet import quiet_opencv
 from bonaface.reading import open_regular
 
 # FFmpeg prints nothing: OpenCV reads this once, as the first video is opened.

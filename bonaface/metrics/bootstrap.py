@@ -10,7 +10,7 @@ conservative); R. M. Bolle, N. K. Ratha and S. Pankanti, "Error analysis of patt
 bootstrap", CVIU 93, 2004.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from bonaface.errors import DataError
 from bonaface.metrics.eer import eer_from_counts, negatives_by_name, rocch_eer_from_counts
 from bonaface.metrics.operating_points import allowed_matches
-from bonaface.metrics.resampling import Counter, Interval, Statistic, counter, interval_of, replicate, usable
+from bonaface.metrics.resampling import (
+    Counter,
+    Interval,
+    Statistic,
+    are_usable,
+    counter,
+    interval_of,
+    replicate,
+    usable,
+)
 from bonaface.metrics.scores import checked_labels
 
 __all__ = [
@@ -68,11 +77,10 @@ def eer_intervals(
         level: what share of draws the interval holds, in (0, 1).
 
     Returns:
-        The names of ``eers_by_kind``, each with its interval.
+        The names of ``eers_by_kind``, each with its interval, but for those of which more than a fifth of the draws lack a class.
 
     Raises:
-        DataError: as ``eers_by_kind`` does, if a person is missing, or if there are so few people that more than a
-            fifth of the draws lack a class.
+        DataError: as ``eers_by_kind`` does, if a person is missing, or if there are so few people that no name has an interval.
         ValueError: if ``replicates`` or ``level`` is out of range.
 
     Example:
@@ -86,7 +94,15 @@ def eer_intervals(
     """
     statistics = _eer_statistics(similarity, label, kind)
     estimates, drawn = replicate(statistics, person_0, person_1, np.size(label), replicates, level, rng)
-    return {name: interval_of(estimates[name], drawn[name], level) for name in statistics}
+    return {name: interval_of(estimates[name], drawn[name], level) for name in _with_enough_draws(drawn)}
+
+
+def _with_enough_draws(drawn: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    """Names of the figures that most draws of the people have: one kind of few people does not cost the others their intervals."""
+    names = [name for name, values in drawn.items() if are_usable(values)]
+    if not names:
+        usable(next(iter(drawn.values())))  # raises the error that says what is missing
+    return names
 
 
 def eer_differences(
@@ -115,8 +131,8 @@ def eer_differences(
         level: what share of draws the interval holds, in (0, 1).
 
     Returns:
-        The names of ``eers_by_kind``, each with a minus b. The p value is twice the smaller share of draws on either
-        side of 0, each share as (count + 1) / (replicates + 1), so it is never 0.
+        The names that ``eer_intervals`` would return, each with a minus b. The p value is twice the smaller share of draws on
+        either side of 0, each share as (count + 1) / (replicates + 1), so it is never 0.
 
     Raises:
         DataError: as ``eer_intervals`` does.
@@ -136,7 +152,7 @@ def eer_differences(
     differences = {name: _minus(first[name], second[name]) for name in first}
     estimates, drawn = replicate(differences, person_0, person_1, np.size(label), replicates, level, rng)
     result = {}
-    for name in differences:
+    for name in _with_enough_draws(drawn):
         interval, values = interval_of(estimates[name], drawn[name], level), usable(drawn[name])
         one_sided = (min((values <= 0).sum(), (values >= 0).sum()) + 1) / (len(values) + 1)
         p_value = float(min(1.0, 2 * one_sided))

@@ -9,7 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from bonaface.errors import DataError
 
-__all__ = ["Counter", "Interval", "Statistic", "counter", "interval_of", "person_weights", "replicate", "usable"]
+__all__ = [
+    "Counter",
+    "Interval",
+    "Statistic",
+    "are_usable",
+    "counter",
+    "interval_of",
+    "person_weights",
+    "replicate",
+    "usable",
+]
 
 Statistic = Callable[[NDArray[np.int64]], float]
 """A figure as a function of how often each pair counts."""
@@ -127,10 +137,15 @@ _USABLE = 0.8
 (63 % and at most 50 %), and those that do hold them all alike: they would give an interval of no width."""
 
 
+def are_usable(values: NDArray[np.float64]) -> bool:
+    """True where at least four in five draws have a figure."""
+    return bool(np.count_nonzero(~np.isnan(values)) >= _USABLE * len(values))
+
+
 def usable(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leave out draws without a figure; a DataError if more than a fifth are."""
     drawn = values[~np.isnan(values)]
-    if len(drawn) < _USABLE * len(values):
+    if not are_usable(values):
         raise DataError(
             f"too few people: only {len(drawn)} of {len(values)} draws of them hold pairs of every class; "
             "judge on pairs of more people"

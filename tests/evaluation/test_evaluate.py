@@ -123,6 +123,21 @@ def test_a_series_goes_by_its_index(labels, mine, labelled) -> None:
         assert found == expected
 
 
+def test_a_series_goes_by_the_pair_ids(labels, mine) -> None:
+    given = labels.assign(pair_id=[f"p{row}" for row in range(len(labels))])
+    series = pd.Series(mine, given["pair_id"]).sample(frac=1, random_state=0)
+    expected, found = (
+        evaluate(scores={"m": scores}, labels=given, replicates=1).models[0]["challenge_eer"]
+        for scores in (mine, series)
+    )
+    assert found == expected
+    with pytest.raises(DataError, match="scores of m: have another index than the labels"):
+        evaluate(scores={"m": series.rename(lambda key: f"x{key}")}, labels=given)
+    shuffled = given.sample(frac=1, random_state=0)
+    with pytest.raises(DataError, match="scores of m: are numbered in order, and the labels in another"):
+        evaluate(scores={"m": pd.Series(mine)}, labels=shuffled)
+
+
 def test_numbers_of_other_kinds(labels, mine) -> None:
     rows = [
         evaluate(scores={"m": mine}, labels=labels, fmr=fmr, replicates=1).models[0]["operating_points"]

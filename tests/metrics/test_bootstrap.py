@@ -90,6 +90,21 @@ def test_intervals_cover_the_truth():
     assert 51 <= inside <= 60
 
 
+def test_one_kind_of_few_people_costs_the_others_no_interval():
+    """As deepfakes of one's own face beside a set of many people."""
+    rng = np.random.default_rng(7)
+    people = np.arange(40).astype(str)
+    kind = np.repeat(["same", "impostor", "own_fake"], [40, 40, 10])
+    first = np.concatenate([people, people, np.repeat("0", 10)])
+    second = np.concatenate([people, np.roll(people, 1), np.repeat("0", 10)])
+    label, score = (kind == "same").astype(int), rng.normal((kind == "same") * 2.0, 1)
+    found = eer_intervals(score, label, kind, first, second, rng=rng, replicates=200)
+    assert "spf_eer" not in found
+    assert found["sv_eer"].low < found["sv_eer"].high
+    assert found["challenge_eer"].low < found["challenge_eer"].high
+    assert set(eer_differences(score, -score, label, kind, first, second, rng=rng, replicates=200)) == set(found)
+
+
 def test_differences():
     rng = np.random.default_rng(7)
     score, label, kind, person_0, person_1 = pairs(rng, people=100, count=1500)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import cv2
 import pytest
 
-from bonaface.images.process_settings import quiet_opencv
+from bonaface.images.quiet import quiet_opencv
 
 
 @pytest.fixture(params=["up to 4.12", "from 4.13"])
