@@ -92,15 +92,22 @@ def refuse_unfit(a: Embeddings, b: Embeddings, calibration: Calibration | None) 
         ModelError: if they are of two models, or have no authenticity though the model judges it.
         DataError: if one is no unit vector, or one in them is not finite.
     """
+    for each in (a, b):
+        shapes = [np.shape(each.identity), np.shape(each.identity)[:1]]
+        if len(shapes[0]) != 2 or (each.authenticity is not None and np.shape(each.authenticity) != shapes[1]):
+            raise DataError(
+                f"embeddings: are of the shapes {shapes[0]} and {np.shape(each.authenticity)}; expected (n, d) and (n,), as "
+                "Verifier.embed returns them"
+            )
     judged = {each.authenticity is not None for each in (a, b)}
-    if a.identity.shape[1:] != b.identity.shape[1:] or len(judged) > 1:
+    if np.shape(a.identity)[1:] != np.shape(b.identity)[1:] or len(judged) > 1:
         raise ModelError(_TWO_MODELS)
     if judged == {False} and calibration is not None and calibration.genuine is not None:
         raise ModelError(
             "embeddings: have no authenticity, which the model judges; expected all that Verifier.embed returns"
         )
     for each in (a, b):
-        lengths = np.linalg.norm(each.identity.astype(np.float32), axis=1)
+        lengths = np.linalg.norm(np.asarray(each.identity, np.float32), axis=1)
         wrong = ~(np.abs(lengths - 1) < _ROUNDING)  # NaN too
         if wrong.any():
             row = int(wrong.argmax())

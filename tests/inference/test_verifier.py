@@ -225,6 +225,8 @@ def test_embeddings_that_do_not_fit_are_refused(verifier, ann, bob):
         ({"authenticity": np.float32([1, np.nan])}, DataError, "row 1 has the authenticity nan"),
         ({"identity": np.full((2, 512), np.nan, np.float32)}, DataError, "row 0 has the length nan"),
         ({"identity": np.full((2, 512), 10, np.int8)}, DataError, "row 0 has the length 226; expected unit vectors"),
+        ({"authenticity": np.zeros(3, np.float32)}, DataError, r"are of the shapes \(2, 512\) and \(3,\)"),
+        ({"authenticity": np.zeros((2, 1), np.float32)}, DataError, r"expected \(n, d\) and \(n,\)"),
         ({"identity": np.eye(2, dtype=np.float32)}, ModelError, "of two models cannot be compared"),
     ],
 )
