@@ -93,11 +93,11 @@ def refuse_unfit(a: Embeddings, b: Embeddings, calibration: Calibration | None) 
         DataError: if one is no unit vector, or one in them is not finite.
     """
     for each in (a, b):
-        shapes = [np.shape(each.identity), np.shape(each.identity)[:1]]
-        if len(shapes[0]) != 2 or (each.authenticity is not None and np.shape(each.authenticity) != shapes[1]):
+        identity = np.shape(each.identity)
+        authenticity = identity[:1] if each.authenticity is None else np.shape(each.authenticity)
+        if len(identity) != 2 or authenticity != identity[:1]:
             raise DataError(
-                f"embeddings: are of the shapes {shapes[0]} and {np.shape(each.authenticity)}; expected (n, d) and (n,), as "
-                "Verifier.embed returns them"
+                f"embeddings: are of the shapes {identity} and {authenticity}; expected (n, d) and (n,), as Verifier.embed returns them"
             )
     judged = {each.authenticity is not None for each in (a, b)}
     if np.shape(a.identity)[1:] != np.shape(b.identity)[1:] or len(judged) > 1:
