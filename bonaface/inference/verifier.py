@@ -343,7 +343,7 @@ class Verifier:
             ConfigError: if the model has no threshold for ``fmr``.
             ModelError: if the model is not calibrated, or the embeddings are another model's or have no authenticity though this
                 one judges it.
-            DataError: if their numbers differ, or one is no unit vector of finite numbers.
+            DataError: if their numbers differ, or one is longer than a unit vector, or not of finite numbers.
         """
         if len(a) != len(b):
             raise DataError(f"embeddings: expected as many of each, got {len(a)} and {len(b)}")
@@ -422,7 +422,7 @@ def similarity(a: Embeddings, b: Embeddings) -> NDArray[np.float64]:
 
     Raises:
         ModelError: if they are of two models, or have no authenticity though their model judges it.
-        DataError: if their numbers differ, or one is no unit vector of finite numbers.
+        DataError: if their numbers differ, or one is longer than a unit vector, or not of finite numbers.
 
     Example:
         >>> import bonaface

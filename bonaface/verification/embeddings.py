@@ -90,14 +90,14 @@ def refuse_unfit(a: Embeddings, b: Embeddings, calibration: Calibration | None) 
 
     Raises:
         ModelError: if they are of two models, or have no authenticity though the model judges it.
-        DataError: if one is no unit vector, or one in them is not finite.
+        DataError: if one is longer than a unit vector, or one in them is not finite.
     """
     for each in (a, b):
         identity = np.shape(each.identity)
         authenticity = identity[:1] if each.authenticity is None else np.shape(each.authenticity)
         if len(identity) != 2 or authenticity != identity[:1]:
             raise DataError(
-                f"embeddings: are of the shapes {identity} and {authenticity}; expected (n, d) and (n,), as Verifier.embed returns them"
+                f"embeddings: are of the shapes {identity} and {authenticity}; expected (n, d) and (n,), as Verifier.embed has it"
             )
     judged = {each.authenticity is not None for each in (a, b)}
     if np.shape(a.identity)[1:] != np.shape(b.identity)[1:] or len(judged) > 1:
@@ -108,11 +108,11 @@ def refuse_unfit(a: Embeddings, b: Embeddings, calibration: Calibration | None) 
         )
     for each in (a, b):
         lengths = np.linalg.norm(np.asarray(each.identity, np.float32), axis=1)
-        wrong = ~(np.abs(lengths - 1) < _ROUNDING)  # NaN too
+        wrong = ~(lengths <= 1 + _ROUNDING)  # NaN too; longer ones would raise a cosine, those of a mean are shorter
         if wrong.any():
             row = int(wrong.argmax())
             raise DataError(
-                f"embeddings: row {row} has the length {lengths[row]:.3g}; expected unit vectors, as Verifier.embed returns them"
+                f"embeddings: row {row} has the length {lengths[row]:.3g}; expected unit vectors as Verifier.embed gives, or means"
             )
         if each.authenticity is not None and not np.isfinite(each.authenticity).all():
             row = int((~np.isfinite(each.authenticity)).argmax())

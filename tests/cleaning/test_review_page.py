@@ -172,6 +172,7 @@ def test_the_look_on_a_phone(table: FaceTable, csv: Path, tmp_path: Path, scheme
     with opened(tmp_path / "review.html", scheme, width=390) as page:
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         page.keyboard.press("End")
+        page.wait_for_function("[...document.images].every(each => each.complete && each.naturalWidth)")
         assert set(page.evaluate("[...document.images].map(each => each.naturalWidth)")) == {96}
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.screenshot(path=tmp_path / "review.png", full_page=True)

@@ -249,6 +249,16 @@ def test_vectors_without_the_authenticity_that_the_model_judges_are_refused(veri
         bonaface.similarity(alone, alone)
 
 
+def test_a_person_may_be_the_mean_of_several_photos(verifier, people):
+    """As the service has it: the cosine to a mean of unit vectors is the mean of the cosines."""
+    photos = verifier.embed([people / "0000" / f"{n}.jpg" for n in range(3)])
+    both = photos.take(np.array([0, 1]))
+    mean = replace(photos.row(0), identity=both.identity.mean(axis=0, keepdims=True))
+    assert np.linalg.norm(mean.identity) < 0.98
+    (verdict,) = verifier.compare(mean, photos.row(2), 0.01)
+    assert verdict.decision == "same person"
+
+
 def test_rows_of_two_models_are_not_joined(verifier, ann):
     photos = verifier.embed([ann])
     assert len(bonaface.Embeddings.joined([photos, photos])) == 2

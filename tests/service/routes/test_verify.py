@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pattern_service import files, pixels, random_image
 
+from bonaface.gallery.people import NewPhoto
 from bonaface.images.quality import Face
 from bonaface.inference.verifier import Verifier
 from bonaface.verification.decision import judge
@@ -92,6 +93,17 @@ def test_an_enrolled_person_is_told_from_others(client):
         == "different people"
     )
     assert client.post("/v1/people/bob/verify", files=files(image=random_image(2))).status_code == 404
+
+
+def test_photos_of_a_person_may_differ(client, gallery, embedder):
+    """Their mean is shorter than a unit vector."""
+    (query,) = embedder.embed_images([pixels(1, 7)]).identity
+    for n in range(2):
+        other = np.roll(query, n + 1) - query * (np.roll(query, n + 1) @ query)
+        vector = (0.8 * query + 0.6 * other / np.linalg.norm(other)).astype(np.float32)
+        gallery.enrol("ann", [NewPhoto(random_image(1, n), vector, 9.0)])
+    answer = client.post("/v1/people/ann/verify", files=files(image=random_image(1, 7)))
+    assert (answer.status_code, answer.json()["photos"]) == (200, 2)
 
 
 def test_the_file_of_an_enrolled_photo_proves_nothing(client):
