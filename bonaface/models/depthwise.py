@@ -137,5 +137,18 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, paddin
         len(weight),
         (False, True, False),
     )
+    for axis in (2, 3):  # oneDNN leaves what memory held at weights that met the padding alone
+        made.index_fill_(
+            axis, _unmet(made.shape[axis], x.shape[axis], gradient.shape[axis], stride[axis - 2], padding[axis - 2]), 0
+        )
     turned: Tensor = made.to(weight.dtype)
     return turned
+
+
+def _unmet(kernel: int, size: int, steps: int, stride: int, edge: int) -> Tensor:
+    """Which weights along an axis lie beside the image at each of the kernel's places."""
+    inside = range(size)
+    return torch.tensor(
+        [tap for tap in range(kernel) if all(step * stride + tap - edge not in inside for step in range(steps))],
+        dtype=torch.long,
+    )

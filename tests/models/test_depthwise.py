@@ -60,6 +60,20 @@ def test_values_and_gradients_are_torchs(case):
         assert ((ours.double() - exact).abs() <= torch.maximum(rounding, (theirs.double() - exact).abs())).all()
 
 
+@pytest.mark.parametrize("kernel", [(1, 3), (3, 3), (5, 5)])
+def test_weights_that_meet_the_padding_alone_have_no_gradient(kernel):
+    """Of an image of one pixel; oneDNN leaves there what the memory held."""
+    held = [torch.full((4, 64), float("nan")) for _ in range(200)]  # which it may be given
+    del held
+    case = {"n": 2, "channels": 8, "size": (1, 1), "kernel": kernel, "padding": tuple(k // 2 for k in kernel)}
+    case |= {"stride": (1, 1), "bias": False, "seed": 0}
+    with FastDepthwise():
+        _, _, gradient = trained(case, tensors(case))
+    alone = gradient.clone()
+    alone[:, :, kernel[0] // 2, kernel[1] // 2] = 0
+    assert (alone == 0).all()
+
+
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("size", [13, 16])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
