@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from bonaface.io import check_new_file
 from bonaface.metrics import FMRS
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.scoring import passing, similarity
-from bonaface.verification.thresholds import Validation, select_threshold
+from bonaface.verification.thresholds import Validation, rates_of, select_threshold
 
 __all__ = ["CalibratedModel", "calibrate"]
 
@@ -98,7 +97,7 @@ def calibrate(
         >>> bonaface.load(made).threshold(0.05).threshold == made.points[1].threshold.threshold
         True
     """
-    rates = (float(fmr),) if isinstance(fmr, float | Real) else tuple(map(float, fmr))
+    rates = rates_of(fmr)
     out, console = Path(out), console or Console(quiet=True)
     _check(rates, draw, seed, out)
     labelled = LabelledPairs.read(PairSource(Path(pairs), None if labels is None else Path(labels), None, draw, seed))

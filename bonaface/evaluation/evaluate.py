@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from bonaface.inference.embedder import Embedder
 from bonaface.io import atomic_write
 from bonaface.metrics import FMRS
 from bonaface.outputs import refuse_other_folder
+from bonaface.verification.thresholds import rates_of
 
 __all__ = ["MARK", "WRITTEN", "Evaluation", "PairSource", "evaluate"]
 
@@ -178,7 +178,7 @@ def evaluate(
         (0.0, 0.5)
     """
     judged = PairSource(pairs, labels, scores, draw, seed)
-    rates = (float(fmr),) if isinstance(fmr, float | Real) else tuple(map(float, fmr))
+    rates = rates_of(fmr)
     models = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     _check_numbers(rates, robustness, draw, replicates, seed)
     _check_sources(judged, models, robustness, validation)

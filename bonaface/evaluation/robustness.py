@@ -191,9 +191,13 @@ class _Card:
         corrupt = CORRUPTIONS[name]
         a, b = (self._subject.embed([corrupt(image, rng) for image in side]) for side in images)
         _advance(progress, task)
-        scores = similarity(a, b, self._subject.calibration)
-        row = self._row(name, scores, passing(scores, a, b, self._subject.calibration))
+        row = self._row(name, *self._scored(a, b))
         return row | {"called_fake": self._called_fake(a, b)}
+
+    def _scored(self, a: Embeddings, b: Embeddings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Similarities, and those that the threshold is asked about."""
+        scores = similarity(a, b, self._subject.calibration)
+        return scores, passing(scores, a, b, self._subject.calibration)
 
     def _called_fake(self, a: Embeddings, b: Embeddings) -> float | None:
         """Share of the photos of genuine pairs that are classified as deepfakes; None where the model does not judge it."""
@@ -212,8 +216,7 @@ class _Card:
 
         subject = self._subject
         a, b = (subject.embed(list(side)) for side in images)
-        clean = similarity(a, b, subject.calibration)
-        clean_passing = passing(clean, a, b, subject.calibration)
+        clean, clean_passing = self._scored(a, b)
         rows = np.flatnonzero(self._labels["kind"] == "own_fake")
         first = self._labels["method_0"].to_numpy(dtype=str)[rows] != "real"
         fakes = [images[0][row] if is_first else images[1][row] for row, is_first in zip(rows, first, strict=True)]
@@ -225,8 +228,7 @@ class _Card:
             for epsilon in _EPSILONS:
                 scores, asked = clean.copy(), clean_passing.copy()
                 moved = attacked_embeddings(network, prepared, genuine.identity, subject.calibration, epsilon, steps)
-                scores[rows] = similarity(moved, genuine, subject.calibration)
-                asked[rows] = passing(scores[rows], moved, genuine, subject.calibration)
+                scores[rows], asked[rows] = self._scored(moved, genuine)
                 made.append(self._row(f"{name}, {epsilon}/255", scores, asked))
                 _advance(progress, task)
         return made

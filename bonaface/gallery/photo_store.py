@@ -69,9 +69,7 @@ class PhotoStore:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._claim(gallery, enrolled)
             self._pending = folder / _PENDING
-            if self._pending.is_symlink():  # what is pending may be deleted
-                raise NotADirectoryError(errno.ENOTDIR, f"{_PENDING} is a link")
-            self._make_folder(self._pending)
+            self._make_folder(self._pending)  # no link, as what is pending may be deleted
             self._lock = os.open(folder / _MARKER, os.O_RDONLY)
             self._settle(enrolled)
         except OSError as error:

@@ -9,6 +9,7 @@ benchmarks/training.py compares.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -137,18 +138,17 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, paddin
         len(weight),
         (False, True, False),
     )
-    for axis in (2, 3):  # oneDNN leaves what memory held at weights that met the padding alone
-        made.index_fill_(
-            axis, _unmet(made.shape[axis], x.shape[axis], gradient.shape[axis], stride[axis - 2], padding[axis - 2]), 0
-        )
+    for axis, k, size, steps, step, edge in zip(
+        (2, 3), made.shape[2:], x.shape[2:], gradient.shape[2:], stride, padding, strict=True
+    ):
+        if unmet := _unmet(k, size, steps, step, edge):  # oneDNN leaves what memory held there
+            made.index_fill_(axis, torch.tensor(unmet), 0)
     turned: Tensor = made.to(weight.dtype)
     return turned
 
 
-def _unmet(kernel: int, size: int, steps: int, stride: int, edge: int) -> Tensor:
-    """Which weights along an axis lie beside the image at each of the kernel's places."""
+@cache
+def _unmet(kernel: int, size: int, steps: int, stride: int, edge: int) -> tuple[int, ...]:
+    """Which weights along an axis lie beside the image at each of the kernel's places: they meet the padding alone."""
     inside = range(size)
-    return torch.tensor(
-        [tap for tap in range(kernel) if all(step * stride + tap - edge not in inside for step in range(steps))],
-        dtype=torch.long,
-    )
+    return tuple(tap for tap in range(kernel) if all(step * stride + tap - edge not in inside for step in range(steps)))

@@ -7,7 +7,7 @@ that decides takes them from there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from numbers import Real
@@ -18,7 +18,7 @@ import numpy as np
 from bonaface.errors import ConfigError
 from bonaface.verification.calibration import Logistic, finite
 
-__all__ = ["DEFAULT_FMR", "Threshold", "Validation", "pairs_resolving", "select_threshold"]
+__all__ = ["DEFAULT_FMR", "Threshold", "Validation", "pairs_resolving", "rates_of", "select_threshold"]
 
 DEFAULT_FMR = 1e-3
 """False match rate that decides where none is asked for, and the model's pairs resolve it."""
@@ -107,6 +107,16 @@ def _refuse_disorder(thresholds: Sequence[Threshold]) -> None:
     for one, stricter in pairwise(falling):
         if stricter.threshold < one.threshold:
             raise ValueError(f"the threshold of fmr {stricter.fmr:g} is below that of {one.fmr:g}")
+
+
+def rates_of(fmr: float | Iterable[float]) -> tuple[float, ...]:
+    """One false match rate or several as floats, numpy's numbers among them.
+
+    Example:
+        >>> rates_of(0.01), rates_of([1, 0.5])
+        ((0.01,), (1.0, 0.5))
+    """
+    return tuple(map(float, fmr)) if isinstance(fmr, Iterable) else (float(fmr),)
 
 
 def select_threshold(validation: Validation | None, fmr: float | None) -> Threshold:

@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 from tiny_training import tiny_words
 
+from bonaface.assets import unpack_demo
 from bonaface.cli import main
 from bonaface.config_io import parse_config
 
@@ -78,6 +79,12 @@ def write_pairs(root: Path, count: int = 12) -> Path:
     with (root / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return root
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo pack's people, who do not exist, a folder each; left as it is."""
+    return unpack_demo(tmp_path_factory.mktemp("demo")) / "train" / "images"
 
 
 @pytest.fixture

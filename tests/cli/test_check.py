@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bonaface.assets import unpack_demo
 from bonaface.cli.check import main
 from bonaface.errors import DataError
 
 
-@pytest.fixture(scope="module")
-def person(tmp_path_factory):
-    return unpack_demo(tmp_path_factory.mktemp("demo")) / "train" / "images" / "0000"
+@pytest.fixture
+def person(demo):
+    return demo / "0000"
 
 
 @pytest.fixture

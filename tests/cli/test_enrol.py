@@ -10,15 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bonaface.assets import unpack_demo
 from bonaface.gallery.gallery import Gallery
 
 PEOPLE = ("0000", "0001")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    return unpack_demo(tmp_path_factory.mktemp("demo")) / "train" / "images"
 
 
 @pytest.fixture

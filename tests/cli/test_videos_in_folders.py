@@ -5,19 +5,12 @@ import shutil
 import pandas as pd
 import pytest
 
-from bonaface.assets import unpack_demo
-
 SAYS = {
     "enrol": "2 videos passed over; people are enrolled from photos",
     "search": "2 videos passed over; name a video itself to have it judged",
     "check": "2 videos passed over; name a video itself to have it judged",
     "embed": "2 videos passed over; in Python, bonaface.load().embed takes them",
 }
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    return unpack_demo(tmp_path_factory.mktemp("demo")) / "train" / "images"
 
 
 @pytest.fixture

@@ -19,6 +19,19 @@ from bonaface.verification.embeddings import Embeddings
 pytest_plugins = ("labelled_pairs",)
 
 
+@pytest.fixture
+def judged(people_pairs):
+    """48 pairs and their labels."""
+    root = people_pairs(48)
+    pairs = read_pairs(root)
+    return pairs, read_labels(root / "labels.csv", pairs)
+
+
+def all_alike(log_odds):
+    """Embeddings of one vector, whose photos differ in their log-odds alone."""
+    return Embeddings(np.full((len(log_odds), 2), np.sqrt(0.5), np.float32), log_odds)
+
+
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_corruption_changes_an_image_and_not_its_argument(name: str, rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
@@ -59,10 +72,8 @@ def test_an_attack_stays_small_and_gains(network, steps: int) -> None:
     assert all(weight.grad is None for weight in model.parameters())
 
 
-def test_the_card(network, people_pairs) -> None:
-    root = people_pairs(48)
-    pairs = read_pairs(root)
-    labels = read_labels(root / "labels.csv", pairs)
+def test_the_card(network, judged) -> None:
+    pairs, labels = judged
     rng = np.random.default_rng(0)
     scores = PairScores("m", "s", rng.random(48) + labels["label"].to_numpy())
     figures = judge(scores, labels, bootstrap_of(labels, 20))
@@ -85,22 +96,19 @@ def test_the_card(network, people_pairs) -> None:
     assert "an exported model does not have" in without["note"]
 
 
-def test_genuine_photos_called_fake_are_counted(people_pairs) -> None:
+def test_genuine_photos_called_fake_are_counted(judged) -> None:
     """A model to which a bright photo is genuine, at calibrated even odds where its mean is 100."""
-    root = people_pairs(48)
-    pairs = read_pairs(root)
-    labels = read_labels(root / "labels.csv", pairs)
+    pairs, labels = judged
 
     def embed(images):
-        vectors = np.ones((len(images), 2), dtype=np.float32) / np.sqrt(np.float32(2))
-        return Embeddings(vectors, np.float32([image.mean() for image in images]))
+        return all_alike(np.float32([image.mean() for image in images]))
 
     calibration = Calibration(Logistic(1.0, 0.0), Logistic(0.1, -10.0))
     figures = {"operating_points": []}
     add_robustness(figures, Subject(embed, calibration, None, None), pairs, labels, 48, 0)
     rows = {row["condition"]: row["called_fake"] for row in figures["robustness"]["rows"]}
     paths = pairs.frame.loc[labels["label"].to_numpy() == 1, ["path_0", "path_1"]].to_numpy().ravel()
-    dark = np.mean([decode(root / path).mean() < 100 for path in paths])
+    dark = np.mean([decode(pairs.root / path).mean() < 100 for path in paths])
     assert rows["as they are"] == pytest.approx(dark)
     assert rows["brightness x 0.6"] > max(dark, 0.5)
     assert "called_fake" in figures["robustness"]["columns"]
@@ -115,15 +123,12 @@ def test_the_chosen_pairs_keep_the_shares_of_the_kinds(people_pairs) -> None:
     assert len(chosen_pairs(labels, 10**6, 0)) == 48
 
 
-def test_the_card_refuses_at_a_threshold_what_a_verdict_refuses(people_pairs) -> None:
+def test_the_card_refuses_at_a_threshold_what_a_verdict_refuses(judged) -> None:
     """Here every photo is called a deepfake: none passes, however alike the two are."""
-    root = people_pairs(48)
-    pairs = read_pairs(root)
-    labels = read_labels(root / "labels.csv", pairs)
+    pairs, labels = judged
 
     def embed(images):
-        vectors = np.ones((len(images), 2), dtype=np.float32) / np.sqrt(np.float32(2))
-        return Embeddings(vectors, np.full(len(images), -1, np.float32))
+        return all_alike(np.full(len(images), -1, np.float32))
 
     calibration = Calibration(Logistic(1.0, 0.0), Logistic(1.0, 0.0))
     figures = {"operating_points": [{"fmr_target": 0.01, "source": "judged", "threshold": {"estimate": -100.0}}]}
