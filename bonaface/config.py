@@ -77,7 +77,7 @@ class FacesConfig:
         val_pairs: validation pairs, of all four kinds together.
         crop_size: side of the face crop in pixels; an image of this size is not resampled.
         detector: YuNet ONNX file, or shipped; null takes the centre, for faces that are cropped already.
-        cache: folder of decoded images, shared by all runs on the same files.
+        cache: folder of decoded images, shared by all runs on the same files; may be deleted whenever none is running.
         flip: probability of a horizontal flip.
         degrade: probability of random JPEG, blur, rescaling, noise and brightness.
         transforms: further torchvision v2 transforms.
