@@ -68,24 +68,19 @@ def collect_issues(
         ``path``, ``issue``, ``evidence``, ``suggestion``, ``confidence``, sorted by path.
     """
     found = unusable(table, seen.inspection)
-    judged, merge = None, None
+    # Before what would move a photo: one that is in the test set too has to leave, whoever is on it.
+    gravest = [leaks(table, seen.inspection, seen.embeddings, seen.test, seen.are_copies)]
+    judged, merge = None, pd.DataFrame(columns=COLUMNS)
     if seen.embeddings is not None:
         judged, names = _judged(table, seen.embeddings, found, advance)
         target = merge_targets(judged.cores, judged.core_sizes, judged.model)
         found = _settled(table, seen.inspection, found, judged.wrong)
-        found = combined([found, _mislabelled(table, judged, names, target.person, _faceless(seen, judged))])
+        gravest.append(_mislabelled(table, judged, names, target.person, _faceless(seen, judged)))
         merge = target.listed(table, names)
-    found = combined(
-        [
-            found,
-            _fakes_as_real(table, seen.genuine),
-            leaks(table, seen.inspection, seen.embeddings, seen.test, seen.are_copies),
-        ]
-    )
-    person, stays = new_people(table, combined([found, *([] if merge is None else [merge])]))
+    found = combined([found, *gravest, _fakes_as_real(table, seen.genuine)])
+    person, stays = new_people(table, combined([found, merge]))
     near = near_duplicates(table, seen.inspection, seen.embeddings, person, stays, seen.are_copies)
-    found = combined([found, near])
-    found = combined([found, *([] if merge is None else [merge]), _faces(table, seen, judged)])
+    found = combined([near, found, merge, _faces(table, seen, judged)])
     return combined([found, small_classes(table, found, fake_classes)])
 
 

@@ -54,7 +54,9 @@ def near_duplicates(
     stays: NDArray[np.bool_],
     are_copies: AreCopies,
 ) -> pd.DataFrame:
-    """List real photos that show the same image: of one person all but the first, of several people all.
+    """List real photos that show the same image: of one person all but one, of several people all.
+
+    Of one person the first stays, but rather one of those that were that person's to begin with.
 
     Two files are the same image if their hashes differ in at most 12 of 64 bits and their embeddings have a cosine of at
     least 0.9, or in at most 2 bits and they have one of at least 0.8; where it isn't known, the faces in the files have to be those
@@ -64,7 +66,7 @@ def near_duplicates(
         table: photos.
         inspection: of their files.
         embeddings: shape ``(n, d)``, NaN where a photo wasn't embedded; None without a model.
-        person: who each shows as far as is known, shape ``(n,)``.
+        person: who each shows as far as is known, shape ``(n,)``; another than the table's where it is moved.
         stays: whether it is still in use, shape ``(n,)``.
         are_copies: says it of two files.
     """
@@ -76,11 +78,14 @@ def near_duplicates(
     same = _are_duplicates(bits, cosine)
     _confirm(same, cosine, pairs, table.path, table.path, are_copies)
     paths = table.frame["path"].to_numpy(dtype=object)
+    moved = person != table.frame["person"].to_numpy(dtype=object)
     listed: dict[int, tuple[str, str, str, str, float]] = {}
     for (a, b), differing, alike in zip(pairs[same], bits[same], cosine[same], strict=True):
         sure = _confidence(differing, alike)
         if person[a] == person[b]:
-            listed.setdefault(b, (paths[b], "near_duplicate", _evidence(paths[a], differing, alike), "drop", sure))
+            a, b = (b, a) if moved[a] and not moved[b] else (a, b)
+            said = _evidence(paths[a], differing, alike) + (f", of {person[a]}" if moved[b] else "")
+            listed.setdefault(b, (paths[b], "near_duplicate", said, "drop", sure))
             continue
         for row, other in ((a, b), (b, a)):
             said = f"{_evidence(paths[other], differing, alike)}, of {person[other]}"

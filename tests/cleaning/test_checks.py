@@ -128,13 +128,30 @@ def test_near_duplicates(scene: tuple[FaceTable, Observations]) -> None:
     assert without.loc["p03/0.jpg", "evidence"] == "the same image as p04/0.jpg: 1 of 64 bits differ, of p04"
 
 
-def test_a_copy_in_a_folder_of_two_strangers(scene: tuple[FaceTable, Observations]) -> None:
-    """The copy is mislabelled, and that is what is said of it."""
+@pytest.mark.parametrize(("own", "misfiled"), [(0, 12), (12, 0)])
+def test_a_copy_in_a_strangers_folder(scene: tuple[FaceTable, Observations], own: int, misfiled: int) -> None:
+    """Moved to its person, it would be there twice: the misfiled one is dropped, whichever comes first."""
     table, seen = scene
     assert seen.embeddings is not None
-    copied(seen.embeddings, 0, 12)
-    seen.inspection.look[12] = seen.inspection.look[0] ^ np.uint64(1)
-    assert found(table, seen)["issue"].to_dict() == {"p02/0.jpg": "mislabelled"}
+    copied(seen.embeddings, own, misfiled)
+    seen.inspection.look[misfiled] = seen.inspection.look[own] ^ np.uint64(1)
+    issues = found(table, seen)
+    wrong, right = table.frame["path"].iat[misfiled], table.frame["path"].iat[own]
+    assert issues["issue"].to_dict() == {wrong: "near_duplicate"}
+    assert issues["suggestion"].item() == "drop"
+    assert right in issues["evidence"].item()
+    assert issues["evidence"].item().endswith(f", of {table.frame['person'].iat[own]}")
+
+
+def test_a_misfiled_photo_of_the_test_set_is_not_moved_but_dropped(scene: tuple[FaceTable, Observations]) -> None:
+    table, seen = scene
+    assert seen.embeddings is not None
+    seen.embeddings[12] = unit(seen.embeddings[1:2] + seen.embeddings[2:3])[0]
+    assert found(table, seen)["suggestion"].to_dict() == {"p02/0.jpg": "move to person p00"}
+    digest = [seen.inspection.digest[12]]
+    same = Inspection(digest, [None], seen.inspection.look[12:13], np.ones(1, np.int64))
+    issues = found(table, replace(seen, test=HeldOutSet(["t.jpg"], same)))
+    assert issues[["issue", "suggestion"]].loc["p02/0.jpg"].tolist() == ["leak", "drop"]
 
 
 def test_deepfakes_are_no_near_duplicates(scene: tuple[FaceTable, Observations]) -> None:
