@@ -28,7 +28,7 @@ def validation(run: Run, console: Console) -> tuple[TrainingFaces, Embeddings]:
     """The run's validation photos and their embeddings by its best weights."""
     with Progress(console=console, transient=True) as progress:
         settings, batch = run.config.faces, run.config.batch
-        tables, _ = clean(read_sources(settings), settings, batch, console, progress)
+        tables, _, _ = clean(read_sources(settings), settings, batch, console, progress)
         faces = prepare(tables, run.model.views, settings, batch, run.config.seed, console, progress)
     return faces, val_embeddings(run.model, faces)
 

@@ -102,7 +102,7 @@ def bonaface_steps(job: Job) -> Timed:
     started = time.perf_counter()
     model = build_model(config.model)
     with Progress(disable=True) as progress:
-        tables, _ = clean(read_sources(config.faces), config.faces, config.batch, console, progress)
+        tables, _, _ = clean(read_sources(config.faces), config.faces, config.batch, console, progress)
         faces = prepare(tables, model.views, config.faces, config.batch, config.seed, console, progress)
     once = time.perf_counter() - started
     training = FaceTraining(model, faces, faces.sampler(), Length(steps, steps), config.loss, config.optimizer)

@@ -81,7 +81,8 @@ def collect_issues(
     person, stays = new_people(table, combined([found, merge]))
     near = near_duplicates(table, seen.inspection, seen.embeddings, person, stays, seen.are_copies)
     found = combined([near, found, merge, _faces(table, seen, judged)])
-    return combined([found, small_classes(table, found, fake_classes)])
+    # Training finds small classes anew: batches that pair photos with deepfakes take them.
+    return combined([found, small_classes(table, found, fake_classes).assign(suggestion="look")])
 
 
 def _judged(

@@ -47,13 +47,14 @@ def check_faces(
         The list of issues: ``path``, ``issue``, ``evidence``, ``suggestion``, ``confidence``, sorted by path.
 
     Raises:
-        DataError: if the test set holds no images.
+        DataError: if the test set holds no images, or the photos.
     """
-    test_names = [] if against is None else _images(against)
+    test_names = [] if against is None else _images(against, table)
     paths = [table.path(row) for row in range(len(table))]
     inspection = inspect(paths, _WORKERS, progress, counter=counter)
     test = None
     if against is not None:
+        progress.console.log(f"{len(test_names):,} images of the test set are looked for")
         seen = inspect([against / name for name in test_names], _WORKERS, progress)
         test = HeldOutSet(test_names, seen, root=against)
     if embedder is None:
@@ -113,17 +114,19 @@ def _genuine(embedder: Embedder, odds: NDArray[np.float64] | None) -> NDArray[np
     return genuine
 
 
-def _images(folder: Path) -> list[str]:
-    """List the images of a test set, in any of the layouts, relative to its folder.
+def _images(folder: Path, faces: FaceTable) -> list[str]:
+    """List all images of a test set, however deep, relative to its folder.
 
     Raises:
-        DataError: if there are none.
+        DataError: if there are none, or the photos to check are among them.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected a test set: folders of images")
-    for root in (folder, folder / "images"):
-        tree = layouts.images_by_folder(root) if root.is_dir() else {}
-        names = [(root / inner / name).relative_to(folder).as_posix() for inner in tree for name in tree[inner]]
-        if names:
-            return names
-    raise DataError(f"{folder}: holds no folders of images; expected a test set: folders of images")
+        raise DataError(f"{folder}: no such folder; expected a test set: a folder of images")
+    if faces.root.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{folder}: holds {faces.root}, whose photos would all be found in it; expected a test set apart"
+        )
+    names = [path.relative_to(folder).as_posix() for path in layouts.images_below(folder)]
+    if not names:
+        raise DataError(f"{folder}: holds no images; expected a test set: a folder of images")
+    return names

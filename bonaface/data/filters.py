@@ -6,9 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 import pandas as pd
-from rich.progress import Progress
 
-from bonaface.data.inspection import Inspection, inspect
+from bonaface.data.inspection import Inspection
 from bonaface.data.issues import COLUMNS, combined, new_people
 from bonaface.data.table import FaceTable, FakeClasses, class_labels
 from bonaface.errors import DataError
@@ -23,13 +22,9 @@ Issues = dict[int, tuple[str, str]]
 
 
 def find_issues(
-    table: FaceTable,
-    fake_classes: FakeClasses = "own",
-    workers: int = 2,
-    progress: Progress | None = None,
-    smallest: int = MIN_CLASS_SIZE,
+    table: FaceTable, inspection: Inspection, fake_classes: FakeClasses = "own", smallest: int = MIN_CLASS_SIZE
 ) -> pd.DataFrame:
-    """Find photos to leave out, each for one reason; each file is read once.
+    """Find photos to leave out, each for one reason.
 
     - ``unreadable``: it can't be decoded; the evidence is why.
     - ``duplicate``: the same file, byte for byte, is there before it, as a photo of the same person and as real or fake
@@ -41,17 +36,15 @@ def find_issues(
 
     Args:
         table: photos.
+        inspection: of their files, row by row.
         fake_classes: the arrangement of classes, as :func:`bonaface.data.table.class_labels` takes it.
-        workers: number of threads that read and decode.
-        progress: where to show how far the reading is.
         smallest: class that can be trained on.
 
     Returns:
         One row per issue, sorted by path: ``path`` (as in ``table``), ``issue``, ``evidence`` (a sentence for people),
         ``suggestion`` (``drop``) and ``confidence`` in [0, 1], which is 1 for all of these.
     """
-    paths = [table.root / path for path in table.frame["path"]]
-    issues = unusable(table, inspect(paths, workers, progress, look=False))
+    issues = unusable(table, inspection)
     return combined([issues, small_classes(table, issues, fake_classes, smallest)])
 
 

@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
+from bonaface.data.doubled_pairs import content_digest
 from bonaface.data.splits import draw_pairs, split_by_person
 from bonaface.data.table import FaceTable, read_faces
+from bonaface.data.text_tables import read_text_table
+from bonaface.errors import DataError
 from bonaface.forgery.generate import forge_tree
 from bonaface.forgery.recipe import Recipe
 from bonaface.io import atomic_write
@@ -33,7 +36,7 @@ def split_off_test(table: FaceTable, seed: int) -> dict[str, FaceTable]:
 
 
 def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
-    """Draw pairs of the four kinds in the challenge's shares, of all people of a folder of faces; each pair once.
+    """Draw pairs of the four kinds in the challenge's shares, of all people of a folder of faces; each pair of contents once.
 
     Args:
         folder: any folder that ``read_faces`` reads; where forge_tree made it, its forgeries.csv says by which method.
@@ -45,22 +48,40 @@ def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
         forgeries.csv says).
 
     Raises:
-        DataError: if no person has two photos.
+        DataError: if no person has two photos, or forgeries.csv isn't as forge_tree wrote it.
         ConfigError: if the count is below the number of kinds.
     """
     table = read_faces(folder)
     pairs = draw_pairs(table, count, seed, np.ones(len(table), dtype=bool))
-    both = pairs[["a", "b"]].to_numpy()
-    pairs = pairs[~pd.DataFrame(np.sort(both, axis=1)).duplicated().to_numpy()].reset_index(drop=True)
+    pairs = _once(pairs, table)
     paths = table.frame["path"]
     columns = {f"path_{side}": paths.to_numpy()[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
     columns |= {name: pairs[name].to_numpy() for name in ("label", "kind", "person_0", "person_1")}
-    methods = np.where(table.frame["is_fake"], "unknown", "real").astype(object)
-    if (folder / "forgeries.csv").is_file():
-        named = paths.map(pd.read_csv(folder / "forgeries.csv").set_index("path")["method"])
-        methods = named.where(table.frame["is_fake"] & named.notna(), methods).to_numpy(dtype=object)
+    named = _methods(folder / "forgeries.csv") if (folder / "forgeries.csv").is_file() else {}
+    each = zip(paths, table.frame["is_fake"], strict=True)
+    methods = np.array([named.get(path, "unknown") if is_fake else "real" for path, is_fake in each], object)
     columns |= {f"method_{side}": methods[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
     return pd.DataFrame(columns)
+
+
+def _once(pairs: pd.DataFrame, table: FaceTable) -> pd.DataFrame:
+    """Leave out all but the first of several pairs of the same two contents, and one person's photo beside its own copy."""
+    content = {row: content_digest(str(table.path(row))) or row for row in np.unique(pairs[["a", "b"]])}
+    both = pd.Series([frozenset((content[a], content[b])) for a, b in zip(pairs["a"], pairs["b"], strict=True)])
+    own_copy = (both.map(len) == 1) & (pairs["kind"] == "same")
+    return pairs[~(both.duplicated() | own_copy).to_numpy()].reset_index(drop=True)
+
+
+def _methods(forgeries: Path) -> dict[str, str]:
+    """The method of each deepfake that forge_tree made."""
+    rows = read_text_table(forgeries, "a list of deepfakes", expected := "expected the columns path and method")
+    missing = {"path", "method"} - set(rows)
+    if missing:
+        raise DataError(f"{forgeries}: has no column {min(missing)}; {expected}")
+    twice = rows.loc[rows["path"].duplicated(), "path"]
+    if len(twice):
+        raise DataError(f"{forgeries}: names {twice.iloc[0]} twice; expected each deepfake once")
+    return dict(zip(rows["path"], rows["method"], strict=True))
 
 
 def write_pairs(folder: Path, count: int, seed: int) -> tuple[Path, int]:

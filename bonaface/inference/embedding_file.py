@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
-from bonaface.data.layouts import is_image
+from bonaface.data.layouts import images_below
 from bonaface.data.videos import IN_PYTHON, told_videos, videos_below
 from bonaface.errors import DataError
 from bonaface.inference.embedder import Embedder
-from bonaface.io import atomic_write, check_names
+from bonaface.io import atomic_write
 from bonaface.outputs import refuse_foreign_file
 
 __all__ = ["embed_folder"]
@@ -69,10 +68,5 @@ def embed_folder(embedder: Embedder, folder: Path, out: Path, progress: Progress
 
 def _below(folder: Path) -> list[str]:
     """Images at any depth, relative to the folder, in posix form, sorted."""
-    found = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        images = [name for name in files if is_image(name)]
-        check_names(Path(where), images)
-        found += [(Path(where) / name).relative_to(folder).as_posix() for name in images]
-    return sorted(found)
+    names = (path.relative_to(folder) for path in images_below(folder))
+    return sorted(name.as_posix() for name in names if not any(part[0] in "._" for part in name.parts[:-1]))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bonaface.batches.samplers import StepSampler
 from bonaface.config import LossConfig, OptimizerConfig
+from bonaface.errors import ModelError
 from bonaface.losses import AuthenticityLoss, LossValue, build_loss, has_prototypes
 from bonaface.models.depthwise import FastDepthwise
 from bonaface.models.face_model import FaceModel, joined_embeddings
@@ -140,7 +141,7 @@ class FaceTraining(L.LightningModule):
         self.log(MONITOR, self.history[-1]["val_worst_eer"])
 
     def _record(self, step: int) -> None:
-        errors = self._errors().items()
+        errors = self._errors(step).items()
         figures = {f"val_{name}": value for name, value in errors if not name.endswith("_rocch")}
         steps = len(self._since_validation)
         loss, active = torch.stack(self._since_validation).mean(0).tolist() if steps else (math.nan, math.nan)
@@ -148,14 +149,23 @@ class FaceTraining(L.LightningModule):
         self.history.append({"step": step, "train_loss": loss, "active": active, "images_per_second": speed} | figures)
         self._since_validation, self._started = [], time.monotonic()
 
-    def _errors(self) -> dict[str, float]:
-        """Figures over the photos of all processes: computed by the main process and broadcast."""
+    def _errors(self, step: int) -> dict[str, float]:
+        """Figures over the photos of all processes: computed by the main process and broadcast.
+
+        Raises:
+            ModelError: if the network gives what is no number.
+        """
         identity = torch.cat([vectors for vectors, _ in self._embedded])  # (n, dim)
         odds = [log_odds for _, log_odds in self._embedded if log_odds is not None]
         self._embedded = []
         pairs = self.faces.pairs
         photos = len(pairs.rows)  # beyond them the shares were filled up
         whole = self._gathered(identity)[:photos], self._gathered(torch.cat(odds))[:photos] if odds else None
+        if not all(torch.isfinite(each).all() for each in whole if each is not None):
+            raise ModelError(
+                f"training diverged: by step {step} the network gives embeddings that aren't finite; expected a lower "
+                f"optimizer.lr (it is {self.settings.lr:g})"
+            )
         figures = pairs.figures(joined_embeddings([whole])) if self.distributed.is_main else {}
         shared: dict[str, float] = self.trainer.strategy.broadcast(figures)
         return shared

@@ -19,10 +19,12 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from bonaface.assets import shipped_detector
 from bonaface.config import SHIPPED_DETECTOR, BranchConfig, ModelConfig, TrainConfig
@@ -45,6 +47,7 @@ __all__ = ["Run", "RunFolder", "check_file_names", "load_run"]
 
 _SHIPPED_COPY = "shipped_detector.onnx"
 """File of a run's folder that holds the detector of the model that was shipped when it was trained."""
+_LOCK = "train.lock"
 _UNFINISHED = [
     temporary_name(name)
     for name in (
@@ -88,6 +91,29 @@ class RunFolder:
         """The checkpoint that a run resumes from."""
         return self.path / "last.ckpt"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for one process that writes into it; a folder in which nothing was written is removed again.
+
+        Raises:
+            ConfigError: if another process holds it.
+        """
+        new = [each for each in (self.path, self.path.parent) if not each.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigError(f"{self}: is being trained by another process: choose another --name") from error
+        try:
+            yield
+        finally:
+            (self.path / _LOCK).unlink(missing_ok=True)
+            lock.release()
+            with suppress(OSError):  # one that is not empty
+                for each in new:
+                    each.rmdir()
+
     def check_free(self, config: TrainConfig, resume: bool) -> None:
         """Refuses a folder that a run with these settings can't be written to.
 
@@ -95,7 +121,9 @@ class RunFolder:
             ConfigError: if it holds another run or something else, or if there is nothing to resume.
         """
         if not self.config.exists():
-            holds = next(self.path.iterdir(), None) if self.path.is_dir() else None
+            holds = (
+                next((each for each in self.path.iterdir() if each.name != _LOCK), None) if self.path.is_dir() else None
+            )
             if holds is not None:
                 raise ConfigError(f"{self}: holds {holds.name} and no run: choose another --name")
             if resume:
@@ -150,7 +178,7 @@ class RunFolder:
     @contextmanager
     def removed_on_error(self) -> Iterator[None]:
         """Removes a new folder if an error comes before the first checkpoint, so that the same command can be repeated."""
-        is_new = not self.path.exists()
+        is_new = not self.config.exists()
         try:
             yield
         except Exception:

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from bonaface.config import TrainConfig
 from bonaface.config_io import settings_by_name
+from bonaface.data.issues import combined
 from bonaface.data.splits import split_by_person
 from bonaface.data.table import FaceTable
 from bonaface.losses import build_loss
@@ -30,6 +31,7 @@ from bonaface.training.module import FaceTraining, val_embeddings
 from bonaface.training.optim import Length
 from bonaface.training.people_note import PeopleNote, SourcePeople
 from bonaface.training.run import RunFolder, check_file_names
+from bonaface.training.shared_people import keep_apart
 from bonaface.training.sources import clean, read_sources
 from bonaface.training.trainer import Compute, fit
 from bonaface.verification.calibration_file import write_calibration
@@ -72,16 +74,21 @@ def train(config: TrainConfig, console: Console | None = None, resume: bool = Fa
         >>> train(config, Console(quiet=True)).name
         'run'
     """
-    started, distributed = time.monotonic(), Distributed.from_environment()
-    run, baseline = RunFolder(Path(config.out) / config.name), config.steps == 0
+    distributed = Distributed.from_environment()
+    run = RunFolder(Path(config.out) / config.name)
     console = Console(stderr=True, log_path=False) if console is None else console
-    if not distributed.is_main:
-        if baseline:
-            return run.path
-        console = Console(quiet=True)
-    else:
-        run.check_free(config, resume)
-        check_tracking(config.tracking)
+    if distributed.is_main:
+        with run.held():
+            run.check_free(config, resume)
+            check_tracking(config.tracking)
+            _train(config, run, distributed, console, resume)
+    elif config.steps != 0:
+        _train(config, run, distributed, Console(quiet=True), resume)
+    return run.path
+
+
+def _train(config: TrainConfig, run: RunFolder, distributed: Distributed, console: Console, resume: bool) -> None:
+    started = time.monotonic()
     check_file_names(config.model, config.faces.detector)
     if not config.model.identity.frozen:
         build_loss(config.loss, n_classes=2, dim=2)  # refuses settings that don't suit each other
@@ -91,17 +98,18 @@ def train(config: TrainConfig, console: Console | None = None, resume: bool = Fa
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = initial_model(config.model, config.init_from, run)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        tables, issues = clean(sources, config.faces, config.batch, console, progress)
+        tables, digests, issues = clean(sources, config.faces, config.batch, console, progress)
         tables = [split_by_person(each, config.faces.val_fraction, config.seed) for each in tables]
+        tables, shared = keep_apart(tables, digests, console)
         note = _people_note(tables, config, run, console) if distributed.is_main else None
         faces = prepare(tables, model.views, config.faces, config.batch, config.seed, console, progress)
-    training = None if baseline else _training(model, faces, config, distributed)
+    training = None if config.steps == 0 else _training(model, faces, config, distributed)
     if not distributed.is_main and training is not None:
         fit(training, run, compute, console, config.patience, resume)
-        return run.path
+        return
 
     with run.removed_on_error():
-        run.write_start(config, issues)
+        run.write_start(config, combined([issues, shared]))
         if note is not None:
             note.write(run)
         with tracked(config.tracking, settings_by_name(config), run.path, console) as trackers:
@@ -116,7 +124,6 @@ def train(config: TrainConfig, console: Console | None = None, resume: bool = Fa
                 figures = _evaluated(model, faces, run) | _of_history(training) | {"cost": cost.figures()}
             versions = {"bonaface": __version__, "torch": torch.__version__}
             run.write_metrics(figures | {"val_pairs": len(faces.pairs), "seed": config.seed} | versions)
-    return run.path
 
 
 def _people_note(

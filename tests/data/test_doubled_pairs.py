@@ -74,3 +74,25 @@ def test_no_pair_is_drawn_twice(plain_tree) -> None:
     pairs = drawn_pairs(plain_tree({"Ann": 3, "Bob": 2}), 100, 0)
     assert pairs["kind"].value_counts().to_dict() == {"impostor": 6, "same": 4}
     assert len({frozenset(each) for each in pairs[["path_0", "path_1"]].to_numpy().tolist()}) == len(pairs)
+
+
+def test_copies_of_files_make_no_further_pairs(plain_tree) -> None:
+    root = plain_tree({"Ann": 3, "Bob": 2})
+    for photo in sorted(root.glob("*/*.jpg")):
+        shutil.copy(photo, photo.with_name(f"copy-{photo.name}"))
+    assert drawn_pairs(root, 500, 0)["kind"].value_counts().to_dict() == {"impostor": 6, "same": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("path,how\nAnn/0.jpg,x\n", "has no column method; expected the columns path and method"),
+        ("", r"isn't a list of deepfakes as a CSV in UTF-8 \(it is empty\)"),
+        ("path,method\na.jpg,x\na.jpg,y\n", "names a.jpg twice; expected each deepfake once"),
+    ],
+)
+def test_a_list_of_deepfakes_that_forge_did_not_write_is_refused(plain_tree, text: str, sentence: str) -> None:
+    root = plain_tree({"Ann": 3, "Bob": 2})
+    (root / "forgeries.csv").write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        drawn_pairs(root, 100, 0)

@@ -10,12 +10,19 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from bonaface.data.filters import drop_issues, find_issues
+from bonaface.data import filters
+from bonaface.data.filters import drop_issues
+from bonaface.data.inspection import inspect
 from bonaface.data.table import FaceTable, read_faces
 from bonaface.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "lfw-deepfakes" / "train"
 Maker = Callable[..., Path]
+
+
+def find_issues(table: FaceTable, *settings: str, workers: int = 2, progress: Progress | None = None) -> pd.DataFrame:
+    files = inspect([table.path(row) for row in range(len(table))], workers, progress, look=False)
+    return filters.find_issues(table, files, *settings)
 
 
 def listed(issues: pd.DataFrame) -> dict[str, str]:

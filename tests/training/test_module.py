@@ -44,7 +44,7 @@ def training(config):
         model = build_model(settings.model)
         console = Console(file=io.StringIO())
         with Progress(console=console) as progress:
-            tables, _ = clean(read_sources(settings.faces), settings.faces, settings.batch, console, progress)
+            tables, _, _ = clean(read_sources(settings.faces), settings.faces, settings.batch, console, progress)
             faces = prepare(tables, model.views, settings.faces, settings.batch, settings.seed, console, progress)
         sampler = faces.sampler()
         length = Length.of(len(sampler), settings.epochs, settings.steps, settings.val_every)

@@ -22,7 +22,7 @@ from bonaface.config_io import RENAMED, parse_config
 from bonaface.errors import ConfigError, DataError, ModelError, UnalignedWarning
 from bonaface.inference.embedder import load_embedder
 from bonaface.training.module import FaceTraining
-from bonaface.training.run import load_run
+from bonaface.training.run import RunFolder, load_run
 from bonaface.training.train import train
 
 AUTHENTIC = {
@@ -477,3 +477,23 @@ def test_a_recogniser_without_a_detector_warns_once(trained):
     with pytest.warns(UnalignedWarning, match="^a: identity: expects aligned faces of 32 px") as said:
         load_embedder(str(run))
     assert len(said) == 1
+
+
+def test_two_at_once_under_one_name(trained, tmp_path):
+    """The second is refused while the first writes, and the first ends as if alone."""
+    run = RunFolder(tmp_path / "runs" / "held")
+    with (
+        run.held(),
+        pytest.raises(ConfigError, match="held: is being trained by another process: choose another --name"),
+    ):
+        trained("held")
+    assert not run.path.exists()
+    assert trained("held") == run.path
+    assert not list(run.path.glob("*.lock"))
+
+
+def test_a_training_that_diverges_says_so(trained, tmp_path):
+    sentence = r"training diverged: by step \d+ the network gives embeddings that aren't finite; .* optimizer\.lr \(it is 1e\+30\)"
+    with pytest.raises(ModelError, match=sentence):
+        trained("diverged", **{"optimizer.lr": 1e30})
+    assert not (tmp_path / "runs" / "diverged").exists()

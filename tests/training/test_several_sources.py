@@ -44,7 +44,7 @@ def prepared(config):
         made = config(**{"faces.train": json.dumps([str(each) for each in sources]), **PAIRED, **settings})
         console = Console(file=io.StringIO())
         with Progress(console=console) as progress:
-            tables, issues = clean(read_sources(made.faces), made.faces, made.batch, console, progress)
+            tables, _, issues = clean(read_sources(made.faces), made.faces, made.batch, console, progress)
             views = build_model(made.model).views
             return prepare(tables, views, made.faces, made.batch, made.seed, console, progress), issues
 
