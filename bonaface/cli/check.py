@@ -16,6 +16,7 @@ from rich.progress import Progress
 from bonaface.cli.console import ProgressConsole, say_videos
 from bonaface.cli.options import add_model, say_device
 from bonaface.cli.parser import Parser
+from bonaface.cli.signals import stopped_as_interrupted
 from bonaface.cli.start_up import load_fast
 from bonaface.errors import DataError
 from bonaface.io import private_table, refuse_other_file, spreadsheet_text
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         said = f"P(genuine): measured on {verifier.measured_on}"
         progress_console.print(said, markup=False, highlight=False, soft_wrap=True)
     with (
+        stopped_as_interrupted(),
         nullcontext() if options.out is None else private_table(options.out, _COLUMNS) as table,
         Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as progress,
     ):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.progress import Progress
 
 from bonaface.cli.console import ProgressConsole, say_videos
 from bonaface.cli.options import add_model, say_device
 from bonaface.cli.parser import Parser
+from bonaface.cli.signals import stopped_as_interrupted
 from bonaface.gallery.database import URIS
 
 __all__ = ["main"]
@@ -56,7 +54,10 @@ def main(arguments: Sequence[str]) -> int:
     say_videos(console, people.videos, FROM_PHOTOS)
     verifier = load(options.model, options.device, options.detector)
     say_device(verifier.embedder.network.runtime)
-    with _told_to_stop(), Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with (
+        stopped_as_interrupted(),
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
         done = enrol(
             options.source,
             options.gallery,
@@ -75,21 +76,3 @@ def main(arguments: Sequence[str]) -> int:
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return 1 if refused else 0
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[None]:
-    """SIGTERM, as containers are stopped by, and SIGHUP of a closed terminal are Ctrl-C: the report says who is enrolled."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    heard = [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
-    before = {
-        each: signal.signal(each, interrupt) for each in heard if signal.getsignal(each) != signal.SIG_IGN
-    }  # nohup
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

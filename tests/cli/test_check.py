@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from bonaface.cli.check import main
 from bonaface.errors import DataError
+from bonaface.inference.verifier import Verifier
 
 
 @pytest.fixture
@@ -82,3 +85,15 @@ def test_an_empty_folder_is_refused(tmp_path):
 def test_a_missing_photo_is_named(tmp_path, capsys):
     assert main([str(tmp_path / "gone.jpg")]) == 1
     assert "gone.jpg: can't be read" in capsys.readouterr().out
+
+
+def test_being_told_to_stop_leaves_no_half_table(person, tmp_path, monkeypatch):
+    """As a container is stopped."""
+
+    def stopped(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Verifier, "check", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(person), "--out", str(tmp_path / "out.csv")])
+    assert list(tmp_path.glob("*out*")) == []
