@@ -108,7 +108,7 @@ def calibrate(
     _check_model(embedder, out)
     console.print(f"device: {embedder.network.runtime}", highlight=False, markup=False, soft_wrap=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        embedded, unreadable = _embedded(embedder, labelled, progress)
+        embedded, unreadable = embedded_pairs(embedder, labelled, progress)
     stored = rates_for(embedded.impostor_pairs, rates, labelled.name)
     with console.status("fitting the calibration and thresholds"):
         calibration = embedded.calibrated(embedder.calibration)
@@ -156,7 +156,9 @@ def _check_model(embedder: Embedder, out: Path) -> None:
     check_request(network, "onnx", out)
 
 
-def _embedded(embedder: Embedder, pairs: LabelledPairs, progress: Progress) -> tuple[EmbeddedPairs, tuple[str, ...]]:
+def embedded_pairs(
+    embedder: Embedder, pairs: LabelledPairs, progress: Progress
+) -> tuple[EmbeddedPairs, tuple[str, ...]]:
     """Embed the images of pairs; pairs with one that can't be read are left out."""
     found = embedder.embed(pairs.files, progress)
     place = found.place.reshape(2, len(pairs))  # (2, n)
@@ -193,9 +195,8 @@ def _authenticity(embedded: EmbeddedPairs, before: Calibration | None, after: Ca
     shares = [float(each[~is_fake].mean()) for each in called]
     missed = [float(1 - each[is_fake].mean()) for each in called] if is_fake.any() else None
     fakes = int(np.count_nonzero(is_fake))
-    return Authenticity(
-        len(rows) - fakes, fakes, (shares[0], shares[1]), None if missed is None else (missed[0], missed[1])
-    )
+    of_fakes = None if missed is None else (missed[0], missed[1])
+    return Authenticity(len(rows) - fakes, fakes, (shares[0], shares[1]), of_fakes, embedded.unfit_deepfakes())
 
 
 def _write(embedder: Embedder, out: Path, card: str) -> None:

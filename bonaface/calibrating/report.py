@@ -49,26 +49,26 @@ class Authenticity:
         deepfakes: how many distinct deepfakes.
         bpcer: share of the genuine photos that are called deepfakes, before and after.
         missed: share of the deepfakes that are called genuine (APCER), likewise; None where there are none.
+        kept: why what the model knows of deepfakes is kept, though there are some; empty where it isn't.
     """
 
     genuine: int
     deepfakes: int
     bpcer: tuple[float, float]
     missed: tuple[float, float] | None
+    kept: str = ""
 
     def told(self) -> str:
-        """In one sentence."""
+        """In a few sentences."""
         before, after = map(percent, self.bpcer)
         said = f"Of {self.genuine:,} genuine photos {after} are called deepfakes ({before} before)"
         if self.missed is None:
-            said = f"{said}. No image is known to be a deepfake, so only the threshold of authenticity was moved."
-            return said + self._doubted()
-        before, after = map(percent, self.missed)
-        said = f"{said}; of {self.deepfakes:,} deepfakes {after} are called genuine ({before} before)."
-        return said + self._doubted()
-
-    def _doubted(self) -> str:
-        return _DOUBTED if self.bpcer[0] > _MANY else ""
+            said += ". No image is known to be a deepfake, so only the threshold of authenticity was moved."
+        else:
+            before, after = map(percent, self.missed)
+            said += f"; of {self.deepfakes:,} deepfakes {after} are called genuine ({before} before)."
+        said += f" What the model knows of deepfakes is kept: {self.kept}." if self.kept else ""
+        return said + (_DOUBTED if self.bpcer[0] > _MANY else "")
 
 
 @dataclass(frozen=True)

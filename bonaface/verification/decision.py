@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,9 @@ class Verdict:
         genuine: P(genuine) of either photo; None where the model does not judge it.
         score: the similarity from 0 to 100, as :meth:`Validation.score` has it; None where the model does not know.
         threshold_score: the threshold on that scale.
+
+    Raises:
+        TypeError: where a verdict is taken for true or false: in doubt it would be true.
     """
 
     decision: Decision
@@ -61,6 +64,11 @@ class Verdict:
     genuine: tuple[float, float] | None
     score: float | None = None
     threshold_score: float | None = None
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            "a Verdict is neither true nor false; expected its decision compared: verdict.decision == 'same person'"
+        )
 
 
 def judge(

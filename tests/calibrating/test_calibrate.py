@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.console import Console
 
 import bonaface
 from bonaface import ConfigError, DataError, calibrate
+from bonaface.calibrating import fit
 from bonaface.calibrating.fit import rates_for
 from bonaface.exporting.calibration_faces import calibration_faces
 from bonaface.exporting.conversion import convert
@@ -50,11 +52,17 @@ def listed(folder, people, count=60, columns=("label", "kind", "method_1"), sepa
 
 
 @pytest.fixture
+def any_deepfakes(monkeypatch):
+    """However few deepfakes calibrate, and whatever they look like to the tiny network."""
+    monkeypatch.setattr(fit.EmbeddedPairs, "unfit_deepfakes", lambda _: "")
+
+
+@pytest.fixture
 def genuine_folder(plain_tree):
     return plain_tree({f"p{n}": 3 for n in range(8)}, "genuine")
 
 
-def test_deepfakes_in_a_folder_calibrate_authenticity(tiny_exported, challenge_train, tmp_path):
+def test_deepfakes_in_a_folder_calibrate_authenticity(tiny_exported, challenge_train, tmp_path, any_deepfakes):
     folder = challenge_train({f"{n:08d}": [0, 0, 0, 1, 1] for n in range(8)})
     made = calibrate(tiny_exported, folder, tmp_path / "mine.onnx", fmr=0.02, draw=200)
     verifier, original = bonaface.load(made), bonaface.load(tiny_exported)
@@ -89,6 +97,26 @@ def test_deepfakes_in_a_folder_calibrate_authenticity(tiny_exported, challenge_t
     assert "## Calibrated\n\nCalibrated on 142 pairs: 24 same, 50 impostor, 48 own_fake, 20 other_fake." in card
 
 
+@pytest.mark.parametrize("columns", [("label", "kind", "method_1"), ("label", "kind")])
+def test_few_deepfakes_leave_what_the_model_knows_of_them(tiny_exported, tiny_people, tmp_path, columns):
+    """One deepfake that the model takes for genuine would have it disregard authenticity, and all others pass."""
+    made = calibrate(tiny_exported, listed(tmp_path, tiny_people, columns=columns), tmp_path / "mine.onnx")
+    before = load_embedder(str(tiny_exported)).calibration
+    assert (made.calibration.genuine, made.calibration.own_fake) == (before.genuine, before.own_fake)
+    assert made.calibration.measured_on == before.measured_on
+    assert made.calibration.same != before.same
+    assert re.search(r"What the model knows of deepfakes is kept: \d+ deepfakes are too few, it takes 50\.", str(made))
+
+
+def test_deepfakes_that_look_genuine_calibrate_nothing(tiny_exported, tiny_people, tmp_path, monkeypatch):
+    pairs = listed(tmp_path, tiny_people)
+    log_odds = np.float32([1.0, 2.0]), np.full(60, 1.5, np.float32)
+    monkeypatch.setattr(fit.EmbeddedPairs, "_log_odds", lambda _: log_odds)
+    made = calibrate(tiny_exported, pairs, tmp_path / "mine.onnx")
+    assert made.calibration.genuine == load_embedder(str(tiny_exported)).calibration.genuine
+    assert "is kept: the 60 deepfakes look no less genuine to it than the genuine photos." in str(made)
+
+
 def test_genuine_photos_alone_move_the_threshold_of_authenticity(tiny_exported, genuine_folder, tmp_path):
     made = calibrate(tiny_exported, genuine_folder, tmp_path / "mine.onnx", draw=100)
     before = load_embedder(str(tiny_exported))
@@ -106,7 +134,9 @@ def test_genuine_photos_alone_move_the_threshold_of_authenticity(tiny_exported, 
     assert "No image is known to be a deepfake" in str(made)
 
 
-def test_kinds_without_methods_do_not_say_which_image_is_the_deepfake(tiny_exported, tiny_people, tmp_path):
+def test_kinds_without_methods_do_not_say_which_image_is_the_deepfake(
+    tiny_exported, tiny_people, tmp_path, any_deepfakes
+):
     pairs = listed(tmp_path, tiny_people, columns=("label", "kind"))
     made = calibrate(tiny_exported, pairs, tmp_path / "mine.onnx")
     assert made.calibration.genuine == load_embedder(str(tiny_exported)).calibration.genuine

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bonaface.errors import ConfigError, ModelError
 from bonaface.verification.calibration import Calibration, Logistic, OwnFakeRatio
-from bonaface.verification.decision import judge
+from bonaface.verification.decision import Verdict, judge
 from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.scoring import similarity
 from bonaface.verification.thresholds import Threshold, Validation
@@ -130,3 +130,9 @@ def test_decisions_between_two_rivals(angle, first, second, decision):
     (made,) = judge(photos(0, first), photos(angle, second), calibration, validation)
     assert made.decision == decision
     assert made.probability == pytest.approx(1 / (1 + np.exp(-made.similarity)))
+
+
+def test_a_verdict_is_not_true_or_false() -> None:
+    verdict = Verdict("cannot tell", 0.0, 0.5, 1.0, 0.01, "", 0.5, None)
+    with pytest.raises(TypeError, match="a Verdict is neither true nor false; expected its decision compared"):
+        bool(verdict)
