@@ -65,10 +65,10 @@ def pixels(person: int, n: int = 0, fake: bool = False) -> NDArray[np.uint8]:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def random_image(person: int, n: int = 0, fake: bool = False) -> bytes:
-    """The same as a PNG file."""
+def random_image(person: int, n: int = 0, fake: bool = False, form: str = "PNG") -> bytes:
+    """The same as a file, without loss."""
     written = io.BytesIO()
-    Image.fromarray(pixels(person, n, fake)).save(written, "PNG")
+    Image.fromarray(pixels(person, n, fake)).save(written, form)
     return written.getvalue()
 
 

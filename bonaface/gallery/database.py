@@ -92,6 +92,9 @@ class Database(Protocol):
     def scan(self, after: str = "", fields: Sequence[str] = ..., batch: int = ...) -> Iterator[list[Row]]:
         """Rows in the order of their ids, batch by batch, from the one behind ``after``."""
 
+    def present(self, ids: Collection[str]) -> set[str]:
+        """Those of some ids that rows have."""
+
     def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
         """The ``k`` rows, all but their vectors, of highest inner product, each with it as ``cosine``, best first."""
 

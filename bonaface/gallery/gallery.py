@@ -263,6 +263,11 @@ class Gallery:
             wanted *= 4
         return sorted(best.values(), key=lambda hit: -hit.cosine)[:k]
 
+    def with_file(self, people: Iterable[str], data: bytes) -> set[str]:
+        """Those of some people of whom an image's very file is enrolled."""
+        asked = {row_id(person, photo_id(person, data)): person for person in people}
+        return {asked[key] for key in self.database.present(asked)} if asked else set()
+
     def remove(self, person: str, photo: str | None = None, admit: Admit = lambda gone: None) -> int:
         """Take a person, or one photo of theirs, out of the database and off the disk.
 

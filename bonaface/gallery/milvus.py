@@ -193,8 +193,7 @@ class MilvusDatabase:
     def delete(self, ids: Collection[str], collection: CollectionName | None = None) -> None:
         """Take rows out."""
         from_ = self._counts if collection is None else str(collection)
-        condition = f"id in {list(ids)}".replace("'", '"')
-        self.call(lambda client: client.delete(from_, filter=condition, timeout=self._timeout))
+        self.call(lambda client: client.delete(from_, filter=_with_ids(ids), timeout=self._timeout))
 
     def of_person(self, person: str) -> list[Row]:
         """All rows of a person."""
@@ -217,6 +216,10 @@ class MilvusDatabase:
                 yield [self._whole(dict(row)) for row in rows]
         finally:
             iterator.close()
+
+    def present(self, ids: Collection[str]) -> set[str]:
+        """Those of some ids that rows have."""
+        return {row["id"] for row in self._query(_with_ids(ids), ["id"])}
 
     def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
         """The ``k`` rows, all but their vectors, of highest inner product, each with it as ``cosine``, best first."""
@@ -313,6 +316,10 @@ class MilvusDatabase:
             from milvus_lite.server_manager import server_manager_instance
 
             server_manager_instance.release_server(self.uri)
+
+
+def _with_ids(ids: Collection[str]) -> str:
+    return f"id in {list(ids)}".replace("'", '"')
 
 
 def _client_errors() -> tuple[type[Exception], ...]:

@@ -20,7 +20,7 @@ from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.database import refuse_absent, refuse_other_kind
 from bonaface.gallery.enrolment import EmbeddedPhoto, embed_read
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import Hit, photo_id
+from bonaface.gallery.people import Hit
 from bonaface.images.decoding import read_file
 from bonaface.images.photo import Photo
 from bonaface.inference.verifier import Verifier, load, qualified
@@ -28,7 +28,7 @@ from bonaface.io import private_table, refuse_other_file, spreadsheet_text
 from bonaface.verification.decision import Verdict
 from bonaface.verification.embeddings import Embeddings
 
-__all__ = ["SearchHit", "best_first", "copy_of_enrolled", "judge_hits", "photos_to_search", "search"]
+__all__ = ["SearchHit", "copy_of_enrolled", "people_found", "photos_to_search", "search"]
 
 PathLike = str | os.PathLike[str]
 
@@ -47,8 +47,8 @@ class SearchHit:
         rank: 1 for the person who is most alike; 0 where the photo can't be judged.
         person: id; empty where the photo can't be judged.
         photo: id of the enrolled photo that is most alike.
-        decision: on the two photos, as :meth:`bonaface.Verifier.verify` gives it; "cannot tell" where both are the same file,
-            which proves nothing. A copy of an enrolled photo that was encoded again is not told: no pixels are kept.
+        decision: on the two photos, as :meth:`bonaface.Verifier.verify` gives it; "cannot tell" where the file itself is one of the
+            person's enrolled photos, which proves nothing. A copy that was encoded again is not told: no pixels are kept.
         similarity: of the two; None where the photo can't be judged.
         probability: that they are genuine photos of one person, at even prior odds.
         threshold: similarity from which the decision is "same person".
@@ -152,26 +152,34 @@ def photos_to_search(photos: PathLike | Sequence[PathLike], gallery: str, k: int
     return list(listed_images([Path(each) for each in named]))
 
 
-def judge_hits(verifier: Verifier, photo: EmbeddedPhoto, hits: Sequence[Hit], fmr: float, data: bytes) -> list[Verdict]:
-    """Verdicts on a photo and the best photo of each person found.
+def people_found(
+    verifier: Verifier, gallery: Gallery, photo: EmbeddedPhoto, data: bytes, k: int, fmr: float
+) -> list[tuple[Hit, Verdict]]:
+    """The enrolled people who are most like a photo, each with the verdict on it and their best photo, by falling similarity.
 
     Args:
         verifier: the model.
-        photo: that can be judged.
-        hits: as :meth:`Gallery.search` returns them.
-        fmr: false match rate.
+        gallery: where to search.
+        photo: nobody is found by one that can't be judged.
         data: the photo's file.
+        k: people, at most.
+        fmr: false match rate.
     """
-    if not hits or photo.embedding is None:
+    if photo.embedding is None:
+        return []
+    hits = gallery.search(photo.embedding.identity[0], k)
+    if not hits:
         return []
     # In the plane of the two: their cosine is all.
     rows = [Embeddings(_at_cosine(hit.cosine), _row(hit.authenticity)) for hit in hits]
     query = Embeddings(_at_cosine(1.0), photo.embedding.authenticity)
     verdicts = verifier.compare(Embeddings.joined([query] * len(rows)), Embeddings.joined(rows), fmr)
-    return [
-        qualified(copy_of_enrolled(verdict) if hit.photo == photo_id(hit.person, data) else verdict, photo.photo)
+    copied = gallery.with_file([hit.person for hit in hits], data)
+    said = [
+        (hit, qualified(copy_of_enrolled(verdict) if hit.person in copied else verdict, photo.photo))
         for hit, verdict in zip(hits, verdicts, strict=True)
     ]
+    return sorted(said, key=lambda pair: -pair[1].similarity)
 
 
 def _at_cosine(cosine: float) -> NDArray[np.float32]:
@@ -182,11 +190,6 @@ def _at_cosine(cosine: float) -> NDArray[np.float32]:
 def copy_of_enrolled(verdict: Verdict) -> Verdict:
     """The verdict on a photo whose file is enrolled: whoever sends it may have it from anywhere."""
     return replace(verdict, decision="cannot tell", reason=_COPY)
-
-
-def best_first(hits: Sequence[Hit], verdicts: Sequence[Verdict]) -> list[tuple[Hit, Verdict]]:
-    """People found with the verdicts on them, by falling similarity."""
-    return sorted(zip(hits, verdicts, strict=True), key=lambda pair: -pair[1].similarity)
 
 
 def _row(authenticity: float | None) -> NDArray[np.float32] | None:
@@ -223,8 +226,6 @@ def _read(verifier: Verifier, file: Path) -> tuple[bytes, Photo | DataError]:
 def _hits(
     verifier: Verifier, gallery: Gallery, file: Path, data: bytes, photo: EmbeddedPhoto, k: int, fmr: float
 ) -> list[SearchHit]:
-    found = [] if photo.embedding is None else gallery.search(photo.embedding.identity[0], k)
-    verdicts = judge_hits(verifier, photo, found, fmr, data)
     return [
         SearchHit(
             str(file),
@@ -238,7 +239,7 @@ def _hits(
             verdict.fmr,
             verdict.reason,
         )
-        for rank, (hit, verdict) in enumerate(best_first(found, verdicts), 1)
+        for rank, (hit, verdict) in enumerate(people_found(verifier, gallery, photo, data, k, fmr), 1)
     ]
 
 

@@ -359,6 +359,11 @@ class SqliteDatabase:
         )
         return [_unpacked(dict(zip(columns, row, strict=True))) for row in found]
 
+    def present(self, ids: Collection[str]) -> set[str]:
+        """Those of some ids that rows have."""
+        with self._reading():
+            return {row["id"] for row in self._rows(f"id IN ({', '.join('?' * len(ids))})", tuple(ids), ["id"])}
+
     def nearest(self, vector: Sequence[float], k: int) -> list[Row]:
         """The ``k`` rows, all but their vectors, of highest inner product, each with it as ``cosine``, best first."""
         with self._reading():

@@ -11,7 +11,6 @@ from pydantic.config import JsonDict
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import EmbeddedPhoto
 from bonaface.gallery.people import Hit, plain
-from bonaface.gallery.search import best_first
 from bonaface.inference.verifier import Verifier
 from bonaface.verification.decision import Verdict
 
@@ -371,8 +370,8 @@ def image_response(look: EmbeddedPhoto) -> ImageResponse:
     )
 
 
-def candidate_responses(hits: Sequence[Hit], verdicts: Sequence[Verdict]) -> list[CandidateResponse]:
-    """People found and the verdicts on them, best first."""
+def candidate_responses(found: Sequence[tuple[Hit, Verdict]]) -> list[CandidateResponse]:
+    """People found and the verdicts on them, in their order."""
     return [
         CandidateResponse(
             person=hit.person,
@@ -382,7 +381,7 @@ def candidate_responses(hits: Sequence[Hit], verdicts: Sequence[Verdict]) -> lis
             similarity=verdict.similarity,
             probability=verdict.probability,
         )
-        for hit, verdict in best_first(hits, verdicts)
+        for hit, verdict in found
     ]
 
 

@@ -418,6 +418,16 @@ def test_the_file_of_an_enrolled_photo_proves_nothing(staff, uri, verifier, tmp_
         assert next(csv.DictReader(file))["decision"] == "cannot tell"
 
 
+@pytest.mark.parametrize("name", ["people.sqlite", "people.db"])
+def test_no_file_of_an_enrolled_photo_proves_anything_where_another_has_the_same_pixels(
+    make_staff, name, verifier, tmp_path
+):
+    staff = make_staff(ann=[random_image(1), random_image(1, form="BMP")], bob=[random_image(2)])
+    enrol(staff, str(tmp_path / name), model=verifier)
+    hits = search(staff / "ann", str(tmp_path / name), k=2, model=verifier)
+    assert [(hit.person, hit.decision) for hit in hits] == [("ann", "cannot tell"), ("bob", "different people")] * 2
+
+
 def test_what_can_not_be_searched_is_said(staff, uri, verifier, tmp_path):
     (tmp_path / "empty").mkdir()
     for words, how, why in (

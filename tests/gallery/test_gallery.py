@@ -60,6 +60,13 @@ def test_what_is_enrolled_is_found_by_person(gallery):
     assert stacked(list(found.values())).authenticity.shape == (2,)
 
 
+def test_who_has_a_file_is_known(gallery):
+    for person, photos in {"ann": [photo(1), photo(2)], "bob": [photo(2)], "cyd": [photo(3)]}.items():
+        gallery.enrol(person, photos)
+    assert gallery.with_file(["ann", "bob", "cyd", "dan"], b"image 2") == {"ann", "bob"}
+    assert gallery.with_file(["bob"], b"image 1") == gallery.with_file([], b"image 1") == set()
+
+
 def test_enrolling_again_changes_nothing(gallery):
     gallery.enrol("ann", [photo(1)], now=lambda: 1.0)
     gallery.enrol("ann", [photo(1), photo(2), photo(2)], now=lambda: 2.0)

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, File, Form, Path, Request, UploadFile
 from bonaface.errors import DataError
 from bonaface.gallery.enrolment import EmbeddedPhoto
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import PERSON, photo_id
-from bonaface.gallery.search import copy_of_enrolled, judge_hits
+from bonaface.gallery.people import PERSON
+from bonaface.gallery.search import copy_of_enrolled, people_found
 from bonaface.inference.verifier import qualified
 from bonaface.io import integer, number
 from bonaface.service.errors import Problem, documented
@@ -143,7 +143,8 @@ async def verify_person(
     uploads = await read_uploads([image], ["image"], service.settings)
     (photo,) = await service.pipeline.embed(uploads)
     verdict = None if photo.embedding is None else service.pipeline.against(photo.embedding, photos, fmr)
-    if verdict is not None and photo_id(person, uploads[0].data) in {each.photo for each in photos}:
+    copied = await in_thread(lambda: service.gallery().with_file([person], uploads[0].data))
+    if verdict is not None and copied:
         verdict = copy_of_enrolled(verdict)
     verdict = None if verdict is None else qualified(verdict, photo.photo)
     answer = verdict_response(service.pipeline.verifier, verdict, (photo, None), fmr)
@@ -169,14 +170,11 @@ async def search(request: Request, image: ImageArray, k: Most = 5, fmr: Fmr = No
     (photo,) = await service.pipeline.embed(uploads)
     if photo.embedding is None:
         raise Problem("image", photo.photo.problem or "the image shows no face")
-    identity = photo.embedding.identity[0]
-    hits = await in_thread(lambda: gallery.search(identity, k))
+    found = await in_thread(partial(_found, service, gallery, uploads[0].data, photo, k, fmr))
     count = await in_thread(gallery.count)
-    verdicts = judge_hits(service.pipeline.verifier, photo, hits, fmr, uploads[0].data)
-    found = {"people": [hit.person for hit in hits], "decisions": [each.decision for each in verdicts]}
-    await service.note(request, "search", found)
+    await service.note(request, "search", _noted(found))
     return SearchResponse(
-        candidates=candidate_responses(hits, verdicts),
+        candidates=found.candidates,
         threshold=service.pipeline.verifier.threshold(fmr).threshold,
         fmr=fmr,
         false_matches=fmr * count,
@@ -204,14 +202,7 @@ async def search_batch(request: Request, images: Images, k: Most = 5, fmr: Fmr =
         for upload, photo in zip(uploads, photos, strict=True)
     ]
     count = await in_thread(gallery.count)
-    entries = [
-        {
-            "people": [each.person for each in found.candidates],
-            "decisions": [each.decision for each in found.candidates],
-        }
-        for found in results
-    ]
-    await service.note(request, "search", *entries)
+    await service.note(request, "search", *map(_noted, results))
     return SearchesResponse(
         results=results,
         threshold=service.pipeline.verifier.threshold(fmr).threshold,
@@ -229,9 +220,16 @@ def _found(
     if photo.embedding is None:
         problem = photo.photo.problem or "the image shows no face"
         return FoundResponse(candidates=[], problem=problem, image=image_response(photo))
-    hits = gallery.search(photo.embedding.identity[0], k)
-    verdicts = judge_hits(service.pipeline.verifier, photo, hits, fmr, data)
-    return FoundResponse(candidates=candidate_responses(hits, verdicts), problem=None, image=image_response(photo))
+    found = people_found(service.pipeline.verifier, gallery, photo, data, k, fmr)
+    return FoundResponse(candidates=candidate_responses(found), problem=None, image=image_response(photo))
+
+
+def _noted(found: FoundResponse) -> dict[str, list[str]]:
+    """What the audit log has of a search by one image."""
+    return {
+        "people": [each.person for each in found.candidates],
+        "decisions": [each.decision for each in found.candidates],
+    }
 
 
 def _compared(

@@ -119,6 +119,15 @@ def test_the_file_of_an_enrolled_photo_proves_nothing(client):
     assert alone["decision"] == "cannot tell"
 
 
+def test_no_file_of_an_enrolled_photo_proves_anything_where_another_has_the_same_pixels(client):
+    both = [random_image(1), random_image(1, form="BMP")]
+    client.post("/v1/people/ann/photos", files=files(photos=both))
+    for sent in both:
+        (found,) = client.post("/v1/search", files=files(image=sent)).json()["candidates"]
+        alone = client.post("/v1/people/ann/verify", files=files(image=sent)).json()
+        assert found["decision"] == alone["decision"] == "cannot tell"
+
+
 def test_against_a_person_means_the_mean_cosine(client, embedder):
     client.post("/v1/people/ann/photos", files=files(photos=[random_image(1, n) for n in range(3)]))
     said = client.post("/v1/people/ann/verify", files=files(image=random_image(1, 7))).json()
