@@ -22,7 +22,6 @@ from bonaface.outputs import refuse_one_file
 
 if TYPE_CHECKING:
     from bonaface.gallery.gallery import Gallery
-    from bonaface.inference.embedder import Embedder
     from bonaface.inference.verifier import Verifier
     from bonaface.service.schemas import HistogramResponse
     from bonaface.service.settings import ServiceSettings
@@ -120,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
     ):
         verifier = load(options.model, options.device, options.detector)
         settings = replace(settings, fmr=verifier.threshold(options.fmr).fmr)
-        gallery = _gallery(options, verifier.embedder, console)
+        gallery = _gallery(options, verifier, console)
         app = create_app(verifier, gallery, settings, lambda: _histogram(verifier), audit)
         address = f"http://{options.host}:{listening.getsockname()[1]}"
         device = verifier.embedder.network.runtime
@@ -217,18 +216,18 @@ def _show_new_key(options: argparse.Namespace, console: ProgressConsole) -> None
     )
 
 
-def _gallery(options: argparse.Namespace, embedder: Embedder, console: ProgressConsole) -> Gallery | None:
+def _gallery(options: argparse.Namespace, verifier: Verifier, console: ProgressConsole) -> Gallery | None:
     from bonaface.gallery.collection_name import ModelMark
     from bonaface.gallery.gallery import Gallery
     from bonaface.gallery.reembed import reembed
 
     if options.gallery == "none":
         return None
-    mark = ModelMark.of(embedder)
+    mark = ModelMark.of(verifier.embedder)
     token = os.environ.get("MILVUS_TOKEN", "")
     if options.re_embed:
-        count = reembed(options.gallery, mark, options.keep_photos, embedder, token)
-        console.print(f"{options.gallery}: {count:,} photos embedded by {embedder.name}", highlight=False, markup=False)
+        count = reembed(options.gallery, mark, options.keep_photos, verifier, token)
+        console.print(f"{options.gallery}: {count:,} photos embedded by {verifier.name}", highlight=False, markup=False)
     return Gallery(options.gallery, mark, options.keep_photos, token)
 
 

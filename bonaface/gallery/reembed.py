@@ -7,18 +7,18 @@ from pathlib import Path
 
 from bonaface.errors import DataError
 from bonaface.gallery.collection_name import CollectionName, ModelMark
+from bonaface.gallery.enrolment import EmbeddedPhoto, new_photo
 from bonaface.gallery.gallery import Gallery
-from bonaface.gallery.people import Enrolled, NewPhoto, Row, as_row, photo_id, row_id
-from bonaface.images.decoding import decode_bytes
-from bonaface.inference.embedder import Embedder
+from bonaface.gallery.people import Enrolled, Row, as_row, photo_id, row_id
+from bonaface.inference.verifier import Verifier
 
 __all__ = ["reembed"]
 
 _BATCH = 64
 
 
-def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: str = "") -> int:
-    """Embed the images of a gallery again.
+def reembed(uri: str, mark: ModelMark, photos: Path, verifier: Verifier, token: str = "") -> int:
+    """Read and embed the images of a gallery again, as if they were enrolled by the new model.
 
     It can be killed at any time: until the last step the old embeddings count. What other processes enrol or delete meanwhile
     is enrolled or deleted afterwards too; on a Milvus server, which can't be locked, they must not run.
@@ -27,7 +27,7 @@ def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: 
         uri: the gallery.
         mark: the new model.
         photos: folder of the kept images.
-        embedder: the new model.
+        verifier: the new model.
         token: of a Milvus server.
 
     Returns:
@@ -43,7 +43,7 @@ def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: 
             return 0
         new, done = gallery.database.create(mark), dict[str, float]()
         while not _taken_over(gallery, new, done):  # each round embeds what others enrolled in the one before
-            _embed(gallery, new, done, embedder)
+            _embed(gallery, new, done, verifier)
         if gallery.database.folder is None:
             gallery.database.compact()
         return len(done)
@@ -51,7 +51,7 @@ def reembed(uri: str, mark: ModelMark, photos: Path, embedder: Embedder, token: 
         gallery.close()
 
 
-def _embed(gallery: Gallery, new: CollectionName, done: dict[str, float], embedder: Embedder) -> None:
+def _embed(gallery: Gallery, new: CollectionName, done: dict[str, float], verifier: Verifier) -> None:
     """Embed the photos that aren't done yet into the new collection."""
     every = [each for each in gallery.every() if done.get(row_id(each.person, each.photo)) != each.enrolled]
     missing = [each for each in every if gallery.photo_store is None or each.photo not in gallery.photo_store]
@@ -67,7 +67,7 @@ def _embed(gallery: Gallery, new: CollectionName, done: dict[str, float], embedd
         _refuse_replaced(part, gallery)
         if not part:
             continue
-        rows = _rows(part, embedder)
+        rows = _rows(part, verifier)
         with gallery.database.exclusively():  # who was deleted meanwhile is not written down anew
             there = {each.photo for person in {one.person for one, _ in part} for each in gallery.photos_of(person)}
             kept = [(row, each) for row, (each, _) in zip(rows, part, strict=True) if each.photo in there]
@@ -104,10 +104,10 @@ def _taken_over(gallery: Gallery, new: CollectionName, done: dict[str, float]) -
     return True
 
 
-def _rows(part: Sequence[tuple[Enrolled, bytes]], embedder: Embedder) -> list[Row]:
-    made = embedder.embed_images([decode_bytes(data, each.photo) for each, data in part])
-    odds = [None] * len(part) if made.authenticity is None else made.authenticity.tolist()
+def _rows(part: Sequence[tuple[Enrolled, bytes]], verifier: Verifier) -> list[Row]:
+    read = [verifier.read(data, each.photo) for each, data in part]
+    made = verifier.embed_photos(read)
     return [
-        as_row(each.person, each.photo, NewPhoto(data, vector, judged, each.details), each.enrolled)
-        for (each, data), vector, judged in zip(part, made.identity, odds, strict=True)
+        as_row(each.person, each.photo, new_photo(data, EmbeddedPhoto(photo, made.row(n))), each.enrolled)
+        for n, ((each, data), photo) in enumerate(zip(part, read, strict=True))
     ]
