@@ -89,7 +89,7 @@ def _enrol(page, person, photo):
     page.click("nav a[href='#enrol']")
     page.fill("#person", person)
     page.set_input_files("#photos", [photo])
-    page.click("#enrol-form button")
+    page.click("#enrol-form button.main")
     page.wait_for_selector("#people button")
 
 
@@ -235,12 +235,8 @@ def test_a_person_is_enrolled_found_and_deleted(open_page, url, photos):
     page = open_page(url)
     page.click("nav a[href='#enrol']")
     page.fill("#person", "ann")
-    page.set_input_files("#photos", [photos["ann"], photos["bob"]])
-    page.click("#enrol-form button")
-    page.wait_for_selector("#enrolled .warn li")
-    assert page.locator("#enrolled .warn li").count() == 2
     page.set_input_files("#photos", [photos["ann"], photos["ann2"]])
-    page.click("#enrol-form button")
+    page.click("#enrol-form button.main")
     page.wait_for_selector("#enrolled .verdict")
     assert page.text_content("#enrolled") == "ann is enrolled with 2 photos."
     page.click("nav a[href='#search']")
@@ -258,6 +254,38 @@ def test_a_person_is_enrolled_found_and_deleted(open_page, url, photos):
     page.wait_for_selector("#enrolled .verdict")
     assert "nothing is left of them" in page.text_content("#enrolled")
     assert "Nobody yet." in page.text_content("#people")
+
+
+def test_photos_that_are_refused_are_named_and_marked_among_those_that_were_chosen(open_page, url, photos):
+    page = open_page(url)
+    page.click("nav a[href='#enrol']")
+    page.fill("#person", "ann")
+    page.set_input_files("#photos", [photos[name] for name in ("ann", "fake", "ann2", "page", "ann3")])
+    page.click("#enrol-form button.main")
+    page.wait_for_selector("#enrolled .warn li")
+    assert page.locator("#enrolled .warn li").all_text_contents()[0].startswith("fake.png: looks forged")
+    assert page.locator("#enrolled .warn li").all_text_contents()[1].startswith("page.png: is a web page")
+    assert page.locator("#chosen img").count() == 5
+    marked = page.locator("#chosen li:has(:text-is('refused')) img")
+    assert [image.get_attribute("title") for image in marked.all()] == ["fake.png", "page.png"]
+    for name in ("fake", "page"):
+        page.click(f"[aria-label='Remove {name}.png']")
+    page.click("#enrol-form button.main")
+    page.wait_for_selector("#enrolled .verdict")
+    assert page.text_content("#enrolled") == "ann is enrolled with 3 photos."
+    assert page.locator("#chosen img").count() == 0
+
+
+def test_a_photo_that_is_too_large_is_named(open_page, embedder, gallery, serve, photos):
+    settings = ServiceSettings(image_bytes=photos["page"].stat().st_size)
+    page = open_page(serve(create_app(Verifier(embedder), gallery, settings, lambda: HISTOGRAM)).url)
+    page.click("nav a[href='#enrol']")
+    page.fill("#person", "ann")
+    page.set_input_files("#photos", [photos["page"], photos["ann"]])
+    page.click("#enrol-form button.main")
+    page.wait_for_selector("#enrolled .warn")
+    assert page.text_content("#enrolled").startswith("ann.png: is larger than")
+    assert page.locator("#chosen img").count() == 2
 
 
 def test_photos_can_be_dropped_and_pasted(open_page, url, photos):

@@ -42,7 +42,7 @@ function outdate(place) {
 
 function refusal(error) {
   const said = element("div", { className: "warn" }, element("p", { textContent: error.message }));
-  if (error.photos.length) said.append(element("ul", {}, ...error.photos.map(({ photo, reason }) => element("li", { textContent: `Photo ${photo}: ${reason}` }))));
+  if (error.photos.length) said.append(element("ul", {}, ...error.photos.map(({ photo, reason }) => element("li", { textContent: `${photo}: ${reason}` }))));
   return said;
 }
 
@@ -101,26 +101,47 @@ function verdict(seen) {
 }
 
 let chosen = []; // photos to enrol, dropped or chosen
+let refused = []; // those of them that were refused when they were sent
 function choose(files) {
   chosen = [...chosen, ...[...files].filter((file) => !chosen.some((each) => ["name", "size", "lastModified"].every((key) => each[key] === file[key])))];
   byId("chosen").replaceChildren(...chosen.map((file) => {
     const image = element("img", { alt: file.name, title: file.name, src: URL.createObjectURL(file) });
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-    return element("li", {}, image);
+    const mark = refused.includes(file) ? [element("span", { textContent: "refused" })] : [];
+    const away = element("button", { type: "button", textContent: "Remove" });
+    away.setAttribute("aria-label", `Remove ${file.name}`);
+    const item = element("li", {}, ...mark, image, away);
+    away.addEventListener("click", () => {
+      (item.nextSibling?.querySelector("button") ?? byId("photos")).focus();
+      chosen = chosen.filter((each) => each !== file);
+      item.remove();
+    });
+    return item;
   }));
+}
+
+// The service counts photos; whoever chose them knows them by their files.
+function nameFiles(error, sent) {
+  const file = (number) => sent[number - 1].name;
+  error.message = error.message.replace(/^photo (\d+)(?=: )/, (_, number) => file(number));
+  error.photos = error.photos.map(({ photo, reason }) => ({ photo: file(photo), reason: reason.replace(/^photo \d+: /, "") }));
 }
 
 async function enrol() {
   const person = byId("person").value;
   if (!chosen.length) throw new Refused({ detail: "Choose one or more photos of the person first." }, 0);
   const sent = chosen;
-  chosen = []; // what is refused is named, and other photos are chosen then
+  chosen = refused = []; // what is chosen meanwhile is not sent
   choose([]);
   let done;
   try {
     done = await ask(`/v1/people/${encodeURIComponent(person)}/photos`, { method: "POST", form: formOf({ photos: sent }) });
   } catch (error) {
-    if (!error.photos?.length) choose([...sent, ...chosen.splice(0)]); // they may be sent again
+    if (error instanceof Refused) {
+      refused = error.photos.map(({ photo }) => sent[photo - 1]);
+      nameFiles(error, sent);
+    }
+    choose([...sent, ...chosen.splice(0)]); // they may be sent again, without those that were refused
     throw error;
   }
   byId("enrol-form").reset();
