@@ -23,6 +23,7 @@ from bonaface.gallery.database import is_absent, refuse_other_kind
 from bonaface.gallery.enrolment import (
     EmbeddedPhoto,
     JudgeAgainError,
+    beyond_room,
     embed_read,
     enrol_beside,
     new_photo,
@@ -271,12 +272,10 @@ class _Enrolment:
             if first != path:
                 copies[path] = first
         listed = list(new.values())
-        refused = dict(refused_photos([each for *_, each in listed], there, self._calibration)) if listed else {}
+        ids = list(new)
+        refused = refused_photos(ids, [each for *_, each in listed], there, self._calibration)
+        refused |= beyond_room(person, ids, refused, there, MOST_PHOTOS)
         good = [place for place in range(len(listed)) if place not in refused]
-        refused |= dict.fromkeys(
-            good[max(0, MOST_PHOTOS - len(known)) :], f"{person} would have more than {MOST_PHOTOS} photos"
-        )
-        good = [place for place in good if place not in refused]
         taken = [
             new_photo(data, each) for _, data, each in (listed[n] for n in good) if isinstance(each, EmbeddedPhoto)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +22,16 @@ from bonaface.verification.embeddings import Embeddings
 if TYPE_CHECKING:
     from bonaface.inference.verifier import Verifier
 
-__all__ = ["EmbeddedPhoto", "JudgeAgainError", "embed_read", "enrol_beside", "new_photo", "refusals", "refused_photos"]
+__all__ = [
+    "EmbeddedPhoto",
+    "JudgeAgainError",
+    "beyond_room",
+    "embed_read",
+    "enrol_beside",
+    "new_photo",
+    "refusals",
+    "refused_photos",
+]
 
 Said = TypeVar("Said")
 Unread = TypeVar("Unread")
@@ -60,24 +69,56 @@ def embed_read(verifier: Verifier, read: Sequence[Photo | Unread]) -> list[Embed
 
 
 def refused_photos(
+    ids: Sequence[str],
     photos: Sequence[EmbeddedPhoto | DataError],
     there: Sequence[Enrolled],
     calibration: Calibration,
-) -> Mapping[int, str]:
+) -> dict[int, str]:
     """Why some photos of one person are refused, by their place; see :func:`refusals`.
 
     Args:
+        ids: of the photos; those that are enrolled have been judged.
         photos: as they were read, or why they can't be.
         there: the person's photos that are enrolled.
         calibration: of the model.
     """
-    return refusals(
-        [str(each) if isinstance(each, DataError) else _why_not(each) for each in photos],
-        [None if isinstance(each, DataError) else each.embedding for each in photos],
+    known = {each.photo for each in there}
+    places = [place for place, key in enumerate(ids) if key not in known]
+    if not places:
+        return {}
+    new = [photos[place] for place in places]
+    refused = refusals(
+        [str(each) if isinstance(each, DataError) else _why_not(each) for each in new],
+        [None if isinstance(each, DataError) else each.embedding for each in new],
         stacked(there) if there else None,
         calibration,
-        [None if isinstance(each, DataError) else next(iter(each.photo.thumbprints), None) for each in photos],
+        [None if isinstance(each, DataError) else next(iter(each.photo.thumbprints), None) for each in new],
     )
+    return {places[row]: why for row, why in refused.items()}
+
+
+def beyond_room(
+    person: str, ids: Sequence[str], refused: Collection[int], there: Sequence[Enrolled], most: int
+) -> dict[int, str]:
+    """Why photos that nothing else is wrong with are refused, by their place: those that come after as many as there is room for.
+
+    Args:
+        person: id of the person.
+        ids: of the photos.
+        refused: places of those that are refused anyway.
+        there: the person's photos that are enrolled.
+        most: photos of a person.
+    """
+    kept = {each.photo for each in there}
+    beyond: dict[int, str] = {}
+    for place, key in enumerate(ids):
+        if place in refused or key in kept:
+            continue
+        if len(kept) < most:
+            kept.add(key)
+        else:
+            beyond[place] = f"{person} would have more than {most} photos"
+    return beyond
 
 
 class JudgeAgainError(Exception):

@@ -19,9 +19,9 @@ from bonaface.errors import (
     GalleryReplacedError,
     GalleryUnavailableError,
 )
+from bonaface.gallery import enrolment
 from bonaface.gallery.people import NewPhoto
 from bonaface.service.audit import AuditLog
-from bonaface.service.routes import people
 
 pytest_plugins = ("pattern_service",)
 
@@ -142,7 +142,7 @@ def test_of_a_gallery_whose_file_was_replaced_nothing_is_said_to_be_done(client,
 def test_an_enrolled_photo_that_is_sent_again_is_not_judged_again(client, monkeypatch):
     """Beside the person's other photos, or by another model, it may be judged otherwise by now."""
     assert enrol(client, "ann", random_image(1)).status_code == 201
-    monkeypatch.setattr(people, "refused_photos", lambda photos, *_: dict.fromkeys(range(len(photos)), "is unlike"))
+    monkeypatch.setattr(enrolment, "refusals", lambda new, *_: dict.fromkeys(range(len(new)), "is unlike"))
     again = enrol(client, "ann", random_image(1))
     assert (again.status_code, again.json()["total"]) == (201, 1)
     both = client.post("/v1/people/ann/photos", files=files(photos=[random_image(1), random_image(1, 1)]))

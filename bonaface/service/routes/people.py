@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 
 from bonaface.errors import DataError
-from bonaface.gallery.enrolment import EmbeddedPhoto, enrol_beside, new_photo, refused_photos
+from bonaface.gallery.enrolment import EmbeddedPhoto, beyond_room, enrol_beside, new_photo, refused_photos
 from bonaface.gallery.gallery import Admit, Gallery
 from bonaface.gallery.people import PERSON, Enrolled, photo_id
 from bonaface.io import integer
@@ -173,16 +173,12 @@ def _enrolled_good(
     service = service_of(request)
     ids = [photo_id(person, upload.data) for upload, _ in sent]
     known = {each.photo for each in there}
-    new = [place for place, key in enumerate(ids) if key not in known]
-    calibration = service.pipeline.calibration
-    judged = refused_photos([sent[n][1] for n in new], there, calibration) if new else {}
-    refused = {new[row]: why for row, why in judged.items()}
-    good = [place for place in new if place not in refused]
-    if good and refused and strict:
+    refused = refused_photos(ids, [photo for _, photo in sent], there, service.pipeline.calibration)
+    refused |= beyond_room(person, ids, refused, there, service.settings.photos)
+    good = [place for place, key in enumerate(ids) if key not in known and place not in refused]
+    if refused and strict:
         refused |= dict.fromkeys(good, "another photo of the person was refused, and strict takes all or none")
-    elif len(known) + len({ids[place] for place in good}) > service.settings.photos:
-        refused |= dict.fromkeys(good, f"{person} would have more than {service.settings.photos} photos")
-    good = [place for place in good if place not in refused]
+        good = []
     taken = [
         new_photo(upload.data, photo)
         for upload, photo in (sent[place] for place in good)
@@ -317,11 +313,9 @@ def _refuse_bad(
     there: Sequence[Enrolled],
 ) -> None:
     """Refuse photos of a person of which one is bad; those that are enrolled already have been judged."""
-    known = {each.photo for each in there}
-    new = [place for place, key in enumerate(ids) if key not in known]
-    refused = refused_photos([embedded[place] for place in new], there, service.pipeline.calibration) if new else {}
+    refused = refused_photos(ids, embedded, there, service.pipeline.calibration)
     if refused:
-        reasons = [{"photo": new[row] + 1, "reason": why} for row, why in sorted(refused.items())]
+        reasons = [{"photo": place + 1, "reason": why} for place, why in sorted(refused.items())]
         raise Problem(
             "photos", f"{len(refused)} of {len(embedded)} photos were refused, so none was enrolled", photos=reasons
         )

@@ -180,6 +180,25 @@ def test_strict_takes_all_photos_of_a_person_or_none(client):
     assert client.get("/v1/people/ann").status_code == 404
 
 
+def test_a_batch_takes_as_many_photos_of_a_person_as_there_is_room_for(make_client, gallery):
+    client = make_client(gallery, photos=3)
+    client.post("/v1/people/ann/photos", files=files(photos=random_image(1)))
+    photos = [random_image(1), random_image(1, 9, fake=True), *(random_image(1, n) for n in (1, 2, 1, 3))]
+
+    def send(photos, **words):
+        answer = client.post(
+            "/v1/people/batch", files=files(photos=photos), data={"person": ["ann"] * len(photos), **words}
+        )
+        return answer.json()["photos"]
+
+    assert {each["status"] for each in send(photos[2:], strict="true")} == {"refused"}
+    said = send(photos)
+    assert [each["status"] for each in said] == ["already enrolled", "refused", *["enrolled"] * 3, "refused"]
+    assert said[1]["reason"].startswith("looks forged")
+    assert said[-1]["reason"] == "ann would have more than 3 photos"
+    assert len(client.get("/v1/people/ann").json()["photos"]) == 3
+
+
 def test_a_batch_that_makes_no_sense_is_refused_whole(client):
     for whose, why in ((["ann"], "1 persons and 2 photos"), (["ann", "a b"], "person 'a b'")):
         answer = client.post(
