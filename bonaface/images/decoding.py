@@ -16,6 +16,7 @@ from PIL import Image
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
 from bonaface.images.jpeg import TooManyScansError, decode_jpeg, is_in_one_scan
+from bonaface.images.quiet import png_without_remarks, quiet_libtiff, quiet_opencv
 from bonaface.locks import ThreadLock
 from bonaface.reading import open_regular
 
@@ -56,6 +57,8 @@ _LARGE_PIXELS = 16_000_000
 _one_large = ThreadLock()
 """Threads decode images of more than 16 megapixels one after another: what that takes is taken once."""
 _one_pil = ThreadLock()
+_FAX = ("tiff_ccitt", "group3", "group4", "tiff_raw_16")
+"""Pillow's names of compressions in black and white alone; libtiff passes over their damage, with a line for each row."""
 _NO_FILE = re.compile(r"(data:)|(https?|ftp|s3|gs|file):/", re.IGNORECASE)
 _LONGEST_NAME = 160
 
@@ -74,8 +77,8 @@ class _DamagedError(Exception):
     """Part of the pixels is missing."""
 
 
-class _NoBytesError(Exception):
-    """The pixels are no whole numbers."""
+class _OtherPixelsError(Exception):
+    """The pixels are of a kind that is not read."""
 
 
 def decode(source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -151,7 +154,7 @@ def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArra
                 pixels = _to_rgb(image)
             else:
                 raise _DamagedError
-    except (_NoBytesError, TooManyScansError) as error:
+    except (_OtherPixelsError, TooManyScansError) as error:
         raise DataError(f"{name}: {error}") from error
     except Exception as error:
         raise DataError(f"{name}: is cut short or damaged; expected a whole image") from error
@@ -230,9 +233,11 @@ def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> ND
     if reduce > 1 and kind == "JPEG 2000":
         image.reduce = reduce.bit_length() - 1  # type: ignore[assignment, method-assign]  # JPEG 2000's own: halvings
         reduce = 1
-    image.load()
+    _load(image)
     if _deep_colour(image, kind, data):
-        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # Pillow keeps 8 bits of it
+        data = png_without_remarks(data) if kind == "PNG" else data
+        with quiet_opencv():
+            deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # Pillow keeps 8 bits of it
         if (
             deep is not None
             and deep.dtype == np.uint16
@@ -248,6 +253,14 @@ def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> ND
     return _to_rgb(image, reduce)
 
 
+def _load(image: Image.Image) -> None:
+    if image.format == "TIFF":
+        quiet_libtiff()
+        if image.info.get("compression") in _FAX:
+            raise _OtherPixelsError("is a TIFF in black and white as faxes are; expected grey or colour")
+    image.load()
+
+
 def _deep_colour(image: Image.Image, kind: str, data: bytes) -> bool:
     """True for a PNG or TIFF of 16 bits a colour."""
     if kind == "PNG":
@@ -261,7 +274,7 @@ def _to_rgb(image: Image.Image, reduce: int = 1) -> NDArray[np.uint8]:
         values = np.asarray(image)
         image = Image.fromarray(_eight_bits(values, int(values.max())))
     if image.mode == "F":
-        raise _NoBytesError("has floating-point pixels, whose black and white are not known; expected 8 or 16 bits")
+        raise _OtherPixelsError("has floating-point pixels, whose black and white are not known; expected 8 or 16 bits")
     if reduce == 1 and image.width * image.height < _STRIPWISE_PIXELS:
         return np.array(_without_alpha(image))  # (h, w, 3)
     return _strip_by_strip(image.size, reduce, lambda top, below: image.crop((0, top, image.width, below)))
@@ -327,10 +340,10 @@ def _decode_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.ui
     closed = getattr(image, "fp", image) is None and bool(getattr(image, "tile", ()))  # before its pixels were read
     try:
         with _one_pil:
-            image.load()
+            _load(image)
             turn = _TURNS.get(_orientation(image))
         pixels = _to_rgb(image)
-    except _NoBytesError as error:
+    except _OtherPixelsError as error:
         raise DataError(f"{name}: {error}") from error
     except Exception as error:
         closed |= "closed" in str(error)
