@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ FRAMES = 16
 
 _MAX_PIXELS = 40_000_000
 """Frames of 8K have 33 million."""
+_MOST, _MOST_A_SECOND = 10_000_000, 300
+"""Frames that a file can have; where it says more a second, its count is one of milliseconds."""
+_MOST_READ_THROUGH = 20_000
+"""Frames of a video that has to be read from its start: 11 minutes of 30 a second."""
 
 _START = 12
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # ISO/IEC 14496-12, and QuickTime's own
@@ -112,12 +118,18 @@ def _sampled(path: Path, count: int) -> Iterator[NDArray[np.uint8] | None]:
         raise ValueError(f"count: expected at least 1, got {count}")
     _refuse_no_container(path)
     with quiet_opencv():
-        # Of a relative path FFmpeg takes what stands before a colon for a protocol: http:, concat: and others.
-        video = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)  # noqa: PTH100 - links stay
-        try:
-            yield from _frames(video, path, count)
-        finally:
-            video.release()
+        yield from _frames(path, count)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, *settings: int) -> Iterator[Any]:
+    """OpenCV's reader of a video; ``settings`` are its properties and their values."""
+    # Of a relative path FFmpeg takes what stands before a colon for a protocol: http:, concat: and others.
+    video = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, settings)  # noqa: PTH100 - links stay
+    try:
+        yield video
+    finally:
+        video.release()
 
 
 def _refuse_no_container(path: Path) -> None:
@@ -136,7 +148,21 @@ def _refuse_no_container(path: Path) -> None:
         raise DataError(f"{path}: is no video; expected MP4, MOV, AVI, MKV, WebM or MPEG")
 
 
-def _frames(video: Any, path: Path, count: int) -> Iterator[NDArray[np.uint8] | None]:
+def _frames(path: Path, count: int) -> Iterator[NDArray[np.uint8] | None]:
+    with _opened(path) as video:
+        _refuse_unfit(video, path)
+        said = _said_total(video)
+        # Of so few the file may have more: of MPEG the number is an estimate.
+        sought = _sought(video, _spread(said, count) if said >= count else [])
+        for lost, frame in enumerate(sought):
+            if frame is not None:
+                yield from (*[None] * lost, frame)
+                yield from sought
+                return
+    yield from _read_through(path, count, said)
+
+
+def _refuse_unfit(video: Any, path: Path) -> None:
     if not video.isOpened():
         raise DataError(f"{path}: is no video that OpenCV reads; expected MP4, MOV, AVI, MKV, WebM or MPEG")
     width, height = (int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -144,14 +170,46 @@ def _frames(video: Any, path: Path, count: int) -> Iterator[NDArray[np.uint8] | 
         raise DataError(
             f"{path}: has frames of {width} x {height} pixels; expected at most {_MAX_PIXELS / 1e6:g} megapixels"
         )
+
+
+def _said_total(video: Any) -> int:
+    """Frames that the file says it has; 0 where it says nothing, or what can't be so."""
     total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    if total < 1:
-        raise DataError(f"{path}: does not say how many frames it has; expected a whole video file")
-    found = False
-    for position in np.unique(((np.arange(count) + 0.5) * total / count).astype(int)):
+    return total if 0 < total <= _MOST and video.get(cv2.CAP_PROP_FPS) <= _MOST_A_SECOND else 0
+
+
+def _spread(total: int, count: int) -> list[int]:
+    positions: list[int] = np.unique(((np.arange(count) + 0.5) * total / count).astype(int)).tolist()
+    return positions
+
+
+def _sought(video: Any, positions: Iterable[int]) -> Iterator[NDArray[np.uint8] | None]:
+    for position in positions:
         video.set(cv2.CAP_PROP_POS_FRAMES, float(position))
-        decoded, frame = video.read()
-        found |= decoded
-        yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8) if decoded else None
+        yield _rgb(*video.read())
+
+
+def _read_through(path: Path, count: int, said: int) -> Iterator[NDArray[np.uint8] | None]:
+    """The same of a video that does not say how many frames it has, or where, as browsers record WebM: read from its start."""
+    with _opened(path, cv2.CAP_PROP_FORMAT, -1) as video:  # frames as they are stored, to be counted
+        total = sum(1 for _ in itertools.takewhile(lambda _: video.grab(), range(_MOST_READ_THROUGH + 1)))
+    if total > _MOST_READ_THROUGH:
+        raise DataError(
+            f"{path}: does not say where its frames are, and has more than {_MOST_READ_THROUGH:,}; expected fewer, or a file that "
+            "does, as ffmpeg -i IN -c copy OUT writes it"
+        )
+    found, at = False, 0
+    with _opened(path) as video:
+        for position in _spread(max(total, said), count):
+            while at < position and video.grab():
+                at += 1
+            frame = _rgb(*video.read()) if at == position else None
+            at += frame is not None
+            found |= frame is not None
+            yield frame
     if not found:
-        raise DataError(f"{path}: none of its {total:,} frames can be decoded; expected a whole video file")
+        raise DataError(f"{path}: none of its frames can be decoded; expected a whole video file")
+
+
+def _rgb(decoded: bool, frame: Any) -> NDArray[np.uint8] | None:
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8) if decoded else None

@@ -16,9 +16,9 @@ from bonaface.images.preprocessing import Preprocessor
 from bonaface.images.video import read_video, sample_frames
 
 
-def write_video(path: Path, frames: list[np.ndarray]) -> Path:
+def write_video(path: Path, frames: list[np.ndarray], codec: str = "mp4v") -> Path:
     height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (width, height))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25, (width, height))
     for frame in frames:
         writer.write(frame[:, :, ::-1])
     writer.release()
@@ -50,8 +50,33 @@ def test_frames_come_from_the_middle_of_equal_parts(tmp_path):
     np.testing.assert_allclose(found, [5, 15, 25, 35], atol=1)
 
 
+@pytest.mark.parametrize("kept", [b"", b"duration", b"rate"])
+def test_webm_as_browsers_record_it_is_read_from_its_start(tmp_path, kept, monkeypatch):
+    """Without an index, and with a duration or a rate at the most; an unknown element is passed over."""
+    video = write_video(tmp_path / "v.webm", [grey(5 * n) for n in range(40)], "VP80")
+    content = video.read_bytes()
+    whole = [frame.mean() for frame in sample_frames(video, 4)]
+    for name, element, unknown in (
+        (b"index", b"\x1c\x53\xbb\x6b", b"\x1c\x53\xbb\x6c"),
+        (b"duration", b"\x44\x89\x88", b"\x44\x8a\x88"),
+        (b"rate", b"\x23\xe3\x83", b"\x23\xe3\x84"),
+    ):
+        assert element in content
+        content = content if name == kept else content.replace(element, unknown)
+    video.write_bytes(content)
+    np.testing.assert_allclose([frame.mean() for frame in sample_frames(video, 4)], whole, atol=2)
+    monkeypatch.setattr(video_module, "_MOST_READ_THROUGH", 39)
+    if kept != b"duration":
+        with pytest.raises(DataError, match="does not say where its frames are, and has more than 39; expected fewer"):
+            sample_frames(video, 4)
+
+
 def test_a_short_video_gives_each_frame_once(tmp_path):
     assert len(sample_frames(write_video(tmp_path / "v.avi", [grey(90)] * 3))) == 3
+
+
+def test_a_short_video_whose_number_of_frames_is_an_estimate_is_read_whole(tmp_path):
+    assert len(sample_frames(write_video(tmp_path / "v.mpg", [grey(5 * n) for n in range(20)], "PIM1"), 20)) == 20
 
 
 def test_frames_that_are_lost_are_counted(tmp_path, face, preprocess):
