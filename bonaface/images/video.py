@@ -36,6 +36,8 @@ _MOST, _MOST_A_SECOND = 10_000_000, 300
 """Frames that a file can have; where it says more a second, its count is one of milliseconds."""
 _MOST_READ_THROUGH = 20_000
 """Frames of a video that has to be read from its start: 11 minutes of 30 a second."""
+_MOST_OBLONG = 4
+"""Of a pixel's sides the one to the other; those of PAL in 16:9 have 64:45."""
 
 _START = 12
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # ISO/IEC 14496-12, and QuickTime's own
@@ -165,11 +167,23 @@ def _frames(path: Path, count: int) -> Iterator[NDArray[np.uint8] | None]:
 def _refuse_unfit(video: Any, path: Path) -> None:
     if not video.isOpened():
         raise DataError(f"{path}: is no video that OpenCV reads; expected MP4, MOV, AVI, MKV, WebM or MPEG")
-    width, height = (int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    width, height = _square(
+        video, *(int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    )
     if width * height > _MAX_PIXELS:
         raise DataError(
             f"{path}: has frames of {width} x {height} pixels; expected at most {_MAX_PIXELS / 1e6:g} megapixels"
         )
+
+
+def _square(video: Any, width: int, height: int) -> tuple[int, int]:
+    """Width and height of upright frames in square pixels: the side that is stored too small grows, as of DVDs."""
+    across, down = (max(0.0, video.get(key)) for key in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+    if video.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90 and video.get(cv2.CAP_PROP_ORIENTATION_AUTO):
+        across, down = down, across
+    if not 0 < max(across, down) <= _MOST_OBLONG * min(across, down):
+        return width, height  # damaged, or not said
+    return round(width * max(1.0, across / down)), round(height * max(1.0, down / across))
 
 
 def _said_total(video: Any) -> int:
@@ -186,7 +200,7 @@ def _spread(total: int, count: int) -> list[int]:
 def _sought(video: Any, positions: Iterable[int]) -> Iterator[NDArray[np.uint8] | None]:
     for position in positions:
         video.set(cv2.CAP_PROP_POS_FRAMES, float(position))
-        yield _rgb(*video.read())
+        yield _read(video)
 
 
 def _read_through(path: Path, count: int, said: int) -> Iterator[NDArray[np.uint8] | None]:
@@ -203,7 +217,7 @@ def _read_through(path: Path, count: int, said: int) -> Iterator[NDArray[np.uint
         for position in _spread(max(total, said), count):
             while at < position and video.grab():
                 at += 1
-            frame = _rgb(*video.read()) if at == position else None
+            frame = _read(video) if at == position else None
             at += frame is not None
             found |= frame is not None
             yield frame
@@ -211,5 +225,10 @@ def _read_through(path: Path, count: int, said: int) -> Iterator[NDArray[np.uint
         raise DataError(f"{path}: none of its frames can be decoded; expected a whole video file")
 
 
-def _rgb(decoded: bool, frame: Any) -> NDArray[np.uint8] | None:
-    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8) if decoded else None
+def _read(video: Any) -> NDArray[np.uint8] | None:
+    decoded, frame = video.read()
+    if not decoded:
+        return None
+    size = _square(video, frame.shape[1], frame.shape[0])
+    upright = frame if size == frame.shape[1::-1] else cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.cvtColor(upright, cv2.COLOR_BGR2RGB), np.uint8)

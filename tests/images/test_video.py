@@ -1,5 +1,6 @@
 """Videos: frames are sampled evenly, one face is followed, and bad files get a sentence."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -77,6 +78,21 @@ def test_a_short_video_gives_each_frame_once(tmp_path):
 
 def test_a_short_video_whose_number_of_frames_is_an_estimate_is_read_whole(tmp_path):
     assert len(sample_frames(write_video(tmp_path / "v.mpg", [grey(5 * n) for n in range(20)], "PIM1"), 20)) == 20
+
+
+@pytest.mark.parametrize(("form", "shape"), [(1, (64, 64)), (3, (64, 91)), (12, (70, 64))])
+def test_pixels_that_are_not_square_are_made_so(tmp_path, form, shape, monkeypatch):
+    """MPEG-1's forms of pixels: square, and those of PAL in 16:9 and of NTSC in 4:3."""
+    video = write_video(tmp_path / "v.mpg", [grey(5 * n) for n in range(40)], "PIM1")
+    content = bytearray(video.read_bytes())
+    for header in re.finditer(b"\0\0\1\xb3", bytes(content)):
+        content[header.start() + 7] = form << 4 | content[header.start() + 7] & 15
+    video.write_bytes(content)
+    assert {frame.shape for frame in sample_frames(video)} == {(*shape, 3)}
+    monkeypatch.setattr(video_module, "_MAX_PIXELS", 64 * 64)
+    if shape != (64, 64):
+        with pytest.raises(DataError, match=rf"frames of {shape[1]} x {shape[0]} pixels"):
+            sample_frames(video)
 
 
 def test_frames_that_are_lost_are_counted(tmp_path, face, preprocess):
