@@ -110,8 +110,8 @@ class RunFolder:
         finally:
             (self.path / _LOCK).unlink(missing_ok=True)
             lock.release()
-            with suppress(OSError):  # one that is not empty
-                for each in new:
+            for each in new:
+                with suppress(OSError):  # it is not empty, or gone
                     each.rmdir()
 
     def check_free(self, config: TrainConfig, resume: bool) -> None:
