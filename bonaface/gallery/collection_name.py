@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bonaface.errors import GalleryError
@@ -34,17 +34,20 @@ class ModelMark:
         fingerprint: hexadecimal; changes whenever its answers would.
         dim: length of an identity vector.
         judges: whether it also judges authenticity.
+        source: as ``--model`` names it, which a gallery does not remember; None for the shipped one.
     """
 
     name: str
     fingerprint: str
     dim: int
     judges: bool
+    source: str | None = field(default="PATH", compare=False)
 
     @classmethod
     def of(cls, embedder: Embedder) -> ModelMark:
-        """Facts of a model that a gallery remembers."""
-        return cls(embedder.name, embedder.fingerprint, embedder.network.dim, "authenticity" in embedder.network.views)
+        """Facts of a model that a gallery remembers, and how it is named."""
+        judges = "authenticity" in embedder.network.views
+        return cls(embedder.name, embedder.fingerprint, embedder.network.dim, judges, embedder.source)
 
 
 @dataclass(frozen=True)

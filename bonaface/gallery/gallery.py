@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import shlex
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -85,7 +86,7 @@ class Gallery:
         self._closed = False
         self._full = False  # a change failed for want of room, and none was found since
         try:
-            found = self._opened(mark, check)
+            found = self._opened(mark, check, photos)
             self._photos, self._place, self._id = photos, local_place(uri), found.gallery
             if not read_only:
                 self._refuse_kept_elsewhere()
@@ -118,7 +119,7 @@ class Gallery:
             "deleted; mount the folder and name it by --keep-photos, or, if the photos are lost, an empty one"
         )
 
-    def _opened(self, mark: ModelMark, check: bool) -> CollectionName:
+    def _opened(self, mark: ModelMark, check: bool, photos: Path | None) -> CollectionName:
         found = self.database.name()
         if found is None:
             if self._read_only:
@@ -130,7 +131,8 @@ class Gallery:
                     self.database.swap(found)
                     found = self.database.name() or found
         if check and found.mark.fingerprint != mark.fingerprint:
-            raise ModelError(_other_model(self.database.uri, found.mark, mark))
+            kept = photos or next(filter(Path.is_dir, self.database.kept_photos()), Path("DIR"))
+            raise ModelError(_other_model(self.database.uri, found.mark, mark, kept))
         return found
 
     def enrol(
@@ -394,9 +396,13 @@ class Gallery:
         return float(row["authenticity"]) if self.mark.judges else None
 
 
-def _other_model(uri: str, found: ModelMark, mark: ModelMark) -> str:
+def _other_model(uri: str, found: ModelMark, mark: ModelMark, photos: Path) -> str:
+    """What is wrong with a gallery of another model, and what helps: first what who forgot to name its model needs."""
+    named = [] if mark.source is None else ["--model", mark.source]
+    command = ["bonaface", "serve", *named, "--gallery", uri, "--keep-photos", str(photos), "--re-embed"]
+    shipped = " (of the shipped one leave it out)" if named else ""
     return (
         f"{uri}: holds embeddings of another model, {found.name} ({found.fingerprint[:12]}) and not {mark.name} "
-        f"({mark.fingerprint[:12]}): embed the kept photos again by bonaface serve --model {mark.name} --gallery {uri} "
-        "--keep-photos DIR --re-embed, or name another --gallery"
+        f"({mark.fingerprint[:12]}): name that model by --model PATH{shipped}, or another --gallery; or, where photos were "
+        f"kept, let this model embed them again: {shlex.join(command)}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,7 @@ class Embedder:
         calibration: of its scores, where it has one.
         validation: thresholds by false match rate and likelihood ratios, where it has them.
         name: what messages call it; the network's own name where it is empty.
+        source: as ``--model`` names it; None for the shipped one, which is not named.
     """
 
     network: Network
@@ -73,6 +75,7 @@ class Embedder:
     calibration: Calibration | None = None
     validation: Validation | None = None
     name: str = ""
+    source: str | None = "PATH"
 
     def __post_init__(self) -> None:
         """Takes the network's name."""
@@ -202,6 +205,7 @@ def load_embedder(model: str | None, detector: Path | None = None, device: str =
     if detector is not None and not detector.is_file():
         raise ModelError(f"{detector}: no such file; expected a YuNet face detector as ONNX")
     embedder = _opened(model, detector, device)
+    embedder.source = model
     unaligned = embedder.preprocess.unaligned(embedder.network.views)
     if unaligned:
         warnings.warn(f"{embedder.name}: {unaligned}: expect high error rates", UnalignedWarning, stacklevel=2)
@@ -241,7 +245,8 @@ def _of_run(path: Path, device: str) -> Embedder:
 
     run = load_run(path)
     if run.model.authenticity is not None and run.calibration is None:
-        raise ModelError(f"{path}: was stopped before it was calibrated: resume it by bonaface train --resume")
+        resume = f"bonaface train --config {shlex.quote(str(path / 'config.yaml'))} --resume"
+        raise ModelError(f"{path}: was stopped before it was calibrated: resume it by {resume}")
     prepare = Preprocessor.of(run.model.views, run.config.faces.crop_size, run.detector)
     return Embedder(TorchNetwork(run.model, path.name, device), prepare, run.calibration, run.validation)
 

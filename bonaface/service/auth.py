@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,9 @@ class Keys:
         self._path, self._state = path, _state_of(path)
         self._digests = _read(path)
         if not self._digests:
-            raise ConfigError(f"{path}: holds no key; make one by bonaface serve --auth {path} --new-key NAME")
+            raise ConfigError(
+                f"{path}: holds no key; make one by bonaface serve --auth {shlex.quote(str(path))} --new-key NAME"
+            )
 
     def owner(self, key: str) -> str | None:
         """Whose key it is; None where nobody's. The time that takes says nothing about any key."""
@@ -135,7 +138,7 @@ def _read(path: Path) -> dict[str, str]:
         lines = read_regular_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path}: can't be read as a file of keys; make it by bonaface serve --auth {path} --new-key NAME"
+            f"{path}: can't be read as a file of keys; make it by bonaface serve --auth {shlex.quote(str(path))} --new-key NAME"
         ) from error
     digests = {}
     for number, line in enumerate(lines, 1):

@@ -16,6 +16,7 @@ calibration.json  scores to probabilities, and thresholds by false match rate, f
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -138,7 +139,7 @@ class RunFolder:
             names = [each.name for each in fields(config) if each.name != "tracking"]
             other = ", ".join(name for name in names if getattr(saved, name) != getattr(config, name))
             raise ConfigError(
-                f"{self}: was made with other settings ({other}): resume it by --config {self.config} --resume, "
+                f"{self}: was made with other settings ({other}): resume it by --config {shlex.quote(str(self.config))} --resume, "
                 "or choose another --name"
             )
         self._clear_unfinished()

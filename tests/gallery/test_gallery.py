@@ -251,10 +251,19 @@ def test_readers_never_miss_a_row_while_it_is_moved(gallery):
     assert not missing
 
 
-def test_another_model_is_refused_with_the_command_that_helps(gallery, uri):
+@pytest.mark.parametrize(
+    ("source", "first", "command"),
+    [
+        (None, "by --model PATH, or", "bonaface serve --gallery"),
+        ("runs/new one", "by --model PATH (of the shipped one leave it out), or", "--model 'runs/new one' --gallery"),
+    ],
+)
+def test_another_model_is_refused_with_what_helps(gallery, uri, source, first, command):
     gallery.close()
-    with pytest.raises(ModelError, match=r"another model, tiny .* bonaface serve --model new --gallery .* --re-embed"):
-        Gallery(uri, ModelMark("new", "0" * 32, 8, False))
+    with pytest.raises(ModelError, match="another model, tiny ") as refused:
+        Gallery(uri, ModelMark("new", "0" * 32, 8, False, source))
+    assert f"name that model {first}" in str(refused.value)
+    assert command in str(refused.value)
 
 
 def test_a_gallery_of_another_version_is_refused(gallery, uri, monkeypatch):

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from pattern_service import PatternNetwork, pixels, random_image
 from PIL import Image
 from tiny_gallery import MilvusServer
 
-from bonaface.assets import unpack_demo
+from bonaface.assets import SHIPPED_MODEL, unpack_demo
+from bonaface.cli.console import ProgressConsole
+from bonaface.cli.serve import _gallery, _parser
 from bonaface.errors import DataError, GalleryOutdatedError, GalleryUnavailableError, ModelError
 from bonaface.gallery.collection_name import ModelMark
 from bonaface.gallery.enrolment import embed_read, new_photo
@@ -56,6 +60,23 @@ def test_kept_images_are_embedded_by_the_new_model(uri, verifier, tmp_path):
     seen = {"quality": None, "genuine": None}  # by a model without a detector and a calibration
     assert [(each.enrolled, each.details) for each in gallery.photos_of("p2")] == [(5.0, seen)] * 2
     gallery.close()
+
+
+@pytest.mark.parametrize(("file", "keeps"), [(None, False), (None, True), ("my model.onnx", False)])
+def test_the_command_that_helps_with_another_model_runs_word_by_word(file, keeps, tmp_path):
+    uri, photos = str(tmp_path / "all people.sqlite"), tmp_path / "all photos"
+    old = Gallery(uri, OLD, photos)
+    old.enrol("ann", [_new(1, 0)])
+    old.close()
+    if file is not None:
+        file = str(shutil.copy(SHIPPED_MODEL, tmp_path / file))
+    with pytest.raises(ModelError) as refused:
+        Gallery(uri, ModelMark.of(load(file).embedder), photos if keeps else None)
+    command = shlex.split(str(refused.value).partition("again: ")[2])
+    assert command[:2] == ["bonaface", "serve"]
+    options = _parser().parse_args(command[2:])
+    with contextlib.closing(_gallery(options, load(options.model), ProgressConsole())) as gallery:
+        assert gallery.count() == 1
 
 
 @pytest.mark.parametrize("quarters", [0, 1])

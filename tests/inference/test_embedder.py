@@ -1,5 +1,8 @@
 """Photos to embeddings: each distinct content once, in any order, broken ones named."""
 
+import shlex
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +82,16 @@ def test_models_that_are_none(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_run_that_is_not_calibrated_is_refused_with_the_command_that_resumes_it(tmp_path, monkeypatch):
+    stopped = SimpleNamespace(model=SimpleNamespace(authenticity=object()), calibration=None)
+    monkeypatch.setattr("bonaface.training.run.load_run", lambda path: stopped)
+    (tmp_path / "a run").mkdir()
+    with pytest.raises(ModelError) as refused:
+        load_embedder(str(tmp_path / "a run"))
+    words = shlex.split(str(refused.value).partition("resume it by ")[2])
+    assert words == ["bonaface", "train", "--config", str(tmp_path / "a run" / "config.yaml"), "--resume"]
+
+
 def test_cuda_where_there_is_none(embedder):
     with pytest.raises(ConfigError, match="no CUDA device"):
         TorchNetwork(embedder.network.model, "tiny", "cuda")
