@@ -121,7 +121,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = replace(settings, fmr=verifier.threshold(options.fmr).fmr)
         gallery = _gallery(options, verifier, console)
         app = create_app(verifier, gallery, settings, lambda: _histogram(verifier), audit)
-        address = f"http://{options.host}:{listening.getsockname()[1]}"
+        address = _address(options.host, listening.getsockname()[1])
         device = verifier.embedder.network.runtime
         said = f"{verifier.name} at {address}; gallery: {options.gallery}; device: {device}"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
@@ -160,6 +160,11 @@ def _listening(host: str, port: int) -> socket.socket:
             f"--host {host} --port {port}: can't be listened at ({error}); choose another port"
         ) from error
     return listening
+
+
+def _address(host: str, port: int) -> str:
+    """The service's address as browsers take it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _refuse_nonsense(options: argparse.Namespace) -> None:
