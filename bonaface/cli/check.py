@@ -99,6 +99,8 @@ def _told(check: PhotoCheck) -> str:
     if check.problem is not None:
         return f"can't be judged: {check.problem}"
     said = [] if check.quality is None else [f"{check.quality.eyes:.0f} px between the eyes"]
+    used, sampled = check.frames
+    said += [f"{used} of {sampled} frames used"] if sampled > 1 else []
     if check.genuine is None:
         return "; ".join([f"{check.name}: one face", *said])
     kind = "classified as a deepfake" if check.called_fake else "genuine"

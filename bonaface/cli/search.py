@@ -88,5 +88,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _told(hit: SearchHit) -> str:
+    from bonaface.data.videos import is_video
+
     said = f"{hit.rank}. {hit.person}: {hit.decision}"
-    return f"{said}: {hit.reason}" if hit.decision == "cannot tell" else f"{said}, {hit.probability:.1%}"
+    said += "" if hit.decision == "cannot tell" else f", {hit.probability:.1%}"
+    return f"{said}: {hit.reason}" if hit.decision == "cannot tell" or is_video(hit.path) else said

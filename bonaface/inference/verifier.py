@@ -81,6 +81,7 @@ class PhotoCheck:
         called_fake: classified as a deepfake at the model's threshold, which one in a hundred genuine validation photos falls
             below.
         measured_on: what ``genuine`` was measured on, in a few words; None where it is None.
+        frames: of a video, how many could be judged, and how many were sampled; of a photo 1 and 1.
     """
 
     name: str
@@ -90,6 +91,7 @@ class PhotoCheck:
     genuine: float | None
     called_fake: bool
     measured_on: str | None = None
+    frames: tuple[int, int] = (1, 1)
 
 
 class Verifier:
@@ -307,7 +309,8 @@ class Verifier:
             genuine = None if embeddings.genuine is None else float(embeddings.genuine[0])
             called_fake = bool(embeddings.called_fake[0])
         whence = None if genuine is None else self.measured_on
-        return PhotoCheck(photo.name, photo.faces, photo.quality, photo.problem, genuine, called_fake, whence)
+        frames = len(photo.inputs), photo.frames
+        return PhotoCheck(photo.name, photo.faces, photo.quality, photo.problem, genuine, called_fake, whence, frames)
 
     def embed_photos(self, photos: Sequence[Photo]) -> Embeddings:
         """Embeddings of photos that :meth:`read` returned, in their order; of a video the mean over its frames.

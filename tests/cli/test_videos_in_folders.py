@@ -1,7 +1,9 @@
 """Folders are read for photos alone: commands say how many videos in them they pass over."""
 
+import json
 import shutil
 
+import cv2
 import pandas as pd
 import pytest
 
@@ -59,3 +61,20 @@ def test_a_folder_of_videos_alone(command, staff, tmp_path, say):
     if command == "embed":
         said = say(command, staff, "--out", tmp_path / "out")
         assert f"{staff}: holds no images ({SAYS[command]}); expected" in said.err
+
+
+def test_how_many_frames_of_a_video_were_used_is_said(demo, staff, tmp_path, say):
+    ann = cv2.imread(str(demo / "0000" / "0.jpg"))
+    video = tmp_path / "ann.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 25, ann.shape[1::-1])
+    for frame in [ann, 0 * ann] * 8:
+        writer.write(frame)
+    writer.release()
+    used = "8 of 16 frames used"
+    assert say("check", video).out.endswith(f"; {used}\n")
+    assert json.loads(say("check", video, "--json").out)["frames"] == [8, 16]
+    gallery = ["--gallery", str(tmp_path / "people.sqlite")]
+    say("enrol", staff, *gallery)
+    assert "same person, " in (said := say("search", video, *gallery).out)
+    assert said.endswith(f"({video}: {used})\n")
+    assert "frames used" not in say("check", staff / "ann" / "0.jpg").out
