@@ -16,6 +16,7 @@ from PIL import Image
 from bonaface.errors import DataError
 from bonaface.images.formats import open_image
 from bonaface.images.jpeg import TooManyScansError, decode_jpeg, is_in_one_scan
+from bonaface.images.jpeg2000 import halvings
 from bonaface.images.quiet import png_without_remarks, quiet_libtiff, quiet_opencv
 from bonaface.locks import ThreadLock
 from bonaface.reading import open_regular
@@ -43,7 +44,7 @@ MAX_PIXELS = 250_000_000
 _KEPT_PIXELS = 40_000_000
 """Images above this come at a half, a quarter or an eighth of their scale."""
 _WHOLE_PIXELS = 64_000_000
-"""Formats that have no smaller scale are decoded up to here: 0.3 GB while it lasts, 1.2 GB of 16 bits a colour."""
+"""Formats that have no smaller scale are decoded up to here: 0.3 GB while it lasts, 1.2 GB of 16 bits a colour or of JPEG 2000."""
 _SCANS_PIXELS = 80_000_000
 """Of a JPEG in several scans, as a progressive one is, the decoder holds all coefficients, 3 to 6 bytes a pixel."""
 _MAX_BYTES = 512_000_000
@@ -217,12 +218,15 @@ def _reduction(image: Image.Image, kind: str, data: bytes, name: str, max_pixels
         raise DataError(f"{name}: is {width} x {height} pixels; expected an image of at least one pixel")
     if pixels > max_pixels:
         raise DataError(f"{name}: is {width} x {height} pixels; expected at most {max_pixels / 1e6:g} megapixels")
-    scalable = kind in ("JPEG", "JPEG 2000")
-    limit = MAX_PIXELS if scalable else _WHOLE_PIXELS
-    if kind == "JPEG" and pixels > _SCANS_PIXELS and not is_in_one_scan(data):
-        limit = _SCANS_PIXELS
+    limit, which = MAX_PIXELS, f"a {kind} "
+    if kind == "JPEG 2000":
+        limit, which = _WHOLE_PIXELS * 4 ** halvings(data), "a JPEG 2000 without enough smaller scales, "
+    elif kind != "JPEG":
+        limit = _WHOLE_PIXELS
+    elif pixels > _SCANS_PIXELS and not is_in_one_scan(data):
+        limit, which = _SCANS_PIXELS, "progressive or in several scans, "
     if pixels > limit:
-        which = f"{'progressive or in several scans, ' if scalable else f'a {kind} '}of {width} x {height} pixels"
+        which += f"of {width} x {height} pixels"
         raise DataError(
             f"{name}: is {which}; expected at most {limit / 1e6:g} megapixels of it, or a JPEG in one scan, not progressive"
         )
@@ -231,8 +235,9 @@ def _reduction(image: Image.Image, kind: str, data: bytes, name: str, max_pixels
 
 def _decode_other(image: Image.Image, kind: str, data: bytes, reduce: int) -> NDArray[np.uint8]:
     if reduce > 1 and kind == "JPEG 2000":
-        image.reduce = reduce.bit_length() - 1  # type: ignore[assignment, method-assign]  # JPEG 2000's own: halvings
-        reduce = 1
+        own = min(reduce.bit_length() - 1, halvings(data))
+        image.reduce = own  # type: ignore[assignment, method-assign]  # JPEG 2000's own: halvings
+        reduce >>= own
     _load(image)
     if _deep_colour(image, kind, data):
         data = png_without_remarks(data) if kind == "PNG" else data

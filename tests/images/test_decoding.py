@@ -238,6 +238,22 @@ def test_a_format_that_pillow_does_not_read_ends_nothing_else(monkeypatch: pytes
         decode_bytes(photo, "ann")
 
 
+@pytest.mark.parametrize("scales", [1, 2, 6])
+def test_a_large_jpeg_2000_comes_smaller_whatever_scales_it_holds(scales: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(ramp(240, 400), "JPEG2000", num_resolutions=scales)
+    monkeypatch.setattr(decoding, "_KEPT_PIXELS", 240 * 400 // 16)
+    monkeypatch.setattr(decoding, "_WHOLE_PIXELS", 240 * 400)
+    assert np.abs(decode_bytes(data, "x").astype(int) - ramp(60, 100)).max() <= 5
+    monkeypatch.setattr(decoding, "_WHOLE_PIXELS", 240 * 400 // 16)
+    if scales == 6:
+        assert decode_bytes(data, "x").shape == (60, 100, 3)
+    else:
+        with pytest.raises(
+            DataError, match="x: is a JPEG 2000 without enough smaller scales, of 400 x 240 pixels; expected"
+        ):
+            decode_bytes(data, "x")
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
 def test_their_orientation_is_applied_once(kind: str, orientation: int) -> None:
