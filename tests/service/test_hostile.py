@@ -64,6 +64,8 @@ HOSTILE = {
     "png and html": _saved("PNG") + b"<html><script>alert(1)</script></html>",
     "gif and javascript": b"GIF89a/*" + bytes(40) + b"*/=1;<script src=x></script>",
     "jpeg with php in its comment": _saved("JPEG", comment=b"<?php system($_GET[0]); ?>"),
+    "jpeg with a drawing in its comment": _saved("JPEG", comment=b"<svg onload=alert(1)>"),
+    "jpeg and html": _saved("JPEG") + b"<html>hello",
     "pdf in an image": b"\x89PNG\r\n\x1a\n%PDF-1.4" + bytes(100),
     "git lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
 }
@@ -94,6 +96,13 @@ def test_what_cameras_write_is_no_second_format(make_client):
     client = make_client()
     phone = _saved("JPEG") + b"MotionPhoto_Data" + b"\x00\x00\x00\x18ftypmp42" + bytes(2000)
     assert client.post("/v1/verify", files=files(first=phone, second=_saved("WEBP"))).status_code == 200
+
+
+@pytest.mark.parametrize("chance", [b"PK\5\6", b"<svg ", b"<HTml", b"<?PhP"])
+def test_a_few_bytes_as_compressed_pixels_hold_are_no_second_format(chance, make_client):
+    client = make_client()
+    photo = _saved("JPEG", comment=chance + bytes(range(128, 160)))
+    assert client.post("/v1/verify", files=files(first=photo, second=_saved("WEBP"))).status_code == 200
 
 
 @pytest.mark.parametrize("filename", ["../../etc/passwd", "a\x00b.png", "x" * 5000, "<script>.png", "é" * 300])
