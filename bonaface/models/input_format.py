@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from bonaface.errors import ModelError
+from bonaface.errors import ConfigError, ModelError
 from bonaface.extras import require
 from bonaface.reading import read_regular_text
 from bonaface.verification.calibration import finite
@@ -17,6 +19,8 @@ __all__ = ["InputFormat", "input_format"]
 
 Triple = tuple[float, float, float]
 _LARGEST_SIDE = 4096
+_LARGEST_VALUE = 255
+_EXPECTED = "expected size, channels (rgb or bgr), mean and std by name"
 
 
 @dataclass(frozen=True)
@@ -64,47 +68,78 @@ def input_format(file: Path) -> InputFormat:
 
 
 def _described(file: Path) -> InputFormat:
+    values = _mapping(_read(file), file)
     try:
-        values = _read(file)
-        form = InputFormat(
-            size=_side(values["size"]),
-            channels=values.get("channels", "rgb"),
-            mean=_triple("mean", values.get("mean", 0.0)),
-            std=_triple("std", values.get("std", 1.0)),
-        )
-    except (AttributeError, KeyError, OSError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ModelError(f"{file}: expected size, channels (rgb or bgr), mean and std, but: {error!r}") from error
-    if form.channels not in ("rgb", "bgr") or min(form.std) <= 0:
-        raise ModelError(f"{file}: expected channels rgb or bgr, and a positive std")
-    return form
+        size, channels = _side(values["size"]), values.get("channels", "rgb")
+        mean, std = _triple("mean", values.get("mean", 0.0)), _triple("std", values.get("std", 1.0))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{file}: {error}; {_EXPECTED}") from error
+    if channels not in ("rgb", "bgr"):
+        raise ModelError(f"{file}: channels: expected rgb or bgr, got {channels}")
+    if min(mean) < 0 or max(mean) > _LARGEST_VALUE:
+        raise ModelError(f"{file}: mean: expected 0 to {_LARGEST_VALUE}, as it is subtracted, got {values['mean']}")
+    if min(std) <= 0:
+        raise ModelError(f"{file}: std: expected more than 0, as it is divided by, got {values['std']}")
+    return InputFormat(size, channels, mean, std)
+
+
+def _mapping(content: Any, file: Path) -> Mapping[str, Any]:
+    """The content with the keys of a description alone; a size is one of them."""
+    if not isinstance(content, dict):
+        raise ModelError(f"{file}: names no keys; {_EXPECTED}")
+    known = [field.name for field in fields(InputFormat)]
+    for key in content:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            told = f"did you mean {near[0]}?" if near else _EXPECTED
+            raise ModelError(f"{file}: {key}: there is no such key; {told}")
+    if "size" not in content:
+        raise ModelError(f"{file}: says no size; {_EXPECTED}")
+    return content
 
 
 def _side(value: Any) -> int:
-    if isinstance(value, bool) or value != int(value) or not 1 <= value <= _LARGEST_SIDE:
+    side = finite("size", value)
+    if side != int(side) or not 1 <= side <= _LARGEST_SIDE:
         raise ValueError(f"size: expected a whole number of pixels from 1 to {_LARGEST_SIDE}, got {value}")
-    return int(value)
+    return int(side)
 
 
-def _read(file: Path) -> Mapping[str, Any]:
-    """Content of the file; a ValueError where it is neither JSON nor YAML."""
-    text = read_regular_text(file)
+def _read(file: Path) -> Any:
+    """Content of the file; a ModelError where it is neither JSON nor YAML."""
     if file.suffix == ".json":
-        found: Mapping[str, Any] = json.loads(text)
-        return found
+        return _read_json(file)
     require("evaluate", "yaml", what=str(file), instead=f"write the same as {file.stem}.json")
-    import yaml
-
-    from bonaface.strict_yaml import load_yaml
+    from bonaface.strict_yaml import read_yaml
 
     try:
-        found = load_yaml(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-    return found
+        return read_yaml(file, _EXPECTED)
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(read_regular_text(file), object_pairs_hook=_each_once)
+    except OSError as error:
+        raise ModelError(f"{file}: can't be read ({(error.strerror or str(error)).lower()}); {_EXPECTED}") from error
+    except RecursionError as error:
+        raise ModelError(f"{file}: is nested too deeply; {_EXPECTED}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file}: is no UTF-8 text; {_EXPECTED}") from error
+    except ValueError as error:
+        raise ModelError(f"{file}: is no JSON ({str(error)[:1].lower()}{str(error)[1:]}); {_EXPECTED}") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1:
+            raise ValueError(f'"{key}" stands twice')
+    return dict(pairs)
 
 
 def _triple(name: str, value: Any) -> Triple:
-    values = (value,) * 3 if isinstance(value, int | float) else tuple(value)
+    values = value if isinstance(value, list) else [value] * 3
     if len(values) != 3:
         raise ValueError(f"{name}: {len(values)} numbers where 1 or 3 are expected")
     first, second, third = (finite(name, each) for each in values)
