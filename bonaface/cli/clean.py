@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder for embeddings, from which an interrupted command resumes (default: %(default)s)",
     )
-    add_model(parser)
+    add_model(
+        parser, "YuNet file that counts faces, and aligns them for an ONNX face network; the others bring their own"
+    )
     refuse_renamed(parser, {"--sheet": "--review"})
     return parser
 
@@ -90,11 +92,11 @@ def _checked(table: FaceTable, options: argparse.Namespace, progress: Progress) 
     from bonaface.assets import shipped_detector
     from bonaface.cleaning.find import check_faces
     from bonaface.data.inspection import FaceCounter
-    from bonaface.inference.embedder import load_embedder
+    from bonaface.inference.embedder import open_embedder
 
     if options.files_only:
         return check_faces(table, None, None, options.against, options.cache, progress)
-    embedder = load_embedder(options.model, options.detector, options.device)
+    embedder = open_embedder(options.model, options.detector, options.device)
     say_device(embedder.network.runtime)
     counter = FaceCounter(shipped_detector() if options.detector is None else options.detector)
     return check_faces(table, embedder, counter, options.against, options.cache, progress)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bonaface.cli.console import ProgressConsole, say_videos
-from bonaface.cli.options import add_device, refuse_no_workers, say_device
+from bonaface.cli.options import DETECTOR, add_device, refuse_no_workers, say_device
 from bonaface.cli.parser import Parser
 from bonaface.data.videos import IN_PYTHON, videos_below
 from bonaface.errors import ConfigError
@@ -45,9 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", metavar="X", help="folder of a run, or an ONNX face network (default: the model of the package)"
     )
-    parser.add_argument(
-        "--detector", type=Path, metavar="ONNX", help="YuNet file that aligns faces for an ONNX network"
-    )
+    parser.add_argument("--detector", type=Path, metavar="ONNX", help=DETECTOR)
     add_device(parser)
     parser.add_argument(
         "--workers",

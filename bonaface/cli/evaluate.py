@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bonaface.cli.options import MODELS, add_device, add_pair_draw
+from bonaface.cli.options import DETECTOR, MODELS, add_device, add_pair_draw
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.io import integer, number
@@ -46,9 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_pair_draw(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and the figures")
-    parser.add_argument(
-        "--detector", type=Path, metavar="ONNX", help="YuNet file that aligns faces for an ONNX network"
-    )
+    parser.add_argument("--detector", type=Path, metavar="ONNX", help=DETECTOR)
     add_device(parser)
     other = parser.add_argument_group(
         "validation pairs", "other pairs, which thresholds and calibration are taken from"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bonaface.cli.console import ProgressConsole
-from bonaface.cli.options import refuse_renamed
+from bonaface.cli.options import DETECTOR, refuse_renamed
 from bonaface.cli.parser import Parser
 
 __all__ = ["main"]
@@ -43,9 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of faces that 8 bits are fitted to and the result is judged on, half of its people for each (default: the "
         "demo pack's people, who do not exist)",
     )
-    parser.add_argument(
-        "--detector", type=Path, metavar="ONNX", help="YuNet file, for an ONNX face network; a run brings its own"
-    )
+    parser.add_argument("--detector", type=Path, metavar="ONNX", help=DETECTOR)
     refuse_renamed(parser, {"--adapt": "bonaface calibrate --pairs DIR"})
     return parser
 

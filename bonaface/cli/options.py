@@ -13,6 +13,7 @@ from bonaface.models.device import DEVICES
 
 __all__ = [
     "DEFAULT_RATE",
+    "DETECTOR",
     "MODELS",
     "add_device",
     "add_model",
@@ -25,21 +26,18 @@ __all__ = [
 
 DEFAULT_RATE = "default: 0.001, or the lowest that a model calibrated on few pairs resolves"
 """What ``--fmr`` is where it is left out."""
+DETECTOR = "YuNet file that aligns faces for an ONNX face network; the others bring their own"
+"""What ``--detector`` takes."""
 MODELS = "folder of a run, an exported model, or an ONNX face network"
 """What ``--model`` takes."""
 
 _LAST_PORT = 65_535
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """``--model``, ``--detector`` and ``--device``."""
+def add_model(parser: argparse.ArgumentParser, detector: str = DETECTOR) -> None:
+    """``--model``, ``--detector`` with a help of the command's own, and ``--device``."""
     parser.add_argument("--model", metavar="X", help=f"{MODELS} (default: the one that comes with bonaface)")
-    parser.add_argument(
-        "--detector",
-        type=Path,
-        metavar="ONNX",
-        help="YuNet file that aligns faces for an ONNX face network; the others bring their own",
-    )
+    parser.add_argument("--detector", type=Path, metavar="ONNX", help=detector)
     add_device(parser)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bonaface.cli.console import ProgressConsole
-from bonaface.cli.options import DEFAULT_RATE, add_device, refuse_port
+from bonaface.cli.options import DEFAULT_RATE, DETECTOR, add_device, refuse_port
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
 from bonaface.gallery.database import DEFAULT_URI, URIS, default_uri, local_place, refuse_other_kind
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", metavar="X", help="a run's folder or an exported model (default: the one that is shipped)"
     )
-    parser.add_argument("--detector", type=Path, metavar="ONNX", help="YuNet file, where the model brings none")
+    parser.add_argument("--detector", type=Path, metavar="ONNX", help=DETECTOR)
     add_device(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen at; others than this machine's need --auth"

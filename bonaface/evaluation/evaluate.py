@@ -181,6 +181,8 @@ def evaluate(
     rates = rates_of(fmr)
     models = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     _check_numbers(rates, robustness, draw, replicates, seed)
+    if detector is not None and scores is not None:
+        raise ConfigError("detector: finds faces for a model; scores go without")
     _check_sources(judged, models, robustness, validation)
     table, frame = read_judged(judged)
     bootstrap = bootstrap_of(frame, replicates, seed)

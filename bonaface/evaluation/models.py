@@ -14,7 +14,7 @@ from rich.progress import Progress
 from bonaface.data.pairs import PairTable
 from bonaface.evaluation.inputs import validation_of_pairs
 from bonaface.evaluation.scores import PairScores, told_apart
-from bonaface.inference.embedder import Embedder, load_embedder
+from bonaface.inference.embedder import Embedder, open_embedder, refuse_unused
 from bonaface.inference.score_pairs import score_pairs
 
 __all__ = ["load_models", "score_models"]
@@ -23,12 +23,13 @@ __all__ = ["load_models", "score_models"]
 def load_models(
     models: Sequence[Path | str | None], detector: Path | None = None, device: str = "auto"
 ) -> list[Embedder]:
-    """Load models, and give them names that differ.
+    """Load models, and give them names that differ; a detector is for those of them that bring none.
 
     Raises:
         ModelError, ConfigError: as ``load_embedder`` does.
     """
-    loaded = [load_embedder(None if each is None else str(each), detector, device) for each in models]
+    loaded = [open_embedder(None if each is None else str(each), detector, device) for each in models]
+    refuse_unused(detector, loaded)
     names = _names([each.name for each in loaded], models)
     return [dataclasses.replace(each, name=name) for each, name in zip(loaded, names, strict=True)]
 

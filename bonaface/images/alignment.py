@@ -220,7 +220,7 @@ class Aligner:
 def _load_detector(source: Path | bytes | None) -> Detector:
     """From an image ``(h, w, 3)`` to its faces ``(n, 15)``."""
     if source is None or (isinstance(source, Path) and not source.is_file()):
-        raise ModelError(f"{source}: no such file, expected a YuNet face detector as ONNX")
+        raise ModelError(f"{source}: no such file; expected a YuNet face detector as ONNX")
     content = source if isinstance(source, bytes) else read_regular(source)
     if YuNet.knows(content):
         return YuNet(_SCORE_THRESHOLD, _NMS_THRESHOLD, _TOP_K)

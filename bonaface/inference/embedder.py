@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bonaface.assets import SHIPPED_MODEL, shipped_detector
 from bonaface.errors import ConfigError, DataError, ModelError, UnalignedWarning
 from bonaface.extras import require
+from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode_bytes, read_file
 from bonaface.images.preprocessing import Preprocessor, test_images
 from bonaface.inference.backends.base import Network
@@ -31,7 +32,7 @@ from bonaface.verification.thresholds import Validation
 if TYPE_CHECKING:
     from rich.progress import Progress  # costs a tenth of a verdict's time
 
-__all__ = ["Embedded", "Embedder", "load_embedder"]
+__all__ = ["Embedded", "Embedder", "load_embedder", "open_embedder", "refuse_unused"]
 
 _ReadPhoto = tuple[bytes, dict[str, NDArray[np.uint8]] | str, bool]
 """Digest of a file, its images or why it can't be read, and False where the detector found no face."""
@@ -194,16 +195,41 @@ def load_embedder(model: str | None, detector: Path | None = None, device: str =
         model: a run's folder, an exported ``.onnx`` or ``.xml``, or an ONNX face network (prepared as the YAML file beside it
             says); None is the model that comes with the package.
         detector: YuNet ONNX file that aligns faces for an ONNX face network, the shipped one where it is None; the others
-            bring their own.
+            bring their own, which their thresholds hold for.
         device: one of :data:`bonaface.models.device.DEVICES`: auto, cpu, cuda, tensorrt, coreml or openvino.
 
     Raises:
-        ModelError: if it is none of them, or can't be read.
-        ConfigError: if there is no such device.
+        ModelError: if it is none of them, or can't be read; or if the detector can't.
+        ConfigError: if there is no such device, or a detector is named and the model brings its own.
+    """
+    embedder = open_embedder(model, detector, device)
+    refuse_unused(detector, [embedder])
+    return embedder
+
+
+def refuse_unused(detector: Path | None, embedders: Sequence[Embedder]) -> None:
+    """Refuse a detector that none of the models takes.
+
+    Raises:
+        ConfigError: if all of them bring their own.
+    """
+    if detector is not None and all(each.preprocess.detector != detector for each in embedders):
+        names = ", ".join(each.name for each in embedders)
+        raise ConfigError(
+            f"detector {detector}: would not be used, as the model brings its own ({names}); "
+            "expected it with an ONNX face network alone"
+        )
+
+
+def open_embedder(model: str | None, detector: Path | None = None, device: str = "auto") -> Embedder:
+    """As :func:`load_embedder`, but a detector may be named for a model that brings its own.
+
+    Raises:
+        ModelError, ConfigError: as there.
     """
     refuse_unknown(device)
-    if detector is not None and not detector.is_file():
-        raise ModelError(f"{detector}: no such file; expected a YuNet face detector as ONNX")
+    if detector is not None:
+        Aligner(detector)  # refused before a model is loaded for nothing, and where the model brings its own
     embedder = _opened(model, detector, device)
     embedder.source = model
     unaligned = embedder.preprocess.unaligned(embedder.network.views)

@@ -8,14 +8,18 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageSequence
 
 import bonaface
-from bonaface.assets import unpack_demo
+from bonaface.assets import shipped_detector, unpack_demo
 from bonaface.errors import ConfigError, DataError, ModelError
+from bonaface.evaluation.models import load_models
 from bonaface.images.alignment import Aligner
 from bonaface.images.decoding import decode
+
+pytest_plugins = ("labelled_pairs",)
 
 
 @pytest.fixture(scope="module")
@@ -324,6 +328,31 @@ def test_devices_and_detectors_that_are_not_there_are_refused():
         bonaface.load(device="tpu")
     with pytest.raises(ModelError, match=r"nowhere\.onnx: no such file; expected a YuNet"):
         bonaface.load(detector="nowhere.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 1000])
+def test_a_detector_that_is_none_is_refused_whatever_the_model_brings(tmp_path, content):
+    file = tmp_path / "yunet.onnx"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"yunet\.onnx: not a YuNet face detector as ONNX"):
+        bonaface.load(detector=file)
+
+
+def test_a_detector_that_would_not_be_used_is_refused(tmp_path, network):
+    file = tmp_path / "yunet.onnx"
+    file.write_bytes(shipped_detector())
+    with pytest.raises(ConfigError) as caught:
+        bonaface.load(detector=file)
+    assert str(caught.value) == (
+        f"detector {file}: would not be used, as the model brings its own (bonaface); "
+        "expected it with an ONNX face network alone"
+    )
+    assert bonaface.load(network, detector=file).embedder.preprocess.detector == file
+    first, second = load_models([None, network], file)  # it is for the second
+    assert isinstance(first.preprocess.detector, bytes)
+    assert second.preprocess.detector == file
+    with pytest.raises(ConfigError, match="detector: finds faces for a model; scores go without"):
+        bonaface.evaluate(scores=[0.9, 0.1], labels=pd.DataFrame({"label": [1, 0]}), detector=file)
 
 
 def test_a_verifier_says_that_it_is_not_pickled(verifier):
