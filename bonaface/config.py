@@ -30,6 +30,8 @@ __all__ = [
 
 SHIPPED_DETECTOR = "shipped"
 """Value of ``faces.detector`` that stands for the detector inside the shipped model."""
+MOST_PAIRS = 1_000_000
+"""Pairs that are drawn at once at most, which memory has room for."""
 
 
 @dataclass(frozen=True)
@@ -362,7 +364,7 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "val_every": (1, None),
     "patience": (0, None),
     "faces.val_fraction": (0, 1),
-    "faces.val_pairs": (4, None),
+    "faces.val_pairs": (4, MOST_PAIRS),
     "faces.crop_size": (16, None),
     "faces.flip": (0, 1),
     "faces.degrade": (0, 1),

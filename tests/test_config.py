@@ -215,6 +215,7 @@ def test_a_branch_that_was_none_takes_single_settings():
         (["--optimizer.warmup=2"], "optimizer.warmup"),
         (["--optimizer.accumulate=0"], "optimizer.accumulate: expected at least 1, got 0"),
         (["--faces.val_pairs=3"], "faces.val_pairs"),
+        (["--faces.val_pairs=999999999999"], "faces.val_pairs"),
         (["--faces.crop_size=8"], "faces.crop_size"),
         (["--batch.n_labels=1"], "batch.n_labels: expected at least 2, got 1"),
         (["--batch.n_instances=0"], "batch.n_instances"),

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from bonaface.calibrating.fit import EmbeddedPairs, rates_for
 from bonaface.calibrating.labelled_pairs import LabelledPairs
 from bonaface.calibrating.report import Authenticity, CalibratedModel, Point
+from bonaface.data.splits import refuse_count
 from bonaface.errors import ConfigError
 from bonaface.evaluation.inputs import PairSource
 from bonaface.exporting.calibration_faces import calibration_faces
@@ -33,7 +34,6 @@ __all__ = ["CalibratedModel", "calibrate"]
 
 PathLike = str | os.PathLike[str]
 
-_FEWEST_DRAWN = 4
 _HEAD = "\n\n## Calibrated\n\n"
 """Of the last section of the model card."""
 
@@ -134,8 +134,7 @@ def _check(rates: Sequence[float], draw: int, seed: int, out: Path) -> None:
     wrong = [rate for rate in rates if not 0 < rate < 1]
     if wrong:
         raise ConfigError(f"fmr: expected a rate above 0 and below 1, got {wrong[0]:g}")
-    if draw < _FEWEST_DRAWN:
-        raise ConfigError(f"draw: expected at least {_FEWEST_DRAWN} pairs, got {draw}")
+    refuse_count("draw", draw)
     if seed < 0:
         raise ConfigError(f"seed: expected 0 or more, got {seed}")
     if out.suffix != ".onnx":

@@ -126,11 +126,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     from bonaface.assets import shipped_detector
+    from bonaface.data.splits import refuse_count
     from bonaface.forgery.methods import METHODS
     from bonaface.forgery.recipe import Recipe
 
-    if options.test_pairs < 0:
-        raise ConfigError(f"test-pairs: expected a whole number of at least 0, got {options.test_pairs}")
+    if options.test_pairs:
+        refuse_count("test-pairs", options.test_pairs)
     if options.size is not None and options.size < 1:
         raise ConfigError(f"size: expected a whole number of at least 1, got {options.size}")
     methods = tuple(METHODS) if options.methods == "all" else tuple(name.strip() for name in options.methods.split(","))

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bonaface.config import MOST_PAIRS
 from bonaface.data.table import FaceTable
 from bonaface.errors import ConfigError, DataError
 from bonaface.metrics import KINDS
 
-__all__ = ["SHARES", "draw_pairs", "split_by_person"]
+__all__ = ["SHARES", "draw_pairs", "refuse_count", "split_by_person"]
 
 SHARES = {"same": 0.40, "impostor": 0.25, "own_fake": 0.25, "other_fake": 0.10}
 """Shares of the kinds among the challenge's test pairs."""
@@ -103,11 +104,10 @@ def draw_pairs(table: FaceTable, count: int, seed: int, where: NDArray[np.bool_]
         (1 = two real photos of one person), ``kind``, ``person_0`` and ``person_1`` (of ``a`` and ``b``).
 
     Raises:
-        ConfigError: if ``count`` is less than the number of kinds.
+        ConfigError: as :func:`refuse_count` does.
         DataError: if no person there has two real photos, or fewer than two people have any.
     """
-    if count < len(KINDS):
-        raise ConfigError(f"val pairs: expected at least {len(KINDS)}, one of each kind, got {count}")
+    refuse_count("val pairs", count)
     frame = table.frame
     mask = (frame["split"] == "val").to_numpy() if where is None else where
     pools = _pools(frame, mask)
@@ -129,6 +129,20 @@ def draw_pairs(table: FaceTable, count: int, seed: int, where: NDArray[np.bool_]
     a, b = np.where(swapped, second, first), np.where(swapped, first, second)
     person = frame["person"].to_numpy(dtype=object)
     return result.assign(a=a, b=b, person_0=person[a], person_1=person[b])
+
+
+def refuse_count(name: str, count: int) -> None:
+    """Refuse a number of pairs that can't be drawn.
+
+    Args:
+        name: of the setting.
+        count: its value.
+
+    Raises:
+        ConfigError: if it is less than the number of kinds, or more than ``MOST_PAIRS``.
+    """
+    if not len(KINDS) <= count <= MOST_PAIRS:
+        raise ConfigError(f"{name}: expected {len(KINDS)} to {MOST_PAIRS:,} pairs, got {count}")
 
 
 def _quotas(kinds: list[str], count: int) -> dict[str, int]:

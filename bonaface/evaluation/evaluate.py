@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from bonaface.data.pairs import PairTable
+from bonaface.data.splits import refuse_count
 from bonaface.errors import ConfigError
 from bonaface.evaluation.figures import bootstrap_of, compare, impostor_pairs, judge, write_metrics
 from bonaface.evaluation.inputs import (
@@ -47,7 +48,7 @@ MARK = b'"threshold_source"'
 """Words of its metrics.json."""
 _FMR = 1e-2
 _MOST_REPLICATES = 100_000
-_FEWEST_DRAWN, _FEWEST_DEGRADED = 4, 8
+_FEWEST_DEGRADED = 8
 
 
 @dataclass(frozen=True)
@@ -234,8 +235,7 @@ def _check_numbers(rates: Sequence[float], robustness: int, draw: int, replicate
         raise ConfigError(f"fmr: expected a rate above 0 and below 1, got {wrong[0]:g}")
     if not 1 <= replicates <= _MOST_REPLICATES:
         raise ConfigError(f"replicates: expected 1 to {_MOST_REPLICATES:,}, got {replicates}")
-    if draw < _FEWEST_DRAWN:
-        raise ConfigError(f"draw: expected at least {_FEWEST_DRAWN} pairs, got {draw}")
+    refuse_count("draw", draw)
     if robustness and robustness < _FEWEST_DEGRADED:
         raise ConfigError(f"robustness: expected at least {_FEWEST_DEGRADED} pairs, got {robustness}")
     if seed < 0:

@@ -49,7 +49,7 @@ def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
 
     Raises:
         DataError: if no person has two photos, or forgeries.csv isn't as forge_tree wrote it.
-        ConfigError: if the count is below the number of kinds.
+        ConfigError: if the count is below the number of kinds, or more than can be drawn.
     """
     table = read_faces(folder)
     pairs = draw_pairs(table, count, seed, np.ones(len(table), dtype=bool))

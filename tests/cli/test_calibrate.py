@@ -90,7 +90,8 @@ REFUSED = {
     ),
     "a model that is not there": ({"--model": "gone.onnx"}, "gone.onnx: "),
     "another suffix": ({"--out": "mine.xml"}, "mine.xml: expected a name that ends in .onnx"),
-    "no pairs drawn": ({"--draw": 0}, "draw: expected at least 4 pairs, got 0"),
+    "no pairs drawn": ({"--draw": 0}, "draw: expected 4 to 1,000,000 pairs, got 0"),
+    "pairs without end": ({"--draw": 999_999_999_999}, "draw: expected 4 to 1,000,000 pairs, got 999999999999"),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pandas as pd
+import pytest
 
 from bonaface.cli import main
 
@@ -51,3 +52,11 @@ def test_a_size_of_nothing_is_refused(plain_tree, tmp_path, capsys):
     assert main(["forge", str(plain_tree()), str(tmp_path / "out"), "--size", "0"]) == 2
     assert "size: expected a whole number of at least 1, got 0" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("count", [-1, 3, 999_999_999_999])
+def test_too_few_test_pairs_and_too_many_are_refused_before_anything_is_forged(plain_tree, tmp_path, capsys, count):
+    words = ["forge", str(plain_tree()), str(tmp_path / "forged"), "--per-person", "1"]
+    assert main([*words, "--test-pairs", str(count)]) == 2
+    assert f"test-pairs: expected 4 to 1,000,000 pairs, got {count}" in capsys.readouterr().err
+    assert not (tmp_path / "forged").exists()

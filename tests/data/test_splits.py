@@ -230,9 +230,10 @@ def test_too_little_to_draw_from(counts: People, message: str) -> None:
         draw_pairs(table_of(counts), 10, 0)
 
 
-def test_too_few_pairs() -> None:
-    with pytest.raises(ConfigError, match="val pairs: expected at least 4, one of each kind, got 3"):
-        draw_pairs(table_of([(3, 1)] * 3), 3, 0)
+@pytest.mark.parametrize("count", [3, 1_000_001, 999_999_999_999])
+def test_too_few_pairs_and_too_many(count: int) -> None:
+    with pytest.raises(ConfigError, match=f"val pairs: expected 4 to 1,000,000 pairs, got {count}"):
+        draw_pairs(table_of([(3, 1)] * 3), count, 0)
 
 
 def test_many_people_cost_little() -> None:
