@@ -66,7 +66,8 @@ class Authenticity:
             said += ". No image is known to be a deepfake, so only the threshold of authenticity was moved."
         else:
             before, after = map(percent, self.missed)
-            said += f"; of {self.deepfakes:,} deepfakes {after} are called genuine ({before} before)."
+            many = f"{self.deepfakes:,} deepfake{'' if self.deepfakes == 1 else 's'}"
+            said += f"; of {many} {after} are called genuine ({before} before)."
         said += f" What the model knows of deepfakes is kept: {self.kept}." if self.kept else ""
         return said + (_DOUBTED if self.bpcer[0] > _MANY else "")
 
