@@ -1,5 +1,7 @@
 """A folder of images becomes one file that NumPy reads."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,12 @@ def test_the_command(tiny_exported, folder, tmp_path, capsys):
     assert said == [f"{tmp_path / 'e.npz'}: 4 images embedded; 1 can't be used"]
     assert main([*words, "--workers", "2"]) == 2
     assert "e.npz: one process writes it, without --workers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [b"q\xff", b"q\xff.png"], ids=["folder", "file"])
+def test_names_that_are_no_text_are_refused(tiny_embedder, folder, write_image, tmp_path, name):
+    place = folder / "a" / os.fsdecode(name)
+    (folder / "a" / "1.png").rename(place) if place.suffix else write_image(place / "1.png")
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        embed_folder(tiny_embedder, folder, tmp_path / "e.npz")
+    assert not (tmp_path / "e.npz").exists()
