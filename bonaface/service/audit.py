@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -262,13 +262,18 @@ def _head_path(path: Path) -> Path:
 
 def _read_head(path: Path) -> _Head | None:
     try:
-        head = _Head(**parse_json(_head_path(path).read_text(encoding="utf-8")))
-        if not (0 <= int(head.lines) <= int(head.bytes) < 2**63):
+        stored = parse_json(_head_path(path).read_text(encoding="utf-8"))
+        head = _Head(
+            stored["lines"], stored["bytes"], stored["digest"]
+        )  # by default it would say that there was no line
+        if [type(value) for value in astuple(head)] != [int, int, str] or stored != asdict(head):
+            raise ValueError("other keys than a head's, or values of another kind")
+        if not 0 <= head.lines <= head.bytes < 2**63:
             raise ValueError("lines and bytes that no file has")
-        return _Head(int(head.lines), int(head.bytes), str(head.digest))
+        return head
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{_head_path(path)}: is damaged; keep it as it is and name another --audit") from error
 
 

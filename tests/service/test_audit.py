@@ -268,9 +268,21 @@ def test_devices_are_no_logs(path):
         AuditLog(Path(path))
 
 
-@pytest.mark.parametrize("head", ["[" * 100_000, '{"lines": "a"}', '{"bytes": null}', '{"lines": 1e999}'])
+@pytest.mark.parametrize(
+    "head",
+    [
+        *("[" * 100_000, "[]", "null", "{}", '{"lines": 0, "bytes": 0}', '{"bytes": 0, "digest": ""}'),
+        *('{"lines": "0", "bytes": 0, "digest": ""}', '{"lines": 0, "bytes": null, "digest": ""}'),
+        *('{"lines": 1e999, "bytes": 0, "digest": ""}', '{"lines": 0, "bytes": 0, "digest": 0}'),
+    ],
+)
 def test_a_head_of_another_form_is_refused(five, head):
+    five.write_bytes(
+        b"".join(five.read_bytes().splitlines(keepends=True)[:3])
+    )  # its tail is cut, which only the head tells
     five.with_name(f"{five.name}.head").write_text(head)
+    with pytest.raises(DataError, match="is damaged"):
+        first_broken_line(five)
     with pytest.raises(DataError, match="is damaged"):
         AuditLog(five)
 
