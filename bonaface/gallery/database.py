@@ -191,6 +191,11 @@ def refuse_absent(uri: str) -> None:
     Raises:
         DataError: if it is not.
     """
+    place = local_place(uri)
+    if place is not None and place.is_file() and is_absent(uri):
+        raise DataError(
+            f"{uri}: is an empty file and no gallery; enrol people first by bonaface enrol, or restore it from a backup"
+        )
     if is_absent(uri):
         raise DataError(f"{uri}: no such gallery; enrol people first by bonaface enrol")
 
@@ -204,9 +209,13 @@ def refuse_other_kind(uri: str) -> None:
         GalleryError: if something else lies there, or a gallery of another version or a damaged one.
     """
     refuse_uri(uri)
+    file = sqlite_file(uri)
+    if file is not None:
+        from bonaface.gallery.sqlite import refuse_lone_log
+
+        refuse_lone_log(file)
     if _SERVER.match(uri) or uri.startswith("milvus://") or is_absent(uri):
         return
-    file = sqlite_file(uri)
     if file is None:
         from bonaface.gallery.lite_folder import refuse_other_folder
 

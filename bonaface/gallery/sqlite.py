@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import json
+import logging
 import os
 import re
 import secrets
@@ -37,7 +38,9 @@ from bonaface.gallery.vectors import Vectors
 from bonaface.io import parse_json
 from bonaface.outputs import is_there
 
-__all__ = ["SqliteDatabase"]
+__all__ = ["SqliteDatabase", "refuse_lone_log"]
+
+_LOG = logging.getLogger("bonaface.gallery")
 
 _APPLICATION = 0x626F6E61
 """Marks the file as a gallery, as SQLite's format has room for: "bona"."""
@@ -92,6 +95,8 @@ class SqliteDatabase:
         with self._in_words():
             _refuse_irregular(file)
             _refuse_two_names(file)
+            refuse_lone_log(file)
+            was_empty = file.is_file() and file.stat().st_size == 0
             if not read_only:
                 _make_private(file)
             self._file = file.absolute()
@@ -112,6 +117,11 @@ class SqliteDatabase:
                     self._prepare()
                     self._refuse_damaged()
                 self._note_logs(file)
+                if was_empty and not read_only:
+                    _LOG.warning(
+                        "%s: was an empty file; a new gallery begins in it. If people were enrolled, restore it from a backup",
+                        self.uri,
+                    )
         except GalleryError:
             self._connection.close()
             raise
@@ -493,6 +503,22 @@ class SqliteDatabase:
     def _unusable(self, why: str) -> GalleryError:
         return GalleryError(
             f"{self.uri}: can't be used as a gallery ({why}); expected a file in a folder that can be written to"
+        )
+
+
+def refuse_lone_log(file: Path) -> None:
+    """Refuse a file that is empty or missing where its log holds rows: SQLite would take it for a new one and delete the log.
+
+    Raises:
+        GalleryDamagedError: if it does.
+    """
+    log = Path(f"{os.path.realpath(file)}-wal")
+    if (
+        log.is_file() and log.stat().st_size and not (file.exists() and file.stat().st_size)
+    ):  # the file is written first
+        raise GalleryDamagedError(
+            f"{file}: is {'empty' if file.exists() else 'missing'}, and its log {log.name} is not; restore both from a "
+            "backup, or move the log away"
         )
 
 

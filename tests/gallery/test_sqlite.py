@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tiny_gallery import DIM, MARK, photo, unit
 
 from bonaface.errors import (
+    DataError,
     GalleryDamagedError,
     GalleryError,
     GalleryFullError,
@@ -26,7 +27,7 @@ from bonaface.errors import (
 )
 from bonaface.gallery import sqlite
 from bonaface.gallery.collection_name import CollectionName, ModelMark
-from bonaface.gallery.database import sqlite_file
+from bonaface.gallery.database import gallery_at, refuse_absent, refuse_other_kind, sqlite_file
 from bonaface.gallery.gallery import Gallery
 from bonaface.gallery.people import NewPhoto
 from bonaface.gallery.sqlite import SqliteDatabase
@@ -97,6 +98,41 @@ def test_a_file_of_two_names_is_refused(gallery, file, tmp_path, monkeypatch):
         mounts.write_bytes(b"36 35 98:0 /x " + written + b" rw,noatime - ext3 /dev/root rw\n")
         with pytest.raises(GalleryError, match="is mounted as a single file; mount its folder"):
             Gallery(str(place), MARK)
+
+
+@pytest.mark.parametrize("left", ["empty", "missing"])
+def test_a_log_without_its_file_stays_and_is_told(gallery, file, left):
+    """SQLite takes the file for a new one, and deletes the log that has the rows."""
+    gallery.enrol("ann", [photo(1)])
+    log = Path(f"{file}-wal")
+    rows = log.read_bytes()
+    gallery.close()
+    log.write_bytes(rows)
+    file.write_bytes(b"") if left == "empty" else file.unlink()
+    for refused in (lambda: Gallery(str(file), MARK), lambda: refuse_other_kind(str(file))):
+        with pytest.raises(
+            GalleryDamagedError, match=f"people.sqlite: is {left}, and its log people.sqlite-wal is not; restore"
+        ):
+            refused()
+    assert gallery_at(file) is None
+    assert log.read_bytes() == rows
+    assert not (file.exists() and file.stat().st_size)
+
+
+def test_an_empty_file_becomes_a_gallery_and_that_is_told(tmp_path, caplog):
+    """``mktemp`` makes one, and a cut of everything leaves one: nothing is in it that could be lost."""
+    file = tmp_path / "g.sqlite"
+    file.touch()
+    with pytest.raises(DataError, match=r"g\.sqlite: is an empty file and no gallery; enrol people first"):
+        refuse_absent(str(file))
+    Gallery(str(file), MARK).close()
+    assert caplog.messages == [
+        f"{file}: was an empty file; a new gallery begins in it. If people were enrolled, restore it from a backup"
+    ]
+    caplog.clear()
+    Gallery(str(file), MARK).close()
+    Gallery(str(tmp_path / "new.sqlite"), MARK).close()
+    assert caplog.messages == []
 
 
 def test_what_is_deleted_is_not_left_in_a_collection_that_never_came_to_count(gallery, file):
