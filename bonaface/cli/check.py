@@ -101,6 +101,8 @@ def _told(check: PhotoCheck) -> str:
     said = [] if check.quality is None else [f"{check.quality.eyes:.0f} px between the eyes"]
     used, sampled = check.frames
     said += [f"{used} of {sampled} frames used"] if sampled > 1 else []
+    if check.quality is not None and check.quality.rotated:
+        said.append(f"was rotated by {check.quality.rotated} degrees")
     if check.genuine is None:
         return "; ".join([f"{check.name}: one face", *said])
     kind = "classified as a deepfake" if check.called_fake else "genuine"

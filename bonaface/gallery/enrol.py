@@ -284,7 +284,7 @@ class _Enrolment:
             refused |= dict.fromkeys(good, alike or _LEFT_OUT)
             good, taken = [], []
         said = {listed[n][0]: (REFUSED, why.removeprefix(f"{listed[n][0]}: ")) for n, why in refused.items()}
-        said |= {listed[n][0]: (ENROLLED, alike) for n in good}
+        said |= {listed[n][0]: (ENROLLED, "; ".join(filter(None, (_rotation(listed[n][2]), alike)))) for n in good}
         for path, first in copies.items():
             said[path] = said[first] if said[first][0] == REFUSED else (BEFORE, f"is the same file as {first}")
         return [EnrolledPhoto(person, path, *said.get(path, (BEFORE, ""))) for path, *_ in photos], taken
@@ -301,6 +301,11 @@ class _Enrolment:
         # Of n photos that are there, one is of this person beforehand with odds of at most 1 to n.
         odds = float(self._calibration.same.log_odds(np.array([other.cosine]))[0]) - math.log(self._gallery.count())
         return f"looks like {other.person}, who is enrolled too: is this one person?" if odds > 0 else ""
+
+
+def _rotation(looked: EmbeddedPhoto | DataError) -> str:
+    degrees = looked.photo.rotated if isinstance(looked, EmbeddedPhoto) else 0
+    return f"was rotated by {degrees} degrees" if degrees else ""
 
 
 def people_to_enrol(source: PathLike, gallery: str, report: PathLike | None) -> PeopleList:

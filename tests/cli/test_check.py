@@ -40,6 +40,15 @@ def test_a_photo_in_words(person, capsys):
     assert "px between the eyes" in said
 
 
+def test_a_turned_photo_is_said_to_be_turned(person, tmp_path, capsys):
+    turned = tmp_path / "turned.png"
+    Image.open(person / "0.jpg").transpose(Image.Transpose.ROTATE_90).save(turned)
+    assert main([str(turned), str(person / "0.jpg")]) == 0
+    righted, straight = capsys.readouterr().out.splitlines()
+    assert righted.endswith(" px between the eyes; was rotated by 90 degrees")
+    assert "rotated" not in straight
+
+
 def test_json_has_what_was_measured(person, capsys):
     assert main([str(person / "0.jpg"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bonaface.gallery.gallery import Gallery
 
@@ -145,6 +146,16 @@ def test_a_name_that_is_no_text_is_written(demo, staff, uri, tmp_path, say):
     shutil.copy(demo / "0000" / "2.jpg", photo)
     assert say("search", photo, "--gallery", uri, "--out", tmp_path / "hits.csv").code == 0
     assert "a\\udcff.jpg" in (tmp_path / "hits.csv").read_text()
+
+
+def test_a_turned_photo_is_enrolled_and_said_to_be_turned(demo, uri, tmp_path, say):
+    (tmp_path / "staff" / "ann").mkdir(parents=True)
+    shutil.copy(demo / "0000" / "0.jpg", tmp_path / "staff" / "ann")
+    with Image.open(demo / "0000" / "1.jpg") as photo:
+        photo.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "staff" / "ann" / "turned.png")
+    said = say("enrol", tmp_path / "staff", "--gallery", uri)
+    assert said.code == 0, said.err
+    assert said.lines == [f"{uri}: 2 enrolled", "ann: ann/turned.png: was rotated by 90 degrees"]
 
 
 @pytest.mark.parametrize("content", ["", "other"])
