@@ -47,12 +47,13 @@ class SourcePeople:
     contents: str = ""
 
     @classmethod
-    def of(cls, where: str, table: FaceTable, originals: str | None) -> SourcePeople:
-        """People of a clean table that is split by person."""
+    def of(cls, where: str, table: FaceTable, kept: FaceTable, originals: str | None) -> SourcePeople:
+        """People of a clean table that is split by person, and of those of its rows that are kept beside other sources."""
         photos, frame = hashlib.blake2b(digest_size=16), table.frame
         for row, said in enumerate(zip(frame["path"], frame["person"], frame["is_fake"], strict=True)):
             photos.update(f"{said}|{table.path(row).stat().st_size}\n".encode())
-        train, val = (sorted(set(frame.loc[frame["split"] == split, "person"])) for split in ("train", "val"))
+        people, split = kept.frame["person"], kept.frame["split"]
+        train, val = (sorted(set(people[split == part])) for part in ("train", "val"))
         listed = hashlib.blake2b(read_regular(originals), digest_size=16).hexdigest() if originals else ""
         return cls(str(Path(where).resolve()), train, val, len(table), photos.hexdigest(), listed, _contents(table))
 

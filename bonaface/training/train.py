@@ -100,9 +100,9 @@ def _train(config: TrainConfig, run: RunFolder, distributed: Distributed, consol
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tables, digests, issues = clean(sources, config.faces, config.batch, console, progress)
         tables = [split_by_person(each, config.faces.val_fraction, config.seed) for each in tables]
-        tables, shared = keep_apart(tables, digests, console)
-        note = _people_note(tables, config, run, console) if distributed.is_main else None
-        faces = prepare(tables, model.views, config.faces, config.batch, config.seed, console, progress)
+        kept, shared = keep_apart(tables, digests, console)
+        note = _people_note(tables, kept, config, run, console) if distributed.is_main else None
+        faces = prepare(kept, model.views, config.faces, config.batch, config.seed, console, progress)
     training = None if config.steps == 0 else _training(model, faces, config, distributed)
     if not distributed.is_main and training is not None:
         fit(training, run, compute, console, config.patience, resume)
@@ -127,11 +127,11 @@ def _train(config: TrainConfig, run: RunFolder, distributed: Distributed, consol
 
 
 def _people_note(
-    tables: Sequence[FaceTable], config: TrainConfig, run: RunFolder, console: Console
+    tables: Sequence[FaceTable], kept: Sequence[FaceTable], config: TrainConfig, run: RunFolder, console: Console
 ) -> PeopleNote | None:
     """The note to write of a run that is begun; None of one that is resumed, once its people are the same."""
-    named = zip(config.faces.sources, tables, config.faces.originals_of_sources, strict=True)
-    note = PeopleNote([SourcePeople.of(where, table, originals) for (where, _), table, originals in named])
+    named = zip(config.faces.sources, tables, kept, config.faces.originals_of_sources, strict=True)
+    note = PeopleNote([SourcePeople.of(where, whole, used, originals) for (where, _), whole, used, originals in named])
     before = PeopleNote.read(run.people)
     if before is not None:
         note.refuse_other(run, before)

@@ -88,3 +88,18 @@ def test_training_on_a_copy_of_a_source(people, config, tmp_path) -> None:
 def test_one_source_named_twice_is_refused(people, config) -> None:
     with pytest.raises(ConfigError, match=r"faces\.train: names .* more than once; expected each source once"):
         train(config(**{"faces.train": json.dumps([str(people), f"{people}/."])}), Console(quiet=True))
+
+
+def test_a_copy_of_trained_people_is_known_beside_another_source(people, config, tmp_path) -> None:
+    """People who are left out because of the other source don't make it other photos."""
+    run = train(config("first"), Console(quiet=True))
+    copy, other = (shutil.copytree(people, tmp_path / name) for name in ("copy", "other"))
+    meta = json.loads((other / "meta.json").read_text())
+    for person in sorted({key[:8] for key in meta})[9:]:
+        shutil.rmtree(other / "images" / person)
+    (other / "meta.json").write_text(json.dumps({key: fake for key, fake in meta.items() if key[:8] < "00000009"}))
+    both = json.dumps([str(copy), str(other)])
+    with pytest.raises(
+        ConfigError, match=r"init_from: .*first was trained on \d of the 4 people of .*copy that this run"
+    ):
+        train(config("second", **{"faces.train": both, "seed": 5, "init_from": str(run)}), Console(quiet=True))
