@@ -158,6 +158,8 @@ def test_an_origins_scheme_and_port_count(make_client):
         ("https://127.0.0.1", 403),
         ("http://127.0.0.1:8080", 403),
         ("ftp://127.0.0.1", 403),
+        ("https://127.0.0.1:80", 403),  # the scheme alone is another
+        ("ftp://127.0.0.1:80", 403),
     ):
         assert client.get("/v1/health", headers={"Origin": origin}).status_code == status, origin
 
