@@ -1,6 +1,8 @@
 """Small image trees in every layout, made of seeded noise and gradients."""
 
 import json
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +31,27 @@ def random_image(rng: np.random.Generator, size: int = 32) -> NDArray[np.uint8]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Callable[[str], Path]:
+    """``device("null")``: a node of the test's own, as a mistake that a test is for would replace the machine's."""
+
+    def make(name: str) -> Path:
+        own, machines = tmp_path / "dev" / name, Path("/dev", name)
+        if not machines.is_char_device():
+            pytest.skip(f"this system has no {machines}")
+        own.parent.mkdir(exist_ok=True)
+        try:
+            os.mknod(own, stat.S_IFCHR | 0o666, machines.stat().st_rdev)
+            own.open("wb").close()
+        except OSError as error:
+            pytest.skip(
+                f"a device of the test's own takes root and a file system that allows devices ({error.strerror})"
+            )
+        return own
+
+    return make
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,8 @@ def test_a_fifo_gets_nothing_where_the_block_fails(tmp_path: Path) -> None:
         temporary.write_text(str(1 // 0))
 
 
-def test_devices_are_written_through() -> None:
-    null = Path("/dev/null")
+def test_devices_are_written_through(device: Callable[[str], Path]) -> None:
+    null = device("null")
     before = null.stat()
     with atomic_write(null, private=True) as temporary:
         temporary.write_text("gone")
@@ -187,14 +188,11 @@ def test_devices_are_written_through() -> None:
     assert (before.st_ino, before.st_mode, before.st_rdev) == (after.st_ino, after.st_mode, after.st_rdev)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
-def test_a_full_device_is_a_sentence() -> None:
-    with (
-        pytest.raises(DataError, match=r"/dev/full: can't be written, the disk is full"),
-        atomic_write("/dev/full") as t,
-    ):
+def test_a_full_device_is_a_sentence(device: Callable[[str], Path]) -> None:
+    full = device("full")
+    with pytest.raises(DataError, match=r"/dev/full: can't be written, the disk is full"), atomic_write(full) as t:
         t.write_text("x")
-    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+    assert full.is_char_device()
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])

@@ -31,8 +31,6 @@ OUTPUTS = [
     ("clean people --files-only --out i.csv --review note", "another kind of file"),
     ("clean table.csv --files-only --out i.csv --review table.csv", "is read by this command"),
     ("export --format onnx --out note.onnx", "is there already"),
-    ("serve --auth /dev/null --new-key me", "is no regular file"),
-    ("enrol people --gallery /dev/null", "is a pipe or a device"),
     ("get demo taken", "labels.csv: is there with another content"),
     ("enrol people --gallery g.sqlite --keep-photos people", "holds ann, and the gallery is new"),
 ]
@@ -76,6 +74,21 @@ def test_nothing_foreign_is_replaced(say, place, words, said):
     assert answer.code == 2, answer
     assert re.search(said, answer.err), answer
     assert content(place) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("serve --auth dev/null --new-key me", "is no regular file"),
+        ("enrol people --gallery dev/null", "is a pipe or a device"),
+    ],
+)
+def test_no_device_is_replaced(say, place, device, words, said):
+    null = device("null")
+    answer = say(*words.split())
+    assert answer.code == 2, answer
+    assert re.search(said, answer.err), answer
+    assert null.is_char_device()
 
 
 @pytest.mark.parametrize("words", STREAMS)

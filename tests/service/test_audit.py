@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -262,10 +261,10 @@ def test_a_head_changed_while_the_file_is_written_is_refused(five, change):
     assert len(five.read_text().splitlines()) == 5
 
 
-@pytest.mark.parametrize("path", ["/dev/null", "/dev/full", "/dev/zero"])
-def test_devices_are_no_logs(path):
+@pytest.mark.parametrize("name", ["null", "full", "zero"])
+def test_devices_are_no_logs(device, name):
     with pytest.raises(DataError, match="no regular file"):
-        AuditLog(Path(path))
+        AuditLog(device(name))
 
 
 @pytest.mark.parametrize(
