@@ -15,6 +15,7 @@ from bonaface.cli.console import ProgressConsole
 from bonaface.cli.options import add_model, refuse_renamed, say_device
 from bonaface.cli.parser import Parser
 from bonaface.errors import ConfigError
+from bonaface.io import check_folder
 from bonaface.outputs import refuse_foreign_file, refuse_input
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str]) -> int:
         refuse_input(out, options.faces, options.against)
     if options.files_only and (options.model is not None or options.detector is not None):
         raise ConfigError("--files-only: works without a model; expected it without --model and --detector")
+    if not options.files_only:
+        check_folder(options.cache / "embeddings")
     if options.review is not None:
         refuse_foreign_file(options.review, b" doubtful faces</title>")
     started = time.monotonic()

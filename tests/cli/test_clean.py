@@ -171,6 +171,14 @@ def test_names_that_are_no_text_are_refused(say, dirty, tmp_path):
     assert r"00000004: the name b'caf\xe9.png' is not UTF-8 text; rename the file" in said.err
 
 
+@pytest.mark.parametrize("below", ["", "kept"])
+def test_a_cache_that_is_a_file_is_told_before_anything_is_read(say, tmp_path, below):
+    (tmp_path / "cache").write_text("notes")
+    said = say("clean", tmp_path / "gone", "--cache", tmp_path / "cache" / below, "--out", tmp_path / "issues.csv")
+    assert (said.code, len(said.lines)) == (2, 1)
+    assert "embeddings: can't be written (not a directory)" in said.err
+
+
 def test_the_list_is_written_through_a_device(say, dirty, device):
     null = device("null")
     said = say("clean", dirty, "--files-only", "--out", null)
