@@ -38,6 +38,7 @@ from bonaface.inference.verifier import Verifier, load
 from bonaface.io import check_folder, private_table, refuse_other_file, spreadsheet_text
 from bonaface.outputs import refuse_input
 from bonaface.verification.calibration import Calibration
+from bonaface.verification.thresholds import CALIBRATE
 
 __all__ = ["EnrolledPhoto", "enrol", "people_to_enrol"]
 
@@ -118,7 +119,9 @@ def enrol(
     verifier = model if isinstance(model, Verifier) else load(model, device, detector)
     calibration = verifier.embedder.calibration
     if calibration is None:
-        raise ModelError(f"{verifier.name}: is not calibrated, so nobody can tell which photos are of one person")
+        raise ModelError(
+            f"{verifier.name}: is not calibrated, so nobody can tell which photos are of one person; {CALIBRATE}"
+        )
     keep = None if keep_photos is None else Path(keep_photos)
     is_new = is_absent(gallery)
     if keep is not None and is_new:

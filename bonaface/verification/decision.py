@@ -23,7 +23,7 @@ from bonaface.errors import ModelError
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings, cosine
 from bonaface.verification.scoring import similarity, weighed
-from bonaface.verification.thresholds import Threshold, Validation, select_threshold
+from bonaface.verification.thresholds import CALIBRATE, Threshold, Validation, select_threshold
 
 __all__ = ["Decision", "Verdict", "judge"]
 
@@ -96,9 +96,7 @@ def judge(
     """
     threshold = select_threshold(validation, fmr)
     if calibration is None:
-        raise ModelError(
-            "the model has no calibration, so what its similarities mean is not known; expected a trained run's"
-        )
+        raise ModelError(f"the model has no calibration, so what its similarities mean is not known; {CALIBRATE}")
     scores = similarity(a, b, calibration)
     if not np.isfinite(scores).all():
         raise ModelError("a similarity is not finite; the model is damaged")

@@ -18,8 +18,10 @@ import numpy as np
 from bonaface.errors import ConfigError
 from bonaface.verification.calibration import Logistic, finite
 
-__all__ = ["DEFAULT_FMR", "Threshold", "Validation", "pairs_resolving", "rates_of", "select_threshold"]
+__all__ = ["CALIBRATE", "DEFAULT_FMR", "Threshold", "Validation", "pairs_resolving", "rates_of", "select_threshold"]
 
+CALIBRATE = "bonaface calibrate writes one that has thresholds for photos of your own, which --fmr chooses among"
+"""What to do about a model that has no calibration."""
 DEFAULT_FMR = 1e-3
 """False match rate that decides where none is asked for, and the model's pairs resolve it."""
 _NO_ONE_MEASURES = 1e-15
@@ -149,7 +151,7 @@ def select_threshold(validation: Validation | None, fmr: float | None) -> Thresh
         if math.isclose(threshold.fmr, fmr, rel_tol=1e-6):
             return threshold
     if not known:
-        raise ConfigError(f"fmr {fmr:g}: the model stores no thresholds; expected a calibrated model")
+        raise ConfigError(f"fmr {fmr:g}: the model stores no thresholds; {CALIBRATE}")
     if not known[0].fmr < fmr < known[-1].fmr:
         raise ConfigError(f"fmr {fmr:g}: {_unresolved(known, fmr)}")
     return _between(known, fmr)

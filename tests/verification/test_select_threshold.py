@@ -30,7 +30,10 @@ def test_no_rate_is_the_usual_one_or_the_lowest_above_it():
     assert select_threshold(usual, None) == select_threshold(usual, 1e-3)
     few = Validation((Threshold(0.1, 0.1, 0, 1, 60), Threshold(1 / 60, 0.5, 0, 1, 60)), None, 60)
     assert select_threshold(few, None) == few.thresholds[1]
-    with pytest.raises(ConfigError, match="the model stores no thresholds"):
+    with pytest.raises(
+        ConfigError,
+        match=r"the model stores no thresholds; bonaface calibrate writes one .* --fmr chooses",
+    ):
         select_threshold(None, None)
 
 
