@@ -71,7 +71,7 @@ def is_there(path: Path, opened: os.stat_result) -> bool:
 
 
 def refuse_foreign_file(out: Path, mark: bytes) -> None:
-    """Raise an error where a file is there without the words that every file of its kind holds.
+    """Raise an error where a file is there without the words that every file of its kind holds; an empty one is free.
 
     Args:
         out: that is to be written.
@@ -80,7 +80,7 @@ def refuse_foreign_file(out: Path, mark: bytes) -> None:
     Raises:
         DataError: if there is one.
     """
-    if out.is_file() and not _holds(out, mark):
+    if out.is_file() and out.stat().st_size and not _holds(out, mark):
         raise DataError(f"{out}: is there and is another kind of file, so it isn't replaced; choose another name")
 
 

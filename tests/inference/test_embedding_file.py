@@ -64,3 +64,14 @@ def test_names_that_are_no_text_are_refused(tiny_embedder, folder, write_image, 
     with pytest.raises(DataError, match="is not UTF-8 text"):
         embed_folder(tiny_embedder, folder, tmp_path / "e.npz")
     assert not (tmp_path / "e.npz").exists()
+
+
+def test_an_empty_file_is_written_and_one_of_another_kind_stays(tiny_embedder, folder, tmp_path):
+    out = tmp_path / "e.npz"
+    out.touch(mode=0o600)  # as mktemp makes it
+    embed_folder(tiny_embedder, folder, out)
+    assert out.stat().st_size
+    out.write_bytes(b"notes")
+    with pytest.raises(DataError, match=r"e\.npz: is there and is another kind of file"):
+        embed_folder(tiny_embedder, folder, out)
+    assert out.read_bytes() == b"notes"
