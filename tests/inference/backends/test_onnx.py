@@ -197,7 +197,7 @@ def test_a_fingerprint_tells_weights_beside_the_file_apart(write_network, tmp_pa
     ("description", "said"),
     [
         ("size: 40", r"net\.onnx: expected one input of float numbers \(n, 3, 40, 40\), got images .*16, 16\]"),
-        ("size: big", r"net\.yaml: expected"),
+        ("size: big", r"net\.yaml: size: expected a number"),
     ],
 )
 def test_a_face_network_that_is_described_wrongly(write_network, tmp_path, description, said):
