@@ -16,6 +16,7 @@ calibration.json  scores to probabilities, and thresholds by false match rate, f
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 from collections import Counter
@@ -25,13 +26,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from bonaface.assets import shipped_detector
 from bonaface.config import SHIPPED_DETECTOR, BranchConfig, ModelConfig, TrainConfig
 from bonaface.config_io import read_run_config, save_config
 from bonaface.errors import ConfigError, ModelError
 from bonaface.io import atomic_write
+from bonaface.locks import try_lock
 from bonaface.models.external_weights import weights_beside
 from bonaface.models.face_model import FaceModel, build_model
 from bonaface.models.state_dicts import load_weights, read_model_weights
@@ -101,16 +101,16 @@ class RunFolder:
         """
         new = [each for each in (self.path, self.path.parent) if not each.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / _LOCK)
+        file = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ConfigError(f"{self}: is being trained by another process: choose another --name") from error
-        try:
-            yield
+            if not _locked(file):
+                raise ConfigError(f"{self}: is being trained by another process: choose another --name")
+            try:
+                yield
+            finally:
+                (self.path / _LOCK).unlink(missing_ok=True)
         finally:
-            (self.path / _LOCK).unlink(missing_ok=True)
-            lock.release()
+            os.close(file)
             for each in new:
                 with suppress(OSError):  # it is not empty, or gone
                     each.rmdir()
@@ -186,6 +186,14 @@ class RunFolder:
             if is_new and not self.last.exists():
                 shutil.rmtree(self.path, ignore_errors=True)
             raise
+
+
+def _locked(file: int) -> bool:
+    """Tells whether this process has the lock, or there are none: of a file system without locks nobody is refused."""
+    try:
+        return try_lock(file)
+    except OSError:
+        return True
 
 
 def check_file_names(model: ModelConfig, detector: str | None) -> None:

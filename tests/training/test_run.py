@@ -1,5 +1,6 @@
 """A run's folder: repeated, moved, gone on with after a kill, refused where it does not fit."""
 
+import errno
 import io
 import json
 import shutil
@@ -497,3 +498,13 @@ def test_a_training_that_diverges_says_so(trained, tmp_path):
     with pytest.raises(ModelError, match=sentence):
         trained("diverged", **{"optimizer.lr": 1e30})
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_system_without_locks_trains(trained, monkeypatch):
+    def without(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("bonaface.training.run.try_lock", without)
+    run = trained("unlocked")
+    assert (run / "metrics.json").exists()
+    assert not list(run.glob("*.lock"))
