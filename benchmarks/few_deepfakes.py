@@ -73,7 +73,7 @@ class Half:
             print(f"| {count} | {most[0]:.3f} | {most[1]:.3f} | {spread[0]} | {spread[1]} |", flush=True)
 
     def _both(self, rows: Rows) -> tuple[float, float]:
-        with patch.object(EmbeddedPairs, "unfit_deepfakes", lambda _: ""):
+        with patch.object(EmbeddedPairs, "unfit_deepfakes", lambda *_: ""):
             fitted = self._passes(rows)
         return fitted, self._passes(rows)
 

@@ -195,7 +195,7 @@ def _authenticity(embedded: EmbeddedPairs, before: Calibration | None, after: Ca
     missed = [float(1 - each[is_fake].mean()) for each in called] if is_fake.any() else None
     fakes = int(np.count_nonzero(is_fake))
     of_fakes = None if missed is None else (missed[0], missed[1])
-    return Authenticity(len(rows) - fakes, fakes, (shares[0], shares[1]), of_fakes, embedded.unfit_deepfakes())
+    return Authenticity(len(rows) - fakes, fakes, (shares[0], shares[1]), of_fakes, embedded.unfit_deepfakes(before))
 
 
 def _write(embedder: Embedder, out: Path, card: str) -> None:

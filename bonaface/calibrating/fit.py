@@ -13,7 +13,7 @@ from bonaface.errors import ConfigError, DataError
 from bonaface.metrics import FMRS
 from bonaface.verification.calibration import Calibration
 from bonaface.verification.embeddings import Embeddings, cosine
-from bonaface.verification.fitting import authenticity_threshold, calibrate, with_own_fake
+from bonaface.verification.fitting import authenticity_threshold, calibrate, fit_logistic, with_own_fake
 from bonaface.verification.scoring import similarity
 from bonaface.verification.threshold_fitting import fit_llr, impostor_count, thresholds_of_pairs, val_thresholds
 from bonaface.verification.thresholds import Validation, pairs_resolving
@@ -28,6 +28,10 @@ _FEWEST = 10
 _FEWEST_DEEPFAKES = 50
 """Deepfakes that calibrate authenticity. Of LFW and DFDC, the thirty that look most genuine switch nothing off, but twenty do: 91 %
 of other people's deepfakes then pass in the place of 42 % (docs/lab/cameras.md)."""
+_FEWEST_FORGED = 10
+"""People whom these are of: fifty frames of one deepfake are one."""
+_LEAST_SLOPE = 1 / 3
+"""Of the fitted weight of the log-odds to the model's own: one of 1 / 10 hardly tells deepfakes from photos, of whatever people."""
 
 
 def rates_for(pairs: int, asked: tuple[float, ...], name: str) -> tuple[float, ...]:
@@ -140,18 +144,27 @@ class EmbeddedPairs:
         known = np.isin(rows, self.place[:, genuine])
         return rows[known], person[known], np.zeros(int(known.sum()), dtype=bool)
 
-    def unfit_deepfakes(self) -> str:
+    def unfit_deepfakes(self, known: Calibration) -> str:
         """Why the deepfakes among the pairs calibrate nothing; empty where they do, or there are none.
 
-        To the few that once got through the best fit may be to disregard authenticity, and all others then pass.
+        To the few that once got through, or frames of one, the best fit may be to disregard authenticity, and all others then pass.
+
+        Args:
+            known: the model's own calibration.
         """
-        genuine, forged = self._log_odds()
-        if 0 < len(forged) < _FEWEST_DEEPFAKES:
+        (genuine, forged), people = self._log_odds()
+        if known.genuine is None or not len(forged):
+            return ""
+        if len(forged) < _FEWEST_DEEPFAKES:
             return (
                 f"{len(forged)} deepfake{'s are' if len(forged) > 1 else ' is'} too few, it takes {_FEWEST_DEEPFAKES}"
             )
-        if len(forged) and forged.mean() >= genuine.mean():
-            return f"the {len(forged):,} deepfakes look no less genuine to it than the genuine photos"
+        if people < _FEWEST_FORGED:
+            who = "1 person" if people == 1 else f"{people} people"
+            return f"the {len(forged):,} deepfakes are of {who}, it takes {_FEWEST_FORGED}"
+        slope = fit_logistic(genuine, forged, noise=False)[0].slope
+        if slope < _LEAST_SLOPE * known.genuine.slope:
+            return f"the {len(forged):,} deepfakes look hardly less genuine to it than the genuine photos"
         return ""
 
     def calibrated(self, known: Calibration | None) -> Calibration:
@@ -167,7 +180,7 @@ class EmbeddedPairs:
         genuine = None if known is None else known.genuine
         if known is None or genuine is None or a.authenticity is None or b.authenticity is None:
             return self._fitted(replace(a, authenticity=None), replace(b, authenticity=None))
-        unfit = self.unfit_deepfakes()
+        unfit = self.unfit_deepfakes(known)
         if pairs.is_fake is not None and pairs.is_fake.any() and not unfit:
             _, _, is_fake = self.distinct()
             said = f"{np.sum(~is_fake):,} genuine photos and {np.sum(is_fake):,} deepfakes that it was calibrated on"
@@ -182,17 +195,20 @@ class EmbeddedPairs:
         first, second = np.zeros((2, len(self.pairs)), dtype=bool) if is_fake is None else is_fake
         return calibrate(a, b, self.pairs.kind, first, second)
 
-    def _log_odds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Raw log-odds of genuine photos and of deepfakes, each once; where these are not told apart, of a pair's less genuine."""
-        log_odds = self.photos.authenticity
+    def _log_odds(self) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], int]:
+        """Raw log-odds of genuine photos and of deepfakes, each once, and of how many people the deepfakes are.
+
+        Where it isn't known which images are deepfakes, those of the less genuine one of each pair.
+        """
+        log_odds, pairs = self.photos.authenticity, self.pairs
         if log_odds is None:
-            return np.zeros(0, np.float32), np.zeros(0, np.float32)
-        if self.pairs.is_fake is not None:
-            rows, _, is_fake = self.distinct()
-            return log_odds[rows[~is_fake]], log_odds[rows[is_fake]]
+            return (np.zeros(0, np.float32), np.zeros(0, np.float32)), 0
+        if pairs.is_fake is not None:
+            rows, person, is_fake = self.distinct()
+            return (log_odds[rows[~is_fake]], log_odds[rows[is_fake]]), len(np.unique(person[is_fake]))
         less = np.where(log_odds[self.place[0]] <= log_odds[self.place[1]], *self.place)
-        genuine, forged = (np.unique(less[self.pairs.kind == kind]) for kind in ("same", "own_fake"))
-        return log_odds[genuine], log_odds[forged]
+        genuine, forged = (np.unique(less[pairs.kind == kind]) for kind in ("same", "own_fake"))
+        return (log_odds[genuine], log_odds[forged]), len(np.unique(pairs.person[0, pairs.kind == "own_fake"]))
 
     def _genuine_log_odds(self) -> NDArray[np.float32]:
         """Raw log-odds of the genuine photos, each once."""

@@ -54,7 +54,7 @@ def listed(folder, people, count=60, columns=("label", "kind", "method_1"), sepa
 @pytest.fixture
 def any_deepfakes(monkeypatch):
     """However few deepfakes calibrate, and whatever they look like to the tiny network."""
-    monkeypatch.setattr(fit.EmbeddedPairs, "unfit_deepfakes", lambda _: "")
+    monkeypatch.setattr(fit.EmbeddedPairs, "unfit_deepfakes", lambda *_: "")
 
 
 @pytest.fixture
@@ -108,13 +108,31 @@ def test_few_deepfakes_leave_what_the_model_knows_of_them(tiny_exported, tiny_pe
     assert re.search(r"What the model knows of deepfakes is kept: \d+ deepfakes are too few, it takes 50\.", str(made))
 
 
-def test_deepfakes_that_look_genuine_calibrate_nothing(tiny_exported, tiny_people, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("logs", "people", "reason"),
+    [
+        (
+            (np.full(60, 1.5), np.linspace(1, 2, 60)),
+            12,
+            "the 60 deepfakes look hardly less genuine to it than the genuine photos",
+        ),
+        (
+            (np.linspace(0, 3, 60), np.linspace(-0.1, 2.9, 60)),
+            12,
+            "the 60 deepfakes look hardly less genuine to it than",
+        ),
+        ((np.linspace(1, 3, 60), np.linspace(-3, -1, 60)), 9, "the 60 deepfakes are of 9 people, it takes 10"),
+        ((np.linspace(1, 3, 60), np.linspace(-3, -1, 60)), 1, "the 60 deepfakes are of 1 person, it takes 10"),
+        ((np.linspace(-1, 3, 60), np.linspace(-3, 1, 60)), 10, ""),
+    ],
+)
+def test_deepfakes_that_calibrate_nothing(tiny_exported, tiny_people, tmp_path, monkeypatch, logs, people, reason):
     pairs = listed(tmp_path, tiny_people)
-    log_odds = np.float32([1.0, 2.0]), np.full(60, 1.5, np.float32)
-    monkeypatch.setattr(fit.EmbeddedPairs, "_log_odds", lambda _: log_odds)
+    monkeypatch.setattr(fit.EmbeddedPairs, "_log_odds", lambda _: (logs, people))
     made = calibrate(tiny_exported, pairs, tmp_path / "mine.onnx")
-    assert made.calibration.genuine == load_embedder(str(tiny_exported)).calibration.genuine
-    assert "is kept: the 60 deepfakes look no less genuine to it than the genuine photos." in str(made)
+    assert (made.calibration.genuine == load_embedder(str(tiny_exported)).calibration.genuine) == bool(reason)
+    assert ("What the model knows of deepfakes is kept" in str(made)) == bool(reason)
+    assert reason in str(made)
 
 
 def test_genuine_photos_alone_move_the_threshold_of_authenticity(tiny_exported, genuine_folder, tmp_path):
