@@ -145,11 +145,12 @@ def _told(photos: Sequence[Photo], verdict: Verdict) -> list[str]:
             f"score {score} of 100; accepted from {least} ({rate})"
             for score, least in _told_apart(verdict.score, verdict.threshold_score)
         ]
-    lines += [
-        f"similarity {verdict.similarity:.3f}, threshold {verdict.threshold:.3f} ({rate})",
-        f"two genuine photos of one person: {verdict.probability:.1%}; same person, by the faces alone: {verdict.same:.1%}",
-    ]
-    if verdict.genuine is not None:
+    lines.append(f"similarity {verdict.similarity:.3f}, threshold {verdict.threshold:.3f} ({rate})")
+    alone = f"same person, by the faces alone: {verdict.same:.1%}"
+    if verdict.genuine is None:
+        lines.append(alone)
+    else:
+        lines.append(f"two genuine photos of one person: {verdict.probability:.1%}; {alone}")
         shown = zip(photos, verdict.genuine, strict=True)
         lines.append("genuine: " + ", ".join(f"{photo.name} {p:.1%}" for photo, p in shown))
     return lines

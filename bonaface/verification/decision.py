@@ -41,7 +41,7 @@ class Verdict:
         similarity: as ``bonaface.verification.scoring.similarity`` has it.
         probability: that these are two genuine photos of one person, where that, two people, and a deepfake of the person are
             equally likely before the photos are seen; of a model calibrated by bonaface 0.1 it is P(same person) x P(neither is a
-            deepfake).
+            deepfake), and of one that does not judge authenticity P(same person), whoever made the photos.
         threshold: on the similarity; at or above it the photos are accepted.
         fmr: false match rate: the share of pairs of two people that reach the threshold, measured on validation photos.
         reason: one sentence.
@@ -155,6 +155,8 @@ def _verdict(
     validation: Validation | None,
 ) -> Verdict:
     decision, reason = _decided(score >= threshold.threshold, identity_passes, same, forged)
+    if decision == "same person" and genuine is None:
+        reason = "The faces are alike enough; the model doesn't judge whether photos are genuine."
     return Verdict(
         decision,
         score,

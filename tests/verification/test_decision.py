@@ -136,3 +136,13 @@ def test_a_verdict_is_not_true_or_false() -> None:
     verdict = Verdict("cannot tell", 0.0, 0.5, 1.0, 0.01, "", 0.5, None)
     with pytest.raises(TypeError, match="a Verdict is neither true nor false; expected its decision compared"):
         bool(verdict)
+
+
+def test_a_model_that_does_not_judge_authenticity_says_nothing_of_genuine_photos() -> None:
+    calibration = Calibration(Logistic(30.0, -9.0), None)
+    (made,) = judge(
+        photos(0), photos(20), calibration, replace(VALIDATION, thresholds=(Threshold(1e-3, 0.5, None, None, 900),))
+    )
+    assert (made.decision, made.genuine) == ("same person", None)
+    assert made.probability == made.same
+    assert made.reason == "The faces are alike enough; the model doesn't judge whether photos are genuine."

@@ -88,7 +88,8 @@ function verdict(seen) {
   card.append(element("p", { className: "decision", textContent: seen.decision[0].toUpperCase() + seen.decision.slice(1) }));
   card.append(element("p", { textContent: seen.reason }));
   if (seen.similarity === null) return card;
-  const odds = `Two genuine photos of one person with a probability of ${percent(seen.probability)}, where that is as likely beforehand as not.`;
+  const what = model?.judges_authenticity === false ? "One person, by the faces alone," : "Two genuine photos of one person";
+  const odds = `${what} with a probability of ${percent(seen.probability)}, where that is as likely beforehand as not.`;
   card.append(element("p", { textContent: odds }), scale(seen.similarity, seen.threshold, model?.histogram));
   const rate = `From the threshold on it is said to be the same person; ${percent(seen.fmr)} of the pairs of two people reach it.`;
   card.append(element("p", { className: "soft", textContent: rate }));
