@@ -170,8 +170,8 @@ class VerdictResponse(_Response):
     reason: str = Field(description="one sentence in plain words")
     similarity: float | None = Field(description="higher is more alike; the model's own scale")
     probability: Fraction | None = Field(
-        description="calibrated, that these are two genuine photos of one person, where that is as likely beforehand as not; of one "
-        "person, whoever made the photos, where the model does not judge authenticity"
+        description="calibrated, that these are two genuine photos of one person, where that is as likely beforehand as not; of "
+        "one person, whoever made the photos, where the model does not judge authenticity"
     )
     threshold: float | None = Field(description="similarity from which the decision is 'same person'")
     score: OfAHundred | None = Field(description="the similarity from 0 to 100, to show to people")
