@@ -59,7 +59,7 @@ def drawn_pairs(folder: Path, count: int, seed: int) -> pd.DataFrame:
     columns |= {name: pairs[name].to_numpy() for name in ("label", "kind", "person_0", "person_1")}
     named = _methods(folder / "forgeries.csv") if (folder / "forgeries.csv").is_file() else {}
     each = zip(paths, table.frame["is_fake"], strict=True)
-    methods = np.array([named.get(path, "unknown") if is_fake else "real" for path, is_fake in each], object)
+    methods = np.array([(named.get(path) or "unknown") if is_fake else "real" for path, is_fake in each], object)
     columns |= {f"method_{side}": methods[pairs[row]] for side, row in ((0, "a"), (1, "b"))}
     return pd.DataFrame(columns)
 

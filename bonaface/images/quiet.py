@@ -72,4 +72,6 @@ def png_without_remarks(data: bytes) -> bytes:
             transparent |= kind == b"tRNS"
             kept += [struct.pack(">I", size), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
         at += 12 + size
+        if kind == b"IEND":
+            break
     return b"".join(kept)

@@ -32,7 +32,7 @@ FRAMES = 16
 
 _MAX_PIXELS = 40_000_000
 """Frames of 8K have 33 million."""
-_MOST, _MOST_A_SECOND = 10_000_000, 300
+_MOST, _MOST_A_SECOND = 10_000_000, 999
 """Frames that a file can have; where it says more a second, its count is one of milliseconds."""
 _MOST_READ_THROUGH = 20_000
 """Frames of a video that has to be read from its start: 11 minutes of 30 a second."""

@@ -96,3 +96,17 @@ def test_a_list_of_deepfakes_that_forge_did_not_write_is_refused(plain_tree, tex
     (root / "forgeries.csv").write_text(text)
     with pytest.raises(DataError, match=sentence):
         drawn_pairs(root, 100, 0)
+
+
+def test_a_deepfake_whose_method_is_not_listed_is_of_an_unknown_one(challenge_train) -> None:
+    root = challenge_train({"1": [0, 0, 1], "2": [0, 0, 1], "3": [0, 0, 1]})
+    (root / "forgeries.csv").write_text("path,method\nimages/1/2.jpg,swap\nimages/2/2.jpg,\n")
+    drawn = drawn_pairs(root, 100, 0)
+    methods = dict(zip(drawn["path_1"], drawn["method_1"], strict=True)) | dict(
+        zip(drawn["path_0"], drawn["method_0"], strict=True)
+    )
+    assert {path: method for path, method in methods.items() if path.endswith("2.jpg")} == {
+        "images/1/2.jpg": "swap",
+        "images/2/2.jpg": "unknown",
+        "images/3/2.jpg": "unknown",
+    }
