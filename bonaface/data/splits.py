@@ -90,7 +90,7 @@ def draw_pairs(table: FaceTable, count: int, seed: int, where: NDArray[np.bool_]
     """Draw pairs of the four kinds in the challenge's shares, spread evenly over people.
 
     People come first and photos second, so that someone with five hundred photos weighs as much as anyone else. No pair
-    is drawn twice before all pairs of its kind were drawn once, and no photo is paired with itself. Where a kind can't
+    is drawn twice, and no photo is paired with itself: of a kind with fewer pairs than its share all are drawn. Where a kind can't
     be drawn (no deepfakes, or deepfakes of one person only), the other kinds take its share.
 
     Args:
@@ -100,7 +100,7 @@ def draw_pairs(table: FaceTable, count: int, seed: int, where: NDArray[np.bool_]
         where: the rows to draw from, one bool per row, shape ``(n,)``; those with ``split == "val"`` by default.
 
     Returns:
-        ``count`` rows in random order: ``a`` and ``b`` (row positions in ``table``, in either order), ``label``
+        At most ``count`` rows in random order: ``a`` and ``b`` (row positions in ``table``, in either order), ``label``
         (1 = two real photos of one person), ``kind``, ``person_0`` and ``person_1`` (of ``a`` and ``b``).
 
     Raises:
@@ -123,9 +123,10 @@ def draw_pairs(table: FaceTable, count: int, seed: int, where: NDArray[np.bool_]
     for kind, quota in _quotas([kind for kind in KINDS if pools[kind].groups], count).items():
         pairs = pools[kind].draw(quota, rng)
         drawn.append(pd.DataFrame({"a": pairs[:, 0], "b": pairs[:, 1], "label": int(kind == "same"), "kind": kind}))
-    result = pd.concat(drawn, ignore_index=True).iloc[rng.permutation(count)].reset_index(drop=True)
+    result = pd.concat(drawn, ignore_index=True)
+    result = result.iloc[rng.permutation(len(result))].reset_index(drop=True)
     first, second = result["a"].to_numpy(), result["b"].to_numpy()
-    swapped = rng.random(count) < 0.5
+    swapped = rng.random(len(result)) < 0.5
     a, b = np.where(swapped, second, first), np.where(swapped, first, second)
     person = frame["person"].to_numpy(dtype=object)
     return result.assign(a=a, b=b, person_0=person[a], person_1=person[b])
@@ -168,7 +169,7 @@ class _Pool:
     rows: Callable[[int], tuple[Rows, Rows | None]]
 
     def draw(self, quota: int, rng: np.random.Generator) -> Rows:
-        """Draw pairs, shape ``(quota, 2)``, from as many groups as there are and equally often from each."""
+        """Draw at most ``quota`` pairs, shape ``(n, 2)``, from as many groups as there are and equally often from each."""
         if self.groups >= quota:
             groups = rng.choice(self.groups, quota, replace=False)
             counts = np.ones(quota, np.int64)
@@ -188,10 +189,9 @@ def _pairs_in(first: Rows, second: Rows | None) -> int:
 
 
 def _pairs_of(first: Rows, second: Rows | None, count: int, rng: np.random.Generator) -> Rows:
-    """Draw ``count`` pairs of one group, (count, 2): all of them once before any a second time."""
+    """Draw ``count`` different pairs of one group, (count, 2)."""
     size = _pairs_in(first, second)
-    rounds, rest = divmod(count, size)
-    numbers = [*range(size)] * rounds + rng.choice(size, rest, replace=False).tolist()
+    numbers = range(size) if count == size else rng.choice(size, count, replace=False).tolist()
     if second is None:
         pairs = [(first[i], first[j]) for i, j in map(_triangle, numbers)]
     else:
@@ -206,9 +206,9 @@ def _triangle(number: int) -> tuple[int, int]:
 
 
 def _level(sizes: list[int], quota: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Share ``quota`` draws among groups as evenly as their sizes allow, in whole rounds where it exceeds them."""
+    """Share at most ``quota`` draws among groups as evenly as their sizes allow."""
     size = np.array(sizes, np.int64)
-    rounds, rest = divmod(quota, int(size.sum()))
+    rest = min(quota, int(size.sum()))
     counts = np.zeros_like(size)
     while rest:
         open_groups = np.flatnonzero(counts < size)
@@ -217,7 +217,7 @@ def _level(sizes: list[int], quota: int, rng: np.random.Generator) -> NDArray[np
             open_groups, step = rng.choice(open_groups, rest, replace=False), 1
         counts[open_groups] += step
         rest -= step * len(open_groups)
-    return counts + rounds * size
+    return counts
 
 
 def _pools(frame: pd.DataFrame, mask: NDArray[np.bool_]) -> dict[str, _Pool]:

@@ -139,7 +139,6 @@ def test_pairs_are_what_they_say(counts: People, count: int, seed: int) -> None:
     assume(max(reals) >= 2 and sum(real > 0 for real in reals) >= 2)
     pairs = draw_pairs(table, count, seed)
     assert pairs.columns.tolist() == ["a", "b", "label", "kind", "person_0", "person_1"]
-    assert len(pairs) == count
     assert kind_of(table, zip(pairs["a"], pairs["b"], strict=True)) == pairs["kind"].tolist()
     assert (pairs["a"] != pairs["b"]).all()
     assert ((pairs["kind"] == "same") == (pairs["label"] == 1)).all()
@@ -152,10 +151,9 @@ def test_pairs_are_what_they_say(counts: People, count: int, seed: int) -> None:
     assert set(pairs["kind"]) <= set(shares)
     for kind, share in shares.items():
         drawn = Counter(frozenset(ab) for ab in pairs.loc[pairs["kind"] == kind, ["a", "b"]].to_numpy().tolist())
-        assert abs(drawn.total() - share / sum(shares.values()) * count) < 1
-        # Evenly often: no pair a second time before all of them were drawn once.
-        assert len(drawn) == min(drawn.total(), pool[kind])
-        assert max(drawn.values(), default=0) <= -(-drawn.total() // pool[kind])
+        wanted = share / sum(shares.values()) * count
+        assert drawn.total() == pool[kind] < wanted + 1 or abs(drawn.total() - wanted) < 1
+        assert max(drawn.values(), default=1) == 1
 
 
 def test_all_pairs_of_a_kind_are_reached() -> None:
@@ -178,13 +176,13 @@ def test_someone_with_many_photos_weighs_no_more() -> None:
 
 
 def test_shares_of_the_challenge() -> None:
-    pairs = draw_pairs(table_of([(5, 5)] * 60), 2000, 1)
+    pairs = draw_pairs(table_of([(6, 5)] * 60), 2000, 1)
     assert pairs["kind"].value_counts().to_dict() == {"same": 800, "impostor": 500, "own_fake": 500, "other_fake": 200}
     assert pairs["kind"].iloc[:100].nunique() == 4
 
 
 def test_without_fakes_there_are_two_kinds() -> None:
-    pairs = draw_pairs(table_of([(5, 0)] * 60), 1300, 1)
+    pairs = draw_pairs(table_of([(6, 0)] * 60), 1300, 1)
     assert pairs["kind"].value_counts().to_dict() == {"same": 800, "impostor": 500}
 
 

@@ -150,13 +150,13 @@ def test_a_run_on_two_sources_trains_and_says_how_each_fares(trained, people, se
 
 
 def test_validation_pairs_lie_within_sources_and_regret_is_a_difference(prepared, people, second, rng):
-    faces, _ = prepared([people, second], **{"faces.val_pairs": 121})
+    faces, _ = prepared([people, second], **{"faces.val_pairs": 81})
     pairs = faces.pairs
     source = faces.source[pairs.rows[np.stack([pairs.first, pairs.second])]]  # (2, n)
     np.testing.assert_array_equal(source[0], source[1])
     np.testing.assert_array_equal(source[0], pairs.source)
-    np.testing.assert_array_equal(np.bincount(pairs.source), [61, 60])
-    scores, cosines = rng.normal(size=(2, 121))
+    np.testing.assert_array_equal(np.bincount(pairs.source), [41, 40])
+    scores, cosines = rng.normal(size=(2, 81))
     found = pairs.errors_by_source(scores, cosines)
     for number, name in enumerate(faces.names):
         rows = np.flatnonzero(pairs.source == number)
