@@ -153,6 +153,19 @@ def test_judged_by_keyboard_and_read_back(table: FaceTable, csv: Path, tmp_path:
     assert not {"<script>/<script>_0001.jpg", "Bob/Bob_0002.jpg"} & set(kept.index)
 
 
+@needs_browser
+def test_the_last_decision_is_taken_back(table: FaceTable, csv: Path, tmp_path: Path) -> None:
+    write_review_page(table, read_issues(csv, table), csv.name, tmp_path / "review.html")
+    with opened(tmp_path / "review.html") as page:
+        for key in "rau":
+            page.keyboard.press(key)
+        assert page.inner_text("#count") == "1 of 5 decided"
+        assert page.evaluate(CLASSES)[:3] == ["reject", "current", ""]
+        for key in "kauu":  # the first again, otherwise; then back to what it was, and before that
+            page.keyboard.press(key)
+        assert page.evaluate(CLASSES)[0] == "current"
+
+
 CLASSES = "[...document.querySelectorAll('article')].map(each => each.className)"
 
 
