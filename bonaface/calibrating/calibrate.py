@@ -167,6 +167,7 @@ def embedded_pairs(
     embedded = EmbeddedPairs(kept, found.distinct, place[:, readable])
     embedded.refuse_contradictions()
     embedded.refuse_swapped()
+    embedded.refuse_unsaid_deepfakes(embedder.calibration)
     return embedded, tuple(sorted(set(found.faults.values())))
 
 

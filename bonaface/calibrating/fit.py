@@ -23,6 +23,8 @@ __all__ = ["EmbeddedPairs", "rates_for"]
 _LADDER = tuple(float(f"{step}e{power}") for power in range(-7, 0) for step in (1, 2, 5))
 _CLEARLY = 4.0
 """Standard errors by which a mean has to be higher."""
+_FAR_MORE = 0.1
+"""Share of photos; of photos of the same cameras as many are called deepfakes, whoever is on them."""
 _FEWEST = 10
 """Pairs of two people: fewer resolve no false match rate of 10 %."""
 _FEWEST_DEEPFAKES = 50
@@ -132,6 +134,29 @@ class EmbeddedPairs:
             raise DataError(
                 f"{self.pairs.name}: the model finds pairs of two people more alike than those of one person (mean cosine "
                 f"{two.mean():.2f} and {one.mean():.2f}); expected label 1 for two photos of one person, and 0 for the others"
+            )
+
+    def refuse_unsaid_deepfakes(self, known: Calibration | None) -> None:
+        """Raise an error where photos of two people are far more often called deepfakes than those of one: some must be deepfakes.
+
+        Args:
+            known: the model's own calibration.
+
+        Raises:
+            DataError: if they are, as where label 0 stands for a deepfake too.
+        """
+        log_odds = self.photos.authenticity
+        if log_odds is None or known is None:
+            return
+        one, two = (
+            known.called_fake(log_odds[np.unique(self.place[:, self.pairs.kind == name])])
+            for name in ("same", "impostor")
+        )
+        more, chance = two.mean() - one.mean(), np.sqrt(one.var() / len(one) + two.var() / len(two))
+        if more > max(_FAR_MORE, _CLEARLY * chance):
+            raise DataError(
+                f"{self.pairs.name}: the model calls {two.mean():.0%} of the photos in pairs of two people deepfakes, and "
+                f"{one.mean():.0%} of those in pairs of one; expected the column kind to say which are own_fake or other_fake"
             )
 
     def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.bool_]]:

@@ -1,9 +1,11 @@
 """A model takes its thresholds from its user's pairs, and stays the same model."""
 
+import contextlib
 import dataclasses
 import io
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,9 +19,12 @@ import bonaface
 from bonaface import ConfigError, DataError, calibrate
 from bonaface.calibrating import fit
 from bonaface.calibrating.fit import rates_for
+from bonaface.calibrating.labelled_pairs import LabelledPairs
 from bonaface.exporting.calibration_faces import calibration_faces
 from bonaface.exporting.conversion import convert
 from bonaface.inference.embedder import load_embedder
+from bonaface.verification.calibration import Calibration, Logistic
+from bonaface.verification.embeddings import Embeddings
 from bonaface.verification.thresholds import Threshold, Validation, select_threshold
 
 pytest_plugins = ("tiny_models", "labelled_pairs")
@@ -291,3 +296,18 @@ def test_one_image_under_two_names_that_is_genuine_and_a_deepfake_is_refused(tin
     frame.to_csv(file, index=False)
     with pytest.raises(DataError, match=r"copy\.png is a deepfake in one pair and as .* genuine in another"):
         calibrate(tiny_exported, file, tmp_path / "mine.onnx")
+
+
+@pytest.mark.parametrize(("forged", "refused"), [(20, True), (2, False)])
+def test_deepfakes_that_are_labelled_as_other_people_are_refused(forged, refused):
+    """As label 0 of the challenge has them: the calibration would call deepfakes genuine, and its thresholds refuse everybody."""
+    place = np.arange(80).reshape(40, 2).T  # 20 pairs of one person, and 20 of two
+    log_odds = np.full(80, 2.0, np.float32)
+    log_odds[40 : 40 + forged] = -2.0
+    kind = np.repeat(["same", "impostor"], 20)
+    pairs = LabelledPairs("mine", Path(), place.astype(str), kind, None, place.astype(str), False)
+    embedded = fit.EmbeddedPairs(pairs, Embeddings(np.zeros((80, 2), np.float32), log_odds), place)
+    known = Calibration(Logistic(30.0, -9.0), Logistic(1.0, 0.0))
+    sentence = "calls 50% of the photos in pairs of two people deepfakes, and 0% of those in pairs of one"
+    with pytest.raises(DataError, match=sentence) if refused else contextlib.nullcontext():
+        embedded.refuse_unsaid_deepfakes(known)
