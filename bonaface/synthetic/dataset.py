@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +89,13 @@ def make_people(
     test_people = round(people * test_share)
     if people < 6 or photos < 2 or fakes < 0 or not 2 <= test_people <= people - 2:
         raise ConfigError(
-            f"synthetic people: expected people >= 6, photos >= 2, fakes >= 0 and at least two people on either side, "
-            f"got people={people}, photos={photos}, fakes={fakes}, test_share={test_share}"
+            "synthetic people: expected 6 or more, at least two of them to test on, 2 photos or more of each, and 0 fakes or more; "
+            f"got {people} people ({test_people} to test on), {photos} photos and {fakes} fakes"
+        )
+    wanted, there = round(pairs * _shares(fakes > 0)["same"]), test_people * photos * (photos - 1) // 2
+    if wanted > there:  # before hours of work
+        raise ConfigError(
+            f"pairs: {pairs} need {wanted} of kind same, {test_people} test people of {photos} photos each have {there}"
         )
     refuse_other_folder(out, (_RENDERINGS,))
     cache = out / _RENDERINGS
@@ -210,9 +215,7 @@ def draw_test_pairs(images: Sequence[SyntheticImage], count: int, random: np.ran
     """
     rows = []
     positions = {kind: _pairs_of_kind(images, test) for kind, test in _KIND_TESTS.items()}
-    has_fakes = any(image.method for image in images)
-    shares = SHARES if has_fakes else {"same": 0.5, "impostor": 0.5}
-    for kind, share in shares.items():
+    for kind, share in _shares(any(image.method for image in images)).items():
         wanted = round(count * share)
         if len(positions[kind]) < wanted:
             raise ConfigError(f"pairs: {count} need {wanted} of kind {kind}, these people have {len(positions[kind])}")
@@ -225,6 +228,10 @@ def draw_test_pairs(images: Sequence[SyntheticImage], count: int, random: np.ran
     table = pd.DataFrame([rows[k] for k in order], columns=columns)
     table.insert(0, "pair_id", [f"{number:06d}" for number in range(len(table))])
     return table
+
+
+def _shares(has_fakes: bool) -> Mapping[str, float]:
+    return SHARES if has_fakes else {"same": 0.5, "impostor": 0.5}
 
 
 # A pair (a, b) of images is of a kind if the test says so; b is the deepfake where there is one.

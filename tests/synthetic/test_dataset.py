@@ -115,6 +115,12 @@ def search(cache: Path) -> SyntheticPeople:
     return SyntheticPeople(StandInNetwork(), StandInJudge(), StandInJudge(), cache, seed=1)  # type: ignore[arg-type]
 
 
+def test_pairs_that_there_will_not_be_are_refused_before_people_are_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pairs: 20 need 8 of kind same, 2 test people of 3 photos each have 6"):
+        make_people(tmp_path, people=10, photos=3, fakes=2, pairs=20, seed=0, detector=tmp_path, recogniser=tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_people_are_unlike_and_photos_like_their_person_and_a_rerun_repeats_them(tmp_path: Path) -> None:
     albums = list(islice(search(tmp_path).people(3), 4))
     bases = np.stack([album[0].embedding for album in albums])
