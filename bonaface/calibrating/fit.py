@@ -137,26 +137,25 @@ class EmbeddedPairs:
             )
 
     def refuse_unsaid_deepfakes(self, known: Calibration | None) -> None:
-        """Raise an error where photos of two people are far more often called deepfakes than those of one: some must be deepfakes.
+        """Raise an error where label 0 seems to stand for deepfakes too: photos under it are far more often called deepfakes.
 
         Args:
             known: the model's own calibration.
 
         Raises:
-            DataError: if they are, as where label 0 stands for a deepfake too.
+            DataError: if they are, by more than chance makes it, where nothing says of what kind the pairs are.
         """
         log_odds = self.photos.authenticity
-        if log_odds is None or known is None:
+        if log_odds is None or known is None or self.pairs.kinds_said:
             return
-        one, two = (
-            known.called_fake(log_odds[np.unique(self.place[:, self.pairs.kind == name])])
-            for name in ("same", "impostor")
-        )
-        more, chance = two.mean() - one.mean(), np.sqrt(one.var() / len(one) + two.var() / len(two))
-        if more > max(_FAR_MORE, _CLEARLY * chance):
+        rows = [np.unique(self.place[:, self.pairs.kind == name]) for name in ("same", "impostor")]
+        one, two = (known.called_fake(log_odds[each]).mean() for each in rows)
+        both = known.called_fake(log_odds[np.concatenate(rows)]).mean()
+        chance = np.sqrt(both * (1 - both) * sum(1 / len(each) for each in rows))
+        if two - one > max(_FAR_MORE, _CLEARLY * chance):
             raise DataError(
-                f"{self.pairs.name}: the model calls {two.mean():.0%} of the photos in pairs of two people deepfakes, and "
-                f"{one.mean():.0%} of those in pairs of one; expected the column kind to say which are own_fake or other_fake"
+                f"{self.pairs.name}: the model calls {two:.0%} of the photos in pairs of label 0 deepfakes, and {one:.0%} of those "
+                "of label 1; expected the column kind, to say which pairs are impostor, own_fake and other_fake"
             )
 
     def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.bool_]]:

@@ -32,6 +32,7 @@ class LabelledPairs:
         is_fake: whether each image is a deepfake, shape ``(2, n)``; None where only the pairs' kinds are known.
         person: who is on each image, shape ``(2, n)``; the pair's number where that is not known.
         drawn: from a folder of people, all of whose photos may then be set against each other.
+        kinds_said: whether a kind or methods say what a pair is; else label 0 stands for two people.
     """
 
     name: str
@@ -41,6 +42,7 @@ class LabelledPairs:
     is_fake: NDArray[np.bool_] | None
     person: NDArray[Any]
     drawn: bool
+    kinds_said: bool = True
 
     @classmethod
     def read(cls, source: PairSource) -> LabelledPairs:
@@ -61,6 +63,7 @@ class LabelledPairs:
             _fake_sides(labels, kind),
             np.stack([np.asarray(people.person_0), np.asarray(people.person_1)]),
             source.labels is None and Path(source.pairs or "").is_dir(),
+            not {"kind", "method_0", "method_1"}.isdisjoint(labels),
         )
 
     def __len__(self) -> int:

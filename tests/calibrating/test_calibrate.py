@@ -298,16 +298,23 @@ def test_one_image_under_two_names_that_is_genuine_and_a_deepfake_is_refused(tin
         calibrate(tiny_exported, file, tmp_path / "mine.onnx")
 
 
-@pytest.mark.parametrize(("forged", "refused"), [(20, True), (2, False)])
-def test_deepfakes_that_are_labelled_as_other_people_are_refused(forged, refused):
+@pytest.mark.parametrize(
+    ("same", "forged", "said", "refused"),
+    [(20, 20, False, True), (20, 20, True, False), (20, 2, False, False), (1, 20, False, False)],
+)
+def test_deepfakes_that_are_labelled_as_other_people_are_refused(same, forged, said, refused):
     """As label 0 of the challenge has them: the calibration would call deepfakes genuine, and its thresholds refuse everybody."""
     place = np.arange(80).reshape(40, 2).T  # 20 pairs of one person, and 20 of two
     log_odds = np.full(80, 2.0, np.float32)
     log_odds[40 : 40 + forged] = -2.0
     kind = np.repeat(["same", "impostor"], 20)
-    pairs = LabelledPairs("mine", Path(), place.astype(str), kind, None, place.astype(str), False)
+    used = np.arange(40) >= 20 - same
+    place, kind = place[:, used], kind[used]
+    pairs = LabelledPairs("mine", Path(), place.astype(str), kind, None, place.astype(str), False, said)
     embedded = fit.EmbeddedPairs(pairs, Embeddings(np.zeros((80, 2), np.float32), log_odds), place)
     known = Calibration(Logistic(30.0, -9.0), Logistic(1.0, 0.0))
-    sentence = "calls 50% of the photos in pairs of two people deepfakes, and 0% of those in pairs of one"
+    sentence = (
+        "calls 50% of the photos in pairs of label 0 deepfakes, and 0% of those of label 1; expected the column kind"
+    )
     with pytest.raises(DataError, match=sentence) if refused else contextlib.nullcontext():
         embedded.refuse_unsaid_deepfakes(known)
