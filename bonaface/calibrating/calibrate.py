@@ -121,6 +121,7 @@ def calibrate(
         _points(embedded, calibration, validation, rates),
         _authenticity(embedded, embedder.calibration, calibration),
         unreadable,
+        labelled.kinds_said,
     )
     before = card_of(embedder, loaded).partition(_HEAD)[0]  # what it says of an earlier calibration holds no more
     card = f"{before.rstrip()}{_HEAD}{' '.join(made.sentences)}\n"

@@ -84,6 +84,7 @@ class CalibratedModel:
         points: what the thresholds of whole powers of ten, and those asked for, do to the pairs.
         authenticity: photos that are called deepfakes; None where the model does not judge it.
         unreadable: why images could not be read, each reason once; their pairs were left out.
+        kinds_said: whether kinds or methods came with the labels; else label 0 was taken for two people.
     """
 
     file: Path
@@ -93,6 +94,7 @@ class CalibratedModel:
     points: tuple[Point, ...] = field(repr=False)
     authenticity: Authenticity | None = None
     unreadable: tuple[str, ...] = field(default=(), repr=False)
+    kinds_said: bool = field(default=True, repr=False)
 
     def __fspath__(self) -> str:
         return os.fspath(self.file)
@@ -101,7 +103,8 @@ class CalibratedModel:
     def sentences(self) -> list[str]:
         """What it was calibrated with, what authenticity says of the photos, and whether many seem to be mislabelled."""
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.pairs.items() if count)
-        said = [f"Calibrated on {sum(self.pairs.values()):,} pairs: {kinds}."]
+        taken = "" if self.kinds_said else " Nothing says of what kind they are: label 0 was taken for two people."
+        said = [f"Calibrated on {sum(self.pairs.values()):,} pairs: {kinds}.{taken}"]
         said += [] if self.authenticity is None else [self.authenticity.told()]
         return said + self._wrong_labels()
 

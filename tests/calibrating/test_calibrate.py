@@ -318,3 +318,12 @@ def test_deepfakes_that_are_labelled_as_other_people_are_refused(same, forged, s
     )
     with pytest.raises(DataError, match=sentence) if refused else contextlib.nullcontext():
         embedded.refuse_unsaid_deepfakes(known)
+
+
+@pytest.mark.parametrize(("columns", "said"), [(("label",), True), (("label", "kind"), False)])
+def test_what_label_0_was_taken_for_is_said(tiny_exported, tiny_people, tmp_path, columns, said):
+    file = listed(tmp_path, tiny_people, columns=columns)
+    frame = pd.read_csv(file).drop(columns="method_0")
+    frame.to_csv(file, index=False)
+    made = calibrate(tiny_exported, file, tmp_path / "mine.onnx")
+    assert ("Nothing says of what kind they are: label 0 was taken for two people." in str(made)) == said
