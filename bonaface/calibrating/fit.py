@@ -149,8 +149,8 @@ class EmbeddedPairs:
         if log_odds is None or known is None or self.pairs.kinds_said:
             return
         rows = [np.unique(self.place[:, self.pairs.kind == name]) for name in ("same", "impostor")]
-        one, two = (known.called_fake(log_odds[each]).mean() for each in rows)
-        both = known.called_fake(log_odds[np.concatenate(rows)]).mean()
+        called = known.called_fake(log_odds)
+        one, two, both = (called[each].mean() for each in (*rows, np.concatenate(rows)))
         chance = np.sqrt(both * (1 - both) * sum(1 / len(each) for each in rows))
         if two - one > max(_FAR_MORE, _CLEARLY * chance):
             raise DataError(
